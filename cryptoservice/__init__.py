@@ -1,0 +1,72 @@
+"""Reproducible datasets of Binance USDT-M perpetual futures: define, download, export.
+
+The public names are loaded on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cryptoservice._version import __version__
+
+if TYPE_CHECKING:
+    from cryptoservice.config import Credentials, Endpoints, NetworkConfig, RateConfig, RetryConfig, WindowBounds, WorkerConfig
+    from cryptoservice.define import DefineResult, define_universe
+    from cryptoservice.download import DownloadResult, download_universe_data
+    from cryptoservice.errors import CryptoserviceError
+    from cryptoservice.export import ExportResult, export_universe_data
+    from cryptoservice.models import Dataset, Freq
+    from cryptoservice.universe import DailySnapshot, Universe
+
+_HOMES = {
+    "Credentials": "config",
+    "CryptoserviceError": "errors",
+    "DailySnapshot": "universe",
+    "Dataset": "models",
+    "DefineResult": "define",
+    "DownloadResult": "download",
+    "Endpoints": "config",
+    "ExportResult": "export",
+    "Freq": "models",
+    "NetworkConfig": "config",
+    "RateConfig": "config",
+    "RetryConfig": "config",
+    "Universe": "universe",
+    "WindowBounds": "config",
+    "WorkerConfig": "config",
+    "define_universe": "define",
+    "download_universe_data": "download",
+    "export_universe_data": "export",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415
+
+    return getattr(import_module(f"{__name__}.{home}"), name)
+
+
+__all__ = [
+    "Credentials",
+    "CryptoserviceError",
+    "DailySnapshot",
+    "Dataset",
+    "DefineResult",
+    "DownloadResult",
+    "Endpoints",
+    "ExportResult",
+    "Freq",
+    "NetworkConfig",
+    "RateConfig",
+    "RetryConfig",
+    "Universe",
+    "WindowBounds",
+    "WorkerConfig",
+    "__version__",
+    "define_universe",
+    "download_universe_data",
+    "export_universe_data",
+]

@@ -1,0 +1,82 @@
+"""The exchange as one thing to open and close: both hosts with their gates, budgets and counters."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+
+from cryptoservice.binance.limiter import Gate, LimitPolicy, RateLimiter
+from cryptoservice.binance.rest import ApiLimits, FuturesApi
+from cryptoservice.binance.transport import Host, Traffic, host_name
+from cryptoservice.binance.vision import Archive
+from cryptoservice.clock import Clock
+from cryptoservice.config import NetworkConfig
+from cryptoservice.errors import SourceRefused
+
+# Documented limits of their own beside the request weight (wire facts 3.1, 3.2), less a tenth for others on the same IP.
+FUNDING_POLICY = LimitPolicy(max_weight=450, window=300.0)
+DATA_POLICY = LimitPolicy(max_weight=900, window=300.0)
+
+
+class Connection:
+    """API and archive behind one door. Close it, or use it in a `with` statement.
+
+    `halt` ends every wait and every further request of this connection when it is set.
+    """
+
+    def __init__(self, config: NetworkConfig, clock: Clock, halt: threading.Event) -> None:
+        rates = config.rates
+        self.traffic = Traffic()
+        api_gate = Gate(host_name(config.endpoints.api), clock, rates.max_ban_wait)
+        vision_gate = Gate(host_name(config.endpoints.vision), clock, rates.max_ban_wait)
+
+        def api_limiter(policy: LimitPolicy) -> RateLimiter:
+            return RateLimiter(policy, api_gate, clock)
+
+        weighted = LimitPolicy(max_weight=rates.max_weight_per_minute, spacing=rates.api_request_delay)
+        limits = ApiLimits(api_limiter(weighted), api_limiter(FUNDING_POLICY), api_limiter(DATA_POLICY))
+        vision_limiter = RateLimiter(LimitPolicy(max_weight=None, spacing=rates.vision_request_delay), vision_gate, clock)
+        key = config.credentials.api_key
+        self._api_host = Host(
+            config.endpoints.api,
+            api_gate,
+            workers=config.workers.api,
+            retry=config.retry,
+            clock=clock,
+            traffic=self.traffic,
+            stop=halt,
+            headers={"X-MBX-APIKEY": key} if key else None,
+        )
+        self._vision_host = Host(
+            config.endpoints.vision,
+            vision_gate,
+            workers=config.workers.vision,
+            retry=config.retry,
+            clock=clock,
+            traffic=self.traffic,
+            stop=halt,
+        )
+        self._limiters = (*limits.all, vision_limiter)
+        self.api = FuturesApi(self._api_host, limits, clock)
+        self.archive = Archive(self._vision_host, vision_limiter, clock)
+
+    @property
+    def waited_seconds(self) -> float:
+        """Time spent waiting for limits, pauses and retries, summed over threads."""
+        return self.traffic.backoff_seconds + sum(limiter.waited_seconds for limiter in self._limiters)
+
+    @property
+    def refusal(self) -> SourceRefused | None:
+        """Why one of the hosts is closed to this run, or None."""
+        return self._api_host.gate.refusal or self._vision_host.gate.refusal
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._api_host.close()
+        self._vision_host.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

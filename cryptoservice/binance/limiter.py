@@ -1,0 +1,258 @@
+"""How fast requests may go: one gate a host, one adaptive budget for each limit that the host keeps.
+
+Both answer "wait this long" under a lock, and the caller sleeps outside it. All times are seconds of the injected clock.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cryptoservice.clock import Clock, check
+from cryptoservice.days import utc_text
+from cryptoservice.errors import SourceRefused
+
+log = logging.getLogger(__name__)
+
+_COUNTDOWN_EVERY = 10.0
+
+
+@dataclass(frozen=True)
+class LimitPolicy:
+    """One budget. This is the place to adjust how it yields and recovers."""
+
+    max_weight: int | None
+    """Weight per rolling window; None leaves only the spacing."""
+    window: float = 60.0
+    spacing: float = 0.0
+    """Least time between two grants, over all threads."""
+    jitter_margin: float = 1.0
+    """Added to the window: two requests sent a minute apart can arrive a little closer."""
+    restart_share: float = 0.5
+    """After a refusal the budget restarts at this share of what it was."""
+    recovery_share: float = 0.1
+    """Share of the full budget that comes back with each clean minute."""
+    recovery_every: float = 60.0
+    announced_share: float = 0.9
+    """Share of a limit that the host announces of itself which this budget will use at most."""
+
+
+class Gate:
+    """Pauses and bans of one host: while it is shut no thread sends anything there."""
+
+    def __init__(self, host: str, clock: Clock, max_wait: float, *, remember: Callable[[float], None] | None = None) -> None:
+        self.host = host
+        self._clock = clock
+        self._max_wait = max_wait
+        self._remember = remember
+        self._lock = threading.Lock()
+        self._shut_until = 0.0
+        self._refused_since: float | None = None
+        self._refusal: SourceRefused | None = None
+        self._next_countdown = 0.0
+
+    def wait(self) -> float:
+        """Seconds until the gate opens, 0 when it is open; SourceRefused when it stays shut for this run."""
+        with self._lock:
+            if self._refusal is not None:
+                raise self._refusal
+            return max(0.0, self._shut_until - self._clock.time())
+
+    def remaining(self) -> float:
+        """Seconds until the gate opens, whether or not this run will see it."""
+        with self._lock:
+            return max(0.0, self._shut_until - self._clock.time())
+
+    def countdown(self, remaining: float) -> None:
+        """Tell people that the run is waiting: one line every ten seconds, whichever thread comes first."""
+        with self._lock:
+            now = self._clock.monotonic()
+            due = remaining > _COUNTDOWN_EVERY and now >= self._next_countdown
+            if due:
+                self._next_countdown = now + _COUNTDOWN_EVERY
+        if due:
+            log.warning("%s: waiting, %.0f s to go", self.host, remaining)
+
+    def answered(self) -> None:
+        """The host served a request: a row of 429 is broken."""
+        if self._refused_since is not None:
+            with self._lock:
+                self._refused_since = None
+
+    def throttle(self, until: float, what: str) -> None:
+        """HTTP 429: shut until that epoch second; SourceRefused when it lasts longer than the wait limit."""
+        with self._lock:
+            now = self._clock.time()
+            if self._refused_since is None:
+                self._refused_since = now
+            if until - self._refused_since > self._max_wait:
+                self._close(f"{self.host} has answered nothing but {what} for {now - self._refused_since:.0f} s", until)
+            elif until > self._shut_until:
+                log.warning("%s: %s, pausing %.1f s", self.host, what, until - now)
+                self._shut_until = until
+
+    def ban(self, until: float, *, known_before: bool = False) -> None:
+        """HTTP 418: shut until that epoch second and remember it; SourceRefused when that is beyond the wait limit."""
+        with self._lock:
+            now = self._clock.time()
+            if until <= max(now, self._shut_until):
+                return
+            if self._remember is not None and not known_before:
+                self._remember(until)
+            if until - now > self._max_wait:
+                self._close(f"{self.host} has banned this IP address until {utc_text(until)}", until)
+            log.warning("%s: this IP address is banned until %s, waiting %.0f s", self.host, utc_text(until), until - now)
+            self._shut_until = until
+
+    @property
+    def refusal(self) -> SourceRefused | None:
+        """Why the host is closed to this run, or None."""
+        with self._lock:
+            return self._refusal
+
+    def close(self, error: SourceRefused) -> None:
+        """The host refuses for good (403, 451): every later `wait` raises this error."""
+        with self._lock:
+            self._refusal = self._refusal or error
+
+    def _close(self, message: str, until: float) -> None:
+        self._refusal = self._refusal or SourceRefused(
+            message,
+            reason="banned",
+            hint=f"run again after {utc_text(until)}, or allow a longer wait with --max-ban-wait (now {self._max_wait:g} s)",
+        )
+        raise self._refusal
+
+
+class RateLimiter:
+    """One budget of weight per rolling window, shared by all threads; it yields to refusals and recovers by itself."""
+
+    def __init__(self, policy: LimitPolicy, gate: Gate, clock: Clock) -> None:
+        self._policy = policy
+        self._gate = gate
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._full = float(policy.max_weight) if policy.max_weight is not None else None
+        self._base = self._full
+        """The budget at `_restarted`; it grows from there until it is full again."""
+        self._restarted = clock.monotonic()
+        self._penalised = self._restarted - 1.0
+        self._spent: deque[tuple[float, float]] = deque()
+        self._total = 0.0
+        self._next_grant = self._restarted
+        self._waited = 0.0
+
+    @property
+    def waited_seconds(self) -> float:
+        """Time that callers spent waiting here, summed over threads."""
+        with self._lock:
+            return self._waited
+
+    def budget(self) -> float | None:
+        """The weight per window in force now; None when there is only a spacing."""
+        with self._lock:
+            return self._budget(self._clock.monotonic())
+
+    def acquire(self, weight: float, stop: threading.Event | None = None) -> float:
+        """Wait for permission to send a request of that weight; the monotonic time at which it was granted.
+
+        SourceRefused when the host is closed to this run, Interrupted when `stop` is set.
+        """
+        while True:
+            check(stop)
+            shut = self._gate.wait()
+            if shut > 0:
+                self._gate.countdown(shut)
+                # Short naps: the countdown goes on, and a gate that is closed for good meanwhile ends the wait.
+                self._sleep(min(shut, _COUNTDOWN_EVERY), stop)
+                continue
+            with self._lock:
+                now = self._clock.monotonic()
+                pause = self._pause(now, weight)
+                if pause <= 0:
+                    self._grant(now, weight)
+                    return now
+            self._sleep(pause, stop)
+
+    def observe(self, used: int) -> None:
+        """Take over the host's own count of used weight when it is higher: others share this IP address."""
+        if self._full is None or used < 0:
+            return
+        with self._lock:
+            now = self._clock.monotonic()
+            self._expire(now)
+            unseen = used - self._total
+            if unseen > 0:
+                self._spent.append((now, unseen))
+                self._total += unseen
+
+    def announce(self, limit: int) -> None:
+        """The host says its limit per minute: stay under it, whatever was configured."""
+        if self._full is None or self._base is None or limit <= 0:
+            return
+        with self._lock:
+            self._full = min(self._full, max(2.0, limit * self._policy.announced_share))
+            self._base = min(self._base, self._full)
+
+    def penalise(self, granted_at: float) -> None:
+        """A request granted at that time was refused: cut the budget, once for all requests that were under way together."""
+        if self._full is None:
+            return
+        with self._lock:
+            if granted_at <= self._penalised:
+                return
+            now = self._clock.monotonic()
+            budget = self._budget(now)
+            self._base = max(2.0, (budget or 2.0) * self._policy.restart_share)
+            self._penalised = now
+            self._restarted = now + self._gate.remaining()
+
+    def _sleep(self, seconds: float, stop: threading.Event | None) -> None:
+        self._clock.sleep(seconds, stop)
+        with self._lock:
+            self._waited += seconds
+
+    def _budget(self, now: float) -> float | None:
+        if self._full is None or self._base is None:
+            return None
+        steps = max(0, int((now - self._restarted) / self._policy.recovery_every))
+        return min(self._full, self._base + steps * self._policy.recovery_share * self._full)
+
+    def _expire(self, now: float) -> None:
+        horizon = now - self._policy.window - self._policy.jitter_margin
+        while self._spent and self._spent[0][0] <= horizon:
+            self._total -= self._spent.popleft()[1]
+        if not self._spent:
+            self._total = 0.0
+
+    def _pause(self, now: float, weight: float) -> float:
+        pause = self._next_grant - now
+        budget = self._budget(now)
+        if budget is None:
+            return pause
+        self._expire(now)
+        excess = self._total + weight - budget
+        if excess > 0 and self._spent:
+            # As much of the oldest weight must leave the window as stands in the way now.
+            leaves = now
+            for sent, amount in self._spent:
+                leaves = sent + self._policy.window + self._policy.jitter_margin
+                excess -= amount
+                if excess <= 0:
+                    break
+            pause = max(pause, leaves - now)
+        return pause
+
+    def _grant(self, now: float, weight: float) -> None:
+        spacing = self._policy.spacing
+        budget = self._budget(now)
+        if budget is not None and self._full is not None:
+            self._spent.append((now, weight))
+            self._total += weight
+            if budget < self._full:
+                # While recovering, requests are spread over the window: the end of a pause is no starting gun.
+                spacing = max(spacing, weight * self._policy.window / budget)
+        self._next_grant = now + spacing

@@ -1,0 +1,146 @@
+"""The futures API (fapi): endpoints to checked rows. Weights and limits are those of the wire facts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, NamedTuple
+
+from cryptoservice.binance import klines
+from cryptoservice.binance.answers import api_judge
+from cryptoservice.binance.limiter import RateLimiter
+from cryptoservice.binance.tables import DayTable, InvalidTable
+from cryptoservice.binance.transport import Answer, Call, Host, Transient
+from cryptoservice.clock import Clock
+from cryptoservice.days import Window
+from cryptoservice.models import Freq, Row
+
+# 499 rows weigh 2, 500 rows weigh 5: the most rows for a unit of weight (wire facts 2.1).
+KLINES_PAGE_ROWS = 499
+
+
+def klines_weight(limit: int) -> int:
+    """Request weight of a klines page of that limit."""
+    if limit < 100:
+        return 1
+    if limit < 500:
+        return 2
+    return 5 if limit <= 1000 else 10
+
+
+@dataclass(frozen=True)
+class ApiLimits:
+    """One budget for each limit that the API keeps for an IP address."""
+
+    weighted: RateLimiter
+    funding: RateLimiter
+    data: RateLimiter
+
+    @property
+    def all(self) -> tuple[RateLimiter, ...]:
+        """Every budget of this host."""
+        return (self.weighted, self.funding, self.data)
+
+
+class TradingList(NamedTuple):
+    """Symbols with contractType PERPETUAL, status TRADING and quoteAsset USDT."""
+
+    symbols: frozenset[str]
+    server_time: float | None
+    """The exchange's clock in epoch seconds, when it says."""
+
+
+class FuturesApi:
+    """Public market data of USDT-M futures over REST. Safe to use from many threads.
+
+    All methods raise SymbolRefused for a symbol that the API does not serve, SourceRefused when the host is closed to this
+    run, SourceError when retries did not help, and Interrupted when asked to stop.
+    """
+
+    def __init__(self, host: Host, limits: ApiLimits, clock: Clock) -> None:
+        self._host = host
+        self._limits = limits
+        self._clock = clock
+        self._judge = api_judge(clock)
+
+    def trading_list(self) -> TradingList:
+        """The symbols that trade now (GET /fapi/v1/exchangeInfo, weight 1)."""
+
+        def judge(answer: Answer) -> TradingList:
+            record = self._judge(answer)
+            try:
+                names = frozenset(entry["symbol"] for entry in record["symbols"] if _is_trading_perpetual(entry))
+                limit = _minute_limit(record.get("rateLimits"))
+            except (KeyError, TypeError, AttributeError):
+                raise Transient("unexpected_answer", "the exchange information has no list of symbols") from None
+            if limit:
+                self._limits.weighted.announce(limit)
+            return TradingList(names, answer.server_time)
+
+        return self._host.fetch(Call("exchange_info", "/fapi/v1/exchangeInfo", {}, self._limits.weighted), judge)
+
+    def klines(self, symbol: str, freq: Freq, window: Window) -> DayTable:
+        """Finished klines of every day of the window (GET /fapi/v1/klines, pages of 499 rows, weight 2 or less each)."""
+        days: dict[date, list[Row]] = {}
+        conflicting: set[date] = set()
+        for page in self._kline_pages(symbol, freq, window):
+            conflicting |= page.conflicting
+            for day, rows in page.days.items():
+                days.setdefault(day, []).extend(rows)
+        return DayTable(days, frozenset(conflicting))
+
+    def _kline_pages(self, symbol: str, freq: Freq, window: Window) -> Iterator[DayTable]:
+        length = freq.milliseconds
+        bars = (window.end_ms - window.start_ms) // length
+        for first in range(0, bars, KLINES_PAGE_ROWS):
+            count = min(KLINES_PAGE_ROWS, bars - first)
+            start = window.start_ms + first * length
+            # Both bounds are inclusive and compare with the open time, so a page asks for exactly `count` bars.
+            end = start + count * length - 1
+            params = {"symbol": symbol, "interval": freq.value, "startTime": start, "endTime": end, "limit": count}
+            call = Call("klines", "/fapi/v1/klines", params, self._limits.weighted, weight=klines_weight(count))
+            yield self._host.fetch(call, self._rows_judge(freq, window, start, end))
+
+    def _rows_judge(self, freq: Freq, window: Window, start: int, end: int) -> Callable[[Answer], DayTable]:
+        def judge(answer: Answer) -> DayTable:
+            record = self._judge(answer)
+            try:
+                finished = self._finished(record, freq, answer)
+                table = klines.parse_rest(finished, freq, window)
+            except InvalidTable as invalid:
+                raise Transient(invalid.reason, f"klines that cannot be trusted: {invalid.reason}") from None
+            if any(rows[0][0] < start or rows[-1][0] > end for rows in table.days.values()):
+                # A server that ignores the bounds would make listed days look empty.
+                raise Transient("row_outside_range", "klines from outside the requested range")
+            return table
+
+        return judge
+
+    def _finished(self, record: Any, freq: Freq, answer: Answer) -> Any:
+        """The page without a candle that is still forming, by the server's clock: ours may run ahead."""
+        now = answer.server_time
+        now_ms = math.floor((self._clock.time() if now is None else now) * 1000)
+        if isinstance(record, list) and record and isinstance(record[-1], list) and record[-1] and isinstance(record[-1][0], int):
+            last = record[-1][0]
+            if 0 < now_ms <= last + freq.milliseconds:
+                return record[:-1]
+        return record
+
+
+def _is_trading_perpetual(entry: Any) -> bool:
+    return (
+        entry.get("contractType") == "PERPETUAL"
+        and entry.get("status") == "TRADING"
+        and entry.get("quoteAsset") == "USDT"
+        and isinstance(entry["symbol"], str)
+    )
+
+
+def _minute_limit(limits: Any) -> int | None:
+    for limit in limits if isinstance(limits, list) else ():
+        if limit.get("rateLimitType") == "REQUEST_WEIGHT" and limit.get("interval") == "MINUTE" and limit.get("intervalNum") == 1:
+            value = limit.get("limit")
+            return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return None

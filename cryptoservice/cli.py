@@ -1,0 +1,204 @@
+"""The command line: arguments to one of the three functions, results to stdout, outcomes to exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from cryptoservice import errors
+from cryptoservice.parser import build_parser
+
+if TYPE_CHECKING:
+    from cryptoservice.clock import Clock
+    from cryptoservice.config import NetworkConfig
+
+Args = argparse.Namespace
+
+
+def main(argv: Sequence[str], clock: Clock | None = None) -> int:
+    """Run one command; its exit code. `clock` is for tests that need another day."""
+    try:
+        args = build_parser().parse_args(argv)
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else errors.EXIT_USAGE
+    from cryptoservice import logs  # noqa: PLC0415
+
+    redact = logs.set_up(
+        quiet=args.quiet,
+        verbose=args.verbose,
+        log_format=args.log_format,
+        secrets=(args.api_key, args.api_secret, os.environ.get("BINANCE_API_KEY"), os.environ.get("BINANCE_API_SECRET")),
+    )
+    stop = _Stop()
+    try:
+        with stop.on_signals():
+            return _COMMANDS[args.command](args, clock, stop.event)
+    except errors.Interrupted:
+        return _report(stop.error(), args, redact)
+    except errors.CryptoserviceError as error:
+        return _report(error, args, redact)
+    except BrokenPipeError:
+        return _report(errors.OutputError("nobody reads stdout any more"), args, redact)
+    except OSError as error:
+        return _report(errors.OutputError(f"{error.strerror or error}"), args, redact)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: one line for people, not a traceback
+        hint = "run again with -v for the traceback, and report it as a bug"
+        return _report(errors.CryptoserviceError(f"unexpected {type(error).__name__}: {error}", hint=hint), args, redact)
+
+
+def _report(error: errors.CryptoserviceError, args: Args, redact: Callable[[str], str]) -> int:
+    if args.verbose and sys.exc_info()[0] is not None:
+        sys.stderr.write(redact(traceback.format_exc()))
+    if args.log_format == "json":
+        record = {"level": "error", "message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        sys.stderr.write(redact(json.dumps(record, ensure_ascii=False)) + "\n")
+    else:
+        sys.stderr.write(redact(f"error: {_one_line(error.message)}") + "\n")
+        if error.hint:
+            sys.stderr.write(redact(f"hint: {_one_line(error.hint)}") + "\n")
+    return error.exit_code
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _print_result(record: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+class _Stop:
+    """The stop event, and which signal set it."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self._signal = signal.SIGINT
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM end the run in good order; a second one ends it at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, _: object) -> None:
+        if self.event.is_set():
+            os._exit(128 + number)
+        self._signal = signal.Signals(number)
+        self.event.set()
+
+    def error(self) -> errors.Interrupted:
+        """What to tell people."""
+        error = errors.Interrupted(f"interrupted by {self._signal.name}", hint="run the same command again to go on")
+        error.exit_code = 128 + self._signal
+        return error
+
+
+def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from pathlib import Path  # noqa: PLC0415
+
+    from cryptoservice import define, symbols  # noqa: PLC0415
+    from cryptoservice.config import RateConfig, WorkerConfig  # noqa: PLC0415
+
+    requested = symbols.read_file(Path(args.symbols_file)) if args.symbols_file is not None else []
+    requested += symbols.split_inline(args.symbols) if args.symbols is not None else []
+    rates = RateConfig(
+        max_weight_per_minute=args.daily_check_max_requests_per_minute,
+        api_request_delay=args.daily_check_request_delay,
+        max_ban_wait=args.max_ban_wait,
+    )
+    result = define.define_universe(
+        requested,
+        args.start_date,
+        args.end_date,
+        args.output,
+        force=args.force,
+        description=args.description,
+        network=_network(args, rates, WorkerConfig(api=args.daily_check_workers)),
+        clock=clock,
+        stop=stop,
+    )
+    _print_result(result.to_dict())
+    return errors.EXIT_OK
+
+
+def _download(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice import download  # noqa: PLC0415
+    from cryptoservice.config import RateConfig, WindowBounds, WorkerConfig  # noqa: PLC0415
+    from cryptoservice.plan import KlineSource  # noqa: PLC0415
+
+    rates = RateConfig(
+        api_request_delay=args.api_request_delay,
+        vision_request_delay=args.vision_request_delay,
+        max_ban_wait=args.max_ban_wait,
+    )
+    result = download.download_universe_data(
+        args.universe_file,
+        args.db_path,
+        interval=args.interval,
+        window=WindowBounds(args.start_date, args.end_date),
+        download_market_metrics=args.download_market_metrics,
+        incremental=not args.no_incremental,
+        kline_source=KlineSource(args.kline_source),
+        network=_network(args, rates, WorkerConfig(api=args.max_api_workers, vision=args.max_vision_workers)),
+        clock=clock,
+        stop=stop,
+    )
+    _print_result(result.to_dict())
+    if result.refused is not None:
+        raise result.refused
+    return errors.EXIT_OK if result.complete else errors.EXIT_INCOMPLETE
+
+
+def _export(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice import export  # noqa: PLC0415
+    from cryptoservice.config import WindowBounds  # noqa: PLC0415
+
+    result = export.export_universe_data(
+        args.universe_file,
+        args.db_path,
+        args.export_base_path,
+        source_freq=args.source_freq,
+        export_freq=args.export_freq,
+        window=WindowBounds(args.start_date, args.end_date),
+        klines=not args.no_klines,
+        metrics=not args.no_metrics,
+        clock=clock,
+        stop=stop,
+    )
+    _print_result(result.to_dict())
+    return errors.EXIT_OK
+
+
+def _network(args: Args, rates: Any, workers: Any) -> NetworkConfig:
+    from cryptoservice.config import Credentials, Endpoints, NetworkConfig, RetryConfig  # noqa: PLC0415
+
+    return NetworkConfig(
+        endpoints=Endpoints.resolve(args.api_base_url, args.vision_base_url),
+        credentials=Credentials.resolve(args.api_key, args.api_secret),
+        rates=rates,
+        retry=RetryConfig(max_retries=args.max_retries),
+        workers=workers,
+    )
+
+
+_COMMANDS: dict[str, Callable[[Args, Clock | None, threading.Event], int]] = {
+    "define": _define,
+    "download": _download,
+    "export": _export,
+}

@@ -1,0 +1,147 @@
+"""Options that travel together: retries, rates, endpoints, credentials."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from cryptoservice.errors import UsageError
+
+API_BASE_URL = "https://fapi.binance.com"
+VISION_BASE_URL = "https://data.binance.vision"
+
+
+def _require(name: str, value: float, minimum: float, maximum: float = math.inf) -> None:
+    # NaN compares false with everything, so the test is for what is allowed.
+    if not (isinstance(value, (int, float)) and not isinstance(value, bool) and minimum <= value <= maximum and value < math.inf):
+        limit = f"at least {minimum:g}" if maximum == math.inf else f"between {minimum:g} and {maximum:g}"
+        raise UsageError(f"{name} is {value!r}", hint=f"it must be a number, {limit}")
+
+
+@dataclass(frozen=True)
+class RetryConfig:
+    """How often, and how patiently, a request that failed in passing is tried again. Delays in seconds."""
+
+    max_retries: int = 3
+    base_delay: float = 1.0
+    max_delay: float = 60.0
+    backoff_multiplier: float = 2.0
+    jitter: bool = True
+
+    def __post_init__(self) -> None:
+        _require("max retries", self.max_retries, 0, 100)
+        _require("base delay", self.base_delay, 0)
+        _require("max delay", self.max_delay, 0)
+        _require("backoff multiplier", self.backoff_multiplier, 1)
+
+    def delay(self, attempt: int, chance: float) -> float:
+        """Seconds before retry number `attempt` (from 0); with jitter between half and all of the exponential delay."""
+        # The exponent is bounded: 2.0 ** 5000 would overflow long after max_delay is reached.
+        full = min(self.max_delay, self.base_delay * self.backoff_multiplier ** min(attempt, 64))
+        return full * (0.5 + chance / 2) if self.jitter else full
+
+
+@dataclass(frozen=True)
+class RateConfig:
+    """How fast requests may go. Spacings in seconds between any two requests of one kind, over all threads."""
+
+    max_weight_per_minute: int = 1800
+    """Request weight per rolling minute on the API; the exchange allows 2400 to one IP."""
+    api_request_delay: float = 0.0
+    vision_request_delay: float = 0.0
+    max_ban_wait: float = 300.0
+    """Longest wait, in seconds, for a ban or an unbroken row of 429 before the run ends with exit code 4."""
+
+    def __post_init__(self) -> None:
+        # One klines request of 499 rows weighs 2: a smaller budget could never send it.
+        _require("max requests per minute", self.max_weight_per_minute, 2)
+        _require("API request delay", self.api_request_delay, 0)
+        _require("vision request delay", self.vision_request_delay, 0)
+        _require("max ban wait", self.max_ban_wait, 0)
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """How many requests of one kind may be under way at once."""
+
+    api: int = 5
+    vision: int = 8
+
+    def __post_init__(self) -> None:
+        _require("API workers", self.api, 1, 256)
+        _require("vision workers", self.vision, 1, 256)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Optional: every endpoint in use is public. The key goes to the API host alone; the secret is never sent."""
+
+    api_key: str | None = field(default=None, repr=False)
+    api_secret: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        key = self.api_key
+        if key and not (key.isascii() and key.isprintable() and " " not in key):
+            raise UsageError("the API key holds characters that no key has", hint="check BINANCE_API_KEY or --api-key")
+
+    @classmethod
+    def resolve(cls, api_key: str | None, api_secret: str | None, env: Mapping[str, str] | None = None) -> Credentials:
+        """Given values, else BINANCE_API_KEY and BINANCE_API_SECRET, else none."""
+        env = os.environ if env is None else env
+        key = (api_key or env.get("BINANCE_API_KEY") or "").strip()
+        secret = (api_secret or env.get("BINANCE_API_SECRET") or "").strip()
+        return cls(key or None, secret or None)
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Base URLs of the API and of the archive, without a trailing slash."""
+
+    api: str = API_BASE_URL
+    vision: str = VISION_BASE_URL
+
+    @classmethod
+    def resolve(cls, api: str | None = None, vision: str | None = None, env: Mapping[str, str] | None = None) -> Endpoints:
+        """Given values, else BINANCE_API_BASE_URL and BINANCE_VISION_BASE_URL, else the public hosts."""
+        env = os.environ if env is None else env
+        return cls(
+            _base_url(api or env.get("BINANCE_API_BASE_URL") or API_BASE_URL, "API base URL"),
+            _base_url(vision or env.get("BINANCE_VISION_BASE_URL") or VISION_BASE_URL, "vision base URL"),
+        )
+
+
+@dataclass(frozen=True)
+class WindowBounds:
+    """Optional inclusive YYYY-MM-DD bounds inside a universe; a missing one is the universe's own."""
+
+    start_date: str | None = None
+    end_date: str | None = None
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Everything that says how the exchange is reached."""
+
+    endpoints: Endpoints = field(default_factory=Endpoints.resolve)
+    credentials: Credentials = field(default_factory=Credentials)
+    rates: RateConfig = field(default_factory=RateConfig)
+    retry: RetryConfig = field(default_factory=RetryConfig)
+    workers: WorkerConfig = field(default_factory=WorkerConfig)
+
+
+def _base_url(text: str, what: str) -> str:
+    try:
+        parts = urlsplit(text.strip())
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+        parts = urlsplit("")
+    # The text is not echoed: a URL may carry a password.
+    if not usable or parts.query or parts.fragment:
+        raise UsageError(f"the {what} is not a usable address", hint="it looks like https://fapi.binance.com")
+    if parts.username or parts.password:
+        raise UsageError(f"the {what} carries a user name or password", hint="the endpoints are public: leave it out")
+    return text.strip().rstrip("/")

@@ -1,0 +1,114 @@
+"""UTC days: parsing, milliseconds, and inclusive windows of days."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta, timezone
+from typing import NamedTuple
+
+from cryptoservice.errors import UsageError
+from cryptoservice.models import DAY_MS
+
+ONE_DAY = timedelta(days=1)
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+_DAY_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
+# Binance opened in July 2017: an older date is a slip of the pen, and would cost a request for every 499 empty days.
+_EARLIEST = date(2017, 1, 1)
+
+
+def parse_day(text: str, what: str) -> date:
+    """The UTC day that `text` (YYYY-MM-DD) names; `what` names the place in the UsageError."""
+    if not isinstance(text, str) or not _DAY_FORM.match(text):
+        raise UsageError(f"{what}: {shorten(text)} is not a date", hint="write it as YYYY-MM-DD")
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{what}: {text} is not a day of the calendar", hint="write it as YYYY-MM-DD") from None
+    if day < _EARLIEST:
+        raise UsageError(f"{what}: {text} is before any Binance market", hint=f"the earliest accepted day is {_EARLIEST}")
+    return day
+
+
+def shorten(value: object, limit: int = 60) -> str:
+    """A value as an error may show it: its repr, cut to a readable length."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
+
+
+def day_start_ms(day: date) -> int:
+    """Epoch milliseconds of 00:00:00.000 UTC of that day."""
+    return (day.toordinal() - _EPOCH_ORDINAL) * DAY_MS
+
+
+def day_number(day: date) -> int:
+    """Days since 1970-01-01."""
+    return day.toordinal() - _EPOCH_ORDINAL
+
+
+def day_of_number(number: int) -> date:
+    """The day so many days after 1970-01-01."""
+    return date.fromordinal(number + _EPOCH_ORDINAL)
+
+
+def day_of_ms(milliseconds: int) -> date:
+    """The UTC day that an epoch millisecond lies in."""
+    return date.fromordinal(milliseconds // DAY_MS + _EPOCH_ORDINAL)
+
+
+def utc_day(seconds: float) -> date:
+    """The UTC day of an epoch second."""
+    return datetime.fromtimestamp(seconds, timezone.utc).date()
+
+
+def utc_text(seconds: float) -> str:
+    """An epoch second as people read it: `2026-02-01T00:00:00+00:00`."""
+    return datetime.fromtimestamp(int(seconds), timezone.utc).isoformat()
+
+
+class Window(NamedTuple):
+    """An inclusive range of UTC days."""
+
+    start: date
+    end: date
+
+    def days(self) -> Iterator[date]:
+        """Every day from start to end inclusive."""
+        for ordinal in range(self.start.toordinal(), self.end.toordinal() + 1):
+            yield date.fromordinal(ordinal)
+
+    def __contains__(self, day: object) -> bool:
+        return isinstance(day, date) and self.start <= day <= self.end
+
+    @property
+    def length(self) -> int:
+        """Number of days."""
+        return self.end.toordinal() - self.start.toordinal() + 1
+
+    @property
+    def start_ms(self) -> int:
+        """First millisecond of the window."""
+        return day_start_ms(self.start)
+
+    @property
+    def end_ms(self) -> int:
+        """First millisecond after the window."""
+        return day_start_ms(self.end) + DAY_MS
+
+    @classmethod
+    def parse(cls, start: str, end: str) -> Window:
+        """The window of two YYYY-MM-DD texts; UsageError when malformed or reversed."""
+        window = cls(parse_day(start, "start date"), parse_day(end, "end date"))
+        if window.end < window.start:
+            raise UsageError(f"the end date {window.end} lies before the start date {window.start}", hint="swap the two dates")
+        return window
+
+
+def month_of(day: date) -> date:
+    """The first day of that day's month."""
+    return day.replace(day=1)
+
+
+def month_end(day: date) -> date:
+    """The last day of that day's month."""
+    return (day.replace(day=28) + timedelta(days=4)).replace(day=1) - ONE_DAY

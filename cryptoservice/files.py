@@ -1,0 +1,130 @@
+"""Result files appear whole or not at all: written beside their target, then renamed onto it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from cryptoservice.errors import OutputError, UsageError
+
+_TEMP_FORM = re.compile(r"\..+\.(\d+)\.tmp\Z")
+
+
+class TargetExists(UsageError):
+    """The target appeared before this run could put its own file there."""
+
+
+def describe(error: OSError) -> str:
+    """What the operating system said, without the path that the caller names anyway."""
+    return (error.strerror or str(error)).lower()
+
+
+def hint_for(error: OSError) -> str:
+    """What a person can do about it."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "free some space and run the same command again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "check the permissions of the file and its folder"
+    if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST):
+        return "something else stands at that path: choose another"
+    return "check the path"
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its parents; OutputError when that is impossible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot create folder {folder}: {describe(error)}", hint=hint_for(error)) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in that folder survive a power cut, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def atomic_text(target: Path, *, replace: bool = True, durable: bool = True) -> Iterator[TextIO]:
+    """A UTF-8 text file that becomes visible at `target` when the block ends well.
+
+    With `replace=False` an existing target wins: TargetExists, and it stays as it is. With `durable` the bytes survive a power
+    cut once the block has ended. OutputError on I/O failure; the target is untouched then.
+    """
+    target = Path(os.path.realpath(target))
+    make_folder(target.parent)
+    temp = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        # Windows needs newline="" too: the bytes are the same on every system.
+        with temp.open("w", encoding="utf-8", newline="") as handle:
+            yield handle
+            handle.flush()
+            if durable:
+                os.fsync(handle.fileno())
+        if replace:
+            temp.replace(target)
+        else:
+            _place_new(temp, target)
+        if durable:
+            sync_folder(target.parent)
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {describe(error)}", hint=hint_for(error)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temp.unlink()
+
+
+def _place_new(temp: Path, target: Path) -> None:
+    try:
+        # A hard link, unlike a rename, fails when the target exists: of two runs exactly one wins.
+        os.link(temp, target)
+    except FileExistsError:
+        raise TargetExists(f"{target} exists already", hint="pass --force to replace it") from None
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
+            raise
+        # A file system without hard links: claim the name first, then rename onto the claim.
+        try:
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            raise TargetExists(f"{target} exists already", hint="pass --force to replace it") from None
+        temp.replace(target)
+
+
+def is_running(pid: int) -> bool:
+    """True when a process of that number exists on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def clean_temps(folder: Path) -> int:
+    """Remove temp files that runs which no longer live have left in `folder`; how many."""
+    removed = 0
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            match = _TEMP_FORM.match(entry.name)
+            if match and entry.is_file(follow_symlinks=False) and not is_running(int(match[1])):
+                with contextlib.suppress(OSError):
+                    Path(entry.path).unlink()
+                    removed += 1
+    return removed
+
+
+def refuse_folder(path: Path, what: str) -> None:
+    """UsageError when a folder stands where a file is meant."""
+    if path.is_dir():
+        raise UsageError(f"{what} {path} is a folder", hint="name a file")

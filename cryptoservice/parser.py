@@ -1,0 +1,217 @@
+"""The argparse tree: every command, flag, unit and default. Imports nothing that `--help` does not need."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any
+
+from cryptoservice._version import __version__
+from cryptoservice.models import Freq
+
+_INTERVALS = " ".join(freq.value for freq in Freq)
+_EXIT_CODES = """exit codes:
+  0  done and complete
+  1  failure: I/O, or something unexpected
+  2  bad usage, or a bad input file: nothing was fetched or written
+  3  finished, but some wanted symbol-days are still missing: run again to resume
+  4  the source refused: an IP ban longer than --max-ban-wait, HTTP 403 or 451
+  5  another run holds this database
+  130, 143  interrupted by SIGINT, SIGTERM
+"""
+_DESCRIPTION = """Reproducible datasets of Binance USDT-M perpetual futures, in three steps:
+
+  define    symbols + dates         -> universe.json        which symbol had data on which UTC day
+  download  universe.json           -> SQLite               exactly those symbol-days, verified, resumable
+  export    universe.json + SQLite  -> CSV + coverage JSON  the data, and what is missing and why
+
+stdout carries one JSON object, the run's report; progress, logs and errors go to stderr.
+"""
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 up")
+    return value
+
+
+def _retries(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not (0 <= value < math.inf):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds from 0 up")
+    return value
+
+
+# argparse names the type in "invalid ... value": let it be a word.
+_count.__name__, _retries.__name__, _seconds.__name__ = "whole number", "whole number", "seconds"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole tree; `args.command` names the command."""
+    parser = _parser_class()(prog="cryptoservice", description=_DESCRIPTION, epilog=_EXIT_CODES, **_RAW)
+    parser.add_argument("--version", action="version", version=f"cryptoservice {__version__}")
+    areas = parser.add_subparsers(title="areas", metavar="AREA", required=True)
+    universe = areas.add_parser(
+        "universe", help="define, download and export a universe of symbols", description=_DESCRIPTION, epilog=_EXIT_CODES, **_RAW
+    )
+    commands = universe.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
+    _add_define(commands)
+    _add_download(commands)
+    _add_export(commands)
+    return parser
+
+
+_RAW: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+
+
+def _parser_class() -> type[argparse.ArgumentParser]:
+    class Parser(argparse.ArgumentParser):
+        """Errors are one line and a hint, like all others."""
+
+        def error(self, message: str) -> Any:
+            self.exit(2, f"error: {message}\nhint: see {self.prog} --help\n")
+
+    return Parser
+
+
+def _add_define(commands: Any) -> None:
+    parser = commands.add_parser(
+        "define",
+        help="write universe.json: which symbol had data on which UTC day",
+        description="Ask the exchange for the daily klines of every symbol and write down, for each UTC day, which symbols had\n"
+        "market data and why the others had not. One request covers 499 days of a symbol. The file is immutable.",
+        epilog=_EXIT_CODES,
+        **_RAW,
+    )
+    what = parser.add_argument_group("what to define")
+    what.add_argument(
+        "--symbols", metavar="A,@FILE,B", help="symbols, comma separated; @FILE stands for the symbols in that file"
+    )
+    what.add_argument(
+        "--symbols-file", metavar="FILE", help="symbols, separated by commas or white space, # for comments; read first"
+    )
+    what.add_argument("--start-date", required=True, metavar="DATE", help="first UTC day, YYYY-MM-DD")
+    what.add_argument("--end-date", required=True, metavar="DATE", help="last UTC day, YYYY-MM-DD, a finished one")
+    what.add_argument("--output", required=True, metavar="FILE", help="the universe file to write; its folders are created")
+    what.add_argument("--force", action="store_true", help="replace an existing output")
+    what.add_argument("--description", metavar="TEXT", help="a note to keep in the file")
+    rate = parser.add_argument_group("rate control")
+    rate.add_argument("--daily-check-workers", type=_count, default=5, metavar="N", help="requests at once (default %(default)s)")
+    rate.add_argument(
+        "--daily-check-request-delay", type=_seconds, default=0.0, metavar="SECONDS",
+        help="least time between two requests, over all workers (default %(default)s)",
+    )  # fmt: skip
+    rate.add_argument(
+        "--daily-check-max-requests-per-minute", type=_count, default=1800, metavar="N",
+        help="request weight per rolling minute; the exchange allows 2400 to one IP address (default %(default)s)",
+    )  # fmt: skip
+    _add_network(parser)
+    _add_output(parser)
+
+
+def _add_download(commands: Any) -> None:
+    parser = commands.add_parser(
+        "download",
+        help="fetch a universe's symbol-days into SQLite",
+        description="Fetch exactly the active symbol-days of a universe: verified archive objects first, the API for what the\n"
+        "archive lacks. What the database holds already is not fetched again: interrupt it, run it again.",
+        epilog=_EXIT_CODES,
+        **_RAW,
+    )
+    what = parser.add_argument_group("what to download")
+    what.add_argument("--universe-file", required=True, metavar="FILE", help="the universe.json that define wrote; never changed")
+    what.add_argument(
+        "--db-path", required=True, metavar="FILE", help="the SQLite database; created with its folders when missing"
+    )
+    what.add_argument("--interval", default="1m", metavar="FREQ", help=f"kline interval: {_INTERVALS} (default %(default)s)")
+    what.add_argument(
+        "--download-market-metrics", action="store_true",
+        help="also open interest, long/short ratios and taker ratio (5m), and funding rates",
+    )  # fmt: skip
+    _add_window(what)
+    what.add_argument("--no-incremental", action="store_true", help="fetch again what is complete; nothing is replaced by less")
+    what.add_argument(
+        "--kline-source", choices=("auto", "vision", "api"), default="auto",
+        help="where klines may come from: archive then API, the archive alone, the API alone (default %(default)s)",
+    )  # fmt: skip
+    rate = parser.add_argument_group("rate control")
+    rate.add_argument("--max-api-workers", type=_count, default=5, metavar="N", help="API requests at once (default %(default)s)")
+    rate.add_argument(
+        "--max-vision-workers", type=_count, default=8, metavar="N", help="archive requests at once (default %(default)s)"
+    )
+    rate.add_argument(
+        "--api-request-delay", type=_seconds, default=0.0, metavar="SECONDS",
+        help="least time between two API requests, over all workers (default %(default)s)",
+    )  # fmt: skip
+    rate.add_argument(
+        "--vision-request-delay", type=_seconds, default=0.0, metavar="SECONDS",
+        help="least time between two archive requests, over all workers (default %(default)s)",
+    )  # fmt: skip
+    _add_network(parser)
+    _add_output(parser)
+
+
+def _add_export(commands: Any) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write CSV files and the coverage report",
+        description="Write one CSV a UTC day in Hive-style folders, and a JSON report of what is there and what is missing.\n"
+        "Reads the universe and the database only; never touches the network. Missing data is reported, not an error.",
+        epilog=_EXIT_CODES,
+        **_RAW,
+    )
+    what = parser.add_argument_group("what to export")
+    what.add_argument("--universe-file", required=True, metavar="FILE", help="the universe.json that define wrote; never changed")
+    what.add_argument("--db-path", required=True, metavar="FILE", help="the SQLite database that download wrote")
+    what.add_argument(
+        "--export-base-path", required=True, metavar="DIR", help="folder for CSV files and report; created when missing"
+    )
+    what.add_argument("--source-freq", required=True, metavar="FREQ", help=f"interval of the klines to read: {_INTERVALS}")
+    what.add_argument("--export-freq", required=True, metavar="FREQ", help="interval to write: a whole multiple of --source-freq")
+    _add_window(what)
+    what.add_argument("--no-klines", action="store_true", help="leave out klines")
+    what.add_argument("--no-metrics", action="store_true", help="leave out metrics and funding rates")
+    # Cron lines pass these to every command; nothing here needs them.
+    parser.add_argument("--api-key", help=argparse.SUPPRESS)
+    parser.add_argument("--api-secret", help=argparse.SUPPRESS)
+    _add_output(parser)
+
+
+def _add_window(group: Any) -> None:
+    group.add_argument("--start-date", metavar="DATE", help="first UTC day, YYYY-MM-DD (default: the universe's)")
+    group.add_argument("--end-date", metavar="DATE", help="last UTC day, YYYY-MM-DD (default: the universe's)")
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("network")
+    group.add_argument("--api-key", metavar="KEY", help="optional, sent to the API host alone; better: BINANCE_API_KEY")
+    group.add_argument(
+        "--api-secret", metavar="SECRET", help="accepted for compatibility, never sent; better: BINANCE_API_SECRET"
+    )
+    group.add_argument(
+        "--max-retries", type=_retries, default=3, metavar="N", help="attempts after the first (default %(default)s)"
+    )
+    group.add_argument(
+        "--max-ban-wait", type=_seconds, default=300.0, metavar="SECONDS",
+        help="longest wait for an IP ban or an unbroken row of 429 before giving up with exit code 4 (default %(default)s)",
+    )  # fmt: skip
+    group.add_argument("--api-base-url", metavar="URL", help="default: BINANCE_API_BASE_URL, else https://fapi.binance.com")
+    group.add_argument(
+        "--vision-base-url", metavar="URL", help="default: BINANCE_VISION_BASE_URL, else https://data.binance.vision"
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    loudness = group.add_mutually_exclusive_group()
+    loudness.add_argument("-q", "--quiet", action="store_true", help="errors only")
+    loudness.add_argument("-v", "--verbose", action="store_true", help="every request, and tracebacks; secrets are redacted")
+    group.add_argument("--log-format", choices=("text", "json"), default="text", help="log lines on stderr (default %(default)s)")

@@ -1,0 +1,67 @@
+"""Resampling of one symbol-day: bars to coarser bars, metrics to the last known value. Nothing is ever invented."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from cryptoservice.errors import UsageError
+from cryptoservice.models import Freq, Row
+
+# The wire writes amounts with at most eight decimals; binary sums end in noise beyond that.
+_DECIMALS = 8
+
+
+class Resampled(NamedTuple):
+    """Rows of the coarser frequency, and how many of them lack source rows."""
+
+    rows: Sequence[Row]
+    partial: int
+
+
+def check_frequencies(source: Freq, target: Freq) -> None:
+    """UsageError unless `target` is a whole multiple of `source`."""
+    if target.milliseconds % source.milliseconds:
+        valid = " ".join(freq.value for freq in Freq if freq.milliseconds % source.milliseconds == 0)
+        raise UsageError(f"{target} is not a whole multiple of {source}", hint=f"from {source} these can be made: {valid}")
+
+
+def resample_klines(rows: Sequence[Row], source: Freq, target: Freq) -> Resampled:
+    """Open first, high max, low min, close last; volumes and trades summed exactly, then rounded to 8 decimals.
+
+    `rows` are those of one day in time order. A bucket without source bars is absent.
+    """
+    if source is target:
+        return Resampled(rows, 0)
+    width = target.milliseconds // source.milliseconds
+    bars: list[Row] = []
+    partial = 0
+    for start, bucket in _buckets(rows, target.milliseconds):
+        _, opened, high, low, close, volume, quote, trades, taker, taker_quote = zip(*bucket, strict=True)
+        partial += len(bucket) < width
+        bars.append(
+            (
+                start,
+                opened[0],
+                max(high),
+                min(low),
+                close[-1],
+                _exact_sum(volume),
+                _exact_sum(quote),
+                sum(trades),
+                _exact_sum(taker),
+                _exact_sum(taker_quote),
+            )
+        )
+    return Resampled(bars, partial)
+
+
+def _exact_sum(values: Sequence[float]) -> float:
+    return round(math.fsum(values), _DECIMALS)
+
+
+def _buckets(rows: Sequence[Row], width: int) -> Iterator[tuple[int, list[Row]]]:
+    for start, bucket in groupby(rows, key=lambda row: row[0] - row[0] % width):
+        yield start, list(bucket)
