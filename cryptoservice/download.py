@@ -141,7 +141,11 @@ def download_universe_data(
         today = utc_day(clock.time())
         feeds: list[Feed] = [KlineFeed(connection, freq, today, kline_source)]
         todo = _Todo(store, feeds, active, days, incremental=incremental)
-        log.info("%d symbol-days to fetch, %d settled already", todo.symbol_days, sum(todo.settled.values()))
+        settled = sum(todo.settled.values())
+        if todo.symbol_days:
+            log.info("%d symbol-days to fetch, %d settled already", todo.symbol_days, settled)
+        else:
+            log.info("nothing to do: all %d symbol-days are settled, no data is requested", settled)
         progress = Progress("download", "symbol-days", todo.symbol_days, clock)
         pipeline = Pipeline(store, network.workers, clock, progress, stop)
         try:

@@ -1,0 +1,47 @@
+# Everything a person types here. `make demo` and `make test` need python3 >= 3.10, make and a package index, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help demo test test-slow lint define download export clean
+
+help:
+	@echo "make demo      install into .venv, then define, download and export recorded market data from a local replay exchange"
+	@echo "make test      install into .venv, then run the test suite"
+	@echo "make test-slow the long form of the suite"
+	@echo "make lint      ruff and mypy --strict"
+	@echo "make define ARGS='...'    cryptoservice universe define ..., likewise make download and make export"
+
+# Two stamps: the demo needs the package alone, tests and linters need their tools as well.
+$(VENV)/.package: setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("python3 >= 3.10 is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.package
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.package
+	@$(BIN)/python scripts/demo.py
+
+test: $(VENV)/.tools
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.tools
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(VENV)/.tools
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Named through a variable: a line that starts with "define" would open a definition.
+COMMANDS := define download export
+$(COMMANDS): $(VENV)/.package
+	@$(BIN)/python -m cryptoservice universe $@ $(ARGS)
+
+clean:
+	rm -rf $(VENV) demo-data build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

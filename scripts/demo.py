@@ -1,0 +1,109 @@
+"""`make demo`: the three real commands against the replay exchange, and a summary a person can check."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "demo-data"
+# Three recorded symbols, one listed after February 2026, one SETTLING, and a name that nobody knows.
+SYMBOLS = "ALGOUSDT,AVAXUSDT,LINKUSDT,GRAMUSDT,OMGUSDT,NOSUCHUSDT"
+START_SECONDS = 20.0
+
+
+def main() -> int:
+    """Run the demo; the exchange that it starts is stopped whatever happens."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir()
+    state = FOLDER / "exchange.json"
+    command = [sys.executable, "-m", "tests.exchange", "--state-file", str(state)]
+    with (FOLDER / "exchange.log").open("w") as log:
+        exchange = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        addresses = wait_for(state, exchange)
+        print(f"The replay exchange listens on {addresses['api_url']} (API) and {addresses['vision_url']} (archive).")
+        return run_commands(addresses)
+    finally:
+        exchange.terminate()
+        try:
+            exchange.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            exchange.kill()
+            exchange.wait()
+        state.unlink(missing_ok=True)
+
+
+def wait_for(state: Path, exchange: subprocess.Popen[bytes]) -> dict[str, str]:
+    """The exchange's addresses, once it listens."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if state.exists():
+            addresses: dict[str, str] = json.loads(state.read_text())
+            return addresses
+        if exchange.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise SystemExit(f"the replay exchange did not start; see {FOLDER / 'exchange.log'}")
+
+
+def run_commands(addresses: dict[str, str]) -> int:
+    """define, download, export, each printed as it would be typed."""
+    environment = {
+        **os.environ,
+        "BINANCE_API_BASE_URL": addresses["api_url"],
+        "BINANCE_VISION_BASE_URL": addresses["vision_url"],
+        "XDG_STATE_HOME": str(FOLDER / "state"),
+    }
+    universe, database, exports = "demo-data/universe.json", "demo-data/market.db", "demo-data/exports"
+    reports: list[dict[str, Any]] = []
+    for arguments in (
+        f"define --symbols {SYMBOLS} --start-date 2026-02-01 --end-date 2026-02-28 --output {universe}",
+        f"download --universe-file {universe} --db-path {database} --interval 5m",
+        f"export --universe-file {universe} --db-path {database} --export-base-path {exports} --source-freq 5m --export-freq 5m",
+    ):
+        print(f"\n$ cryptoservice universe {arguments}", flush=True)
+        executable = Path(sys.executable).with_name("cryptoservice")
+        done = subprocess.run(
+            [str(executable), "universe", *shlex.split(arguments)],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        print(done.stdout, end="", flush=True)
+        if done.returncode != 0:
+            print(f"demo: that command ended with exit code {done.returncode}", file=sys.stderr)
+            return done.returncode
+        reports.append(json.loads(done.stdout))
+    summarise(*reports)
+    return 0
+
+
+def summarise(define: dict[str, Any], download: dict[str, Any], export: dict[str, Any]) -> None:
+    """What came out, for people."""
+    summary = export["summary"]
+    rows = ", ".join(f"{count} {name}" for name, count in download["rows"].items() if count)
+    print(
+        f"""
+In short
+  active symbol-days  {define["active_symbol_days"]} of {define["requested_symbols"]} symbols x {define["daily_snapshots"]} days
+  rows stored         {rows}
+  coverage            {summary["coverage_ratio"]:.2%}: {summary["complete"]} complete, {summary["partial"]} partial, \
+{summary["missing"]} missing
+  why symbols miss    {export["report_path"]}
+  CSV files           {export["files"]} below {FOLDER.relative_to(ROOT) / "exports"}
+  data                klines are recorded market data (tests/recordings/PROVENANCE.md)"""
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
