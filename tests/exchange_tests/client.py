@@ -1,0 +1,82 @@
+"""A bare HTTP client: what is on the wire, as it is."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from tests.exchange import ReplayExchange
+
+KLINES = "/fapi/v1/klines"
+UM = "data/futures/um"
+FEBRUARY = int(datetime(2026, 2, 1, tzinfo=timezone.utc).timestamp() * 1000)
+MINUTE = 60_000
+DAY = 86_400_000
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Client:
+    def __init__(self, exchange: ReplayExchange) -> None:
+        self._exchange = exchange
+
+    def api(self, path: str, headers: dict[str, str] | None = None, method: str = "GET", **params: Any) -> Answer:
+        query = "?" + urlencode(params) if params else ""
+        return self._send(self._exchange.api_url, path + query, headers or {}, method)
+
+    def klines(self, symbol: str = "ALGOUSDT", interval: str = "1m", **params: Any) -> Answer:
+        return self.api(KLINES, symbol=symbol, interval=interval, **params)
+
+    def vision(self, key: str) -> Answer:
+        return self._send(self._exchange.vision_url, "/" + quote(key), {}, "GET")
+
+    def csv(self, key: str) -> str:
+        answer = self.vision(key)
+        assert answer.status == 200, (key, answer)
+        return unzipped(answer.body)
+
+    @staticmethod
+    def _send(url: str, target: str, headers: dict[str, str], method: str) -> Answer:
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
+        try:
+            connection.request(method, target, headers=headers)
+            response = connection.getresponse()
+            body = response.read()
+            return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
+        finally:
+            connection.close()
+
+
+def unzipped(body: bytes) -> str:
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        assert archive.testzip() is None
+        (name,) = archive.namelist()
+        return archive.read(name).decode()
+
+
+def kline_key(symbol: str, interval: str, period: str) -> str:
+    span = "monthly" if len(period) == 7 else "daily"
+    return f"{UM}/{span}/klines/{symbol}/{interval}/{symbol}-{interval}-{period}.zip"
+
+
+def metrics_key(symbol: str, day: str) -> str:
+    return f"{UM}/daily/metrics/{symbol}/{symbol}-metrics-{day}.zip"
+
+
+def funding_key(symbol: str, month: str) -> str:
+    return f"{UM}/monthly/fundingRate/{symbol}/{symbol}-fundingRate-{month}.zip"
