@@ -31,12 +31,12 @@ class Totals:
         self.expected_bars += expected
         self.exported_bars += actual
         self.partial_bars += partial_bars
-        if actual >= expected:
-            self.complete += 1
-        elif actual:
+        if not actual:
+            self.missing += 1
+        elif actual < expected:
             self.partial += 1
         else:
-            self.missing += 1
+            self.complete += 1
 
     def merge(self, other: Totals) -> None:
         """Add another's counts."""

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from cryptoservice.binance.connection import Connection
 from cryptoservice.clock import Clock, check
 from cryptoservice.config import NetworkConfig, WindowBounds
-from cryptoservice.days import Window, month_of, utc_day, utc_text
-from cryptoservice.errors import SourceRefused, UsageError
-from cryptoservice.feeds import Feed, KlineFeed
+from cryptoservice.days import Window, utc_day, utc_text
+from cryptoservice.errors import SourceRefused
+from cryptoservice.feeds import Feed, FundingFeed, KlineFeed, MetricsFeed
 from cryptoservice.files import make_folder
 from cryptoservice.lock import DatabaseLock
 from cryptoservice.models import Dataset, Freq
@@ -127,8 +126,6 @@ def download_universe_data(
     universe = UniverseFile.load(Path(universe_file)).universe
     bounds = window or WindowBounds()
     days = universe.subwindow(bounds.start_date, bounds.end_date)
-    if download_market_metrics:
-        raise UsageError("market metrics are not available yet", hint="leave out --download-market-metrics")
     active = universe.active_days(days)
     database = Path(db_path)
     make_folder(database.absolute().parent)
@@ -140,6 +137,9 @@ def download_universe_data(
     ):
         today = utc_day(clock.time())
         feeds: list[Feed] = [KlineFeed(connection, freq, today, kline_source)]
+        if download_market_metrics:
+            now = datetime.fromtimestamp(clock.time(), timezone.utc)
+            feeds += [MetricsFeed(connection, now), FundingFeed(connection, today)]
         todo = _Todo(store, feeds, active, days, incremental=incremental)
         settled = sum(todo.settled.values())
         if todo.symbol_days:
@@ -196,10 +196,10 @@ class _Todo:
         return sum(len(days) for _, _, days in self._wanted)
 
     def jobs(self) -> Iterator[Job]:
-        """One job a symbol and month, in the order of the universe; made one by one, as there may be many."""
+        """Jobs in the order of the universe; made one by one, as there may be many."""
         for feed, symbol, days in self._wanted:
-            for _, month in itertools.groupby(days, month_of):
-                yield Job.of(feed, symbol, list(month))
+            for part in feed.split(days):
+                yield Job.of(feed, symbol, part)
 
 
 def _counts(active: ActiveDays, settled: int, tally: Tally | None) -> DatasetCounts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from cryptoservice.days import Window, utc_text
 from cryptoservice.errors import OutputError, UsageError
 from cryptoservice.models import Dataset, Freq, Row, Status
 from cryptoservice.progress import Progress
+from cryptoservice.resample import Resampled
 from cryptoservice.store import LedgerLine, Series, Store, columns
 from cryptoservice.universe import DailySnapshot, UniverseFile
 
@@ -77,9 +78,13 @@ def export_universe_data(
     with Store.read(Path(db_path)) as store:
         if klines:
             _require_frequency(store, source, Path(db_path))
+        else:
+            _require_metrics(store, Path(db_path))
         files.make_folder(base)
         files.clean_temps(base)
-        exporters = [_KlineExporter(store, base, source, target, days)] if klines else []
+        shapes = [_kline_shape(source, target)] if klines else []
+        shapes += [_metrics_shape(target), _funding_shape()] if metrics else []
+        exporters = _exporters(store, base, days, shapes)
         coverage = Coverage(main)
         counts = _export_days(exporters, loaded.universe.snapshots(days), days, coverage, clock, stop)
     report_path = base / f"coverage_{target}_{days.start}_{days.end}.json"
@@ -109,6 +114,11 @@ def _require_frequency(store: Store, source: Freq, path: Path) -> None:
         raise UsageError(f"database {path} holds no {source} klines", hint=has)
 
 
+def _require_metrics(store: Store, path: Path) -> None:
+    if not store.frequencies(Dataset.METRICS) and not store.frequencies(Dataset.FUNDING_RATES):
+        raise UsageError(f"database {path} holds no metrics", hint="fetch them with: download --download-market-metrics")
+
+
 @dataclass
 class _Counts:
     files: int
@@ -116,7 +126,7 @@ class _Counts:
 
 
 def _export_days(
-    exporters: Sequence[_KlineExporter],
+    exporters: Sequence[_Exporter],
     snapshots: Iterable[DailySnapshot],
     window: Window,
     coverage: Coverage,
@@ -137,37 +147,89 @@ def _export_days(
     return counts
 
 
-class _KlineExporter:
-    """Klines of one day to one file."""
+@dataclass(frozen=True)
+class _Shape:
+    """How one dataset is exported."""
 
-    dataset = Dataset.KLINES
+    dataset: Dataset
+    stored_freq: str
+    """Its frequency in the database."""
+    folder: str
+    """Where its days stand below the base path."""
+    resample: Callable[[Sequence[Row]], Resampled]
+    expected: Callable[[LedgerLine | None], int]
+    """Rows that a whole symbol-day has after resampling."""
 
-    def __init__(self, store: Store, base: Path, source: Freq, target: Freq, window: Window) -> None:
+
+def _kline_shape(source: Freq, target: Freq) -> _Shape:
+    def bars(rows: Sequence[Row]) -> Resampled:
+        return resample.resample_klines(rows, source, target)
+
+    return _Shape(Dataset.KLINES, source.value, f"klines/freq={target}", bars, lambda _: target.bars_per_day)
+
+
+def _metrics_shape(target: Freq) -> _Shape:
+    # Five minutes is the finest there is.
+    freq = target if target.milliseconds > Freq.m5.milliseconds else Freq.m5
+
+    def values(rows: Sequence[Row]) -> Resampled:
+        return resample.resample_metrics(rows, freq)
+
+    return _Shape(Dataset.METRICS, Freq.m5.value, f"metrics/freq={freq}", values, lambda _: freq.bars_per_day)
+
+
+def _funding_shape() -> _Shape:
+    # How many there are in a day is for the exchange to say: the ledger knows what the source held.
+    return _Shape(
+        Dataset.FUNDING_RATES,
+        "",
+        "funding_rates",
+        lambda rows: Resampled(rows, 0),
+        lambda line: line.expected_rows if line else 0,
+    )
+
+
+class _Exporter:
+    """One dataset, day by day, to one file a day."""
+
+    def __init__(self, store: Store, base: Path, shape: _Shape, window: Window) -> None:
+        self.dataset = shape.dataset
         self._store = store
-        self._source = source
-        self._target = target
-        self._folder = base / "klines" / f"freq={target}"
-        self._ledger = store.ledger(Dataset.KLINES, source.value, window)
+        self._shape = shape
+        self._folder = base / shape.folder
+        self._ledger = store.ledger(shape.dataset, shape.stored_freq, window)
+
+    @property
+    def is_known(self) -> bool:
+        """Does the ledger know anything of this dataset in the window?"""
+        return bool(self._ledger)
 
     def export(self, snapshot: DailySnapshot) -> tuple[Totals, dict[str, dict[str, Any]]]:
         """Write the day's file, or remove a stale one when there is nothing to write."""
         totals = Totals()
         missing: dict[str, dict[str, Any]] = {}
         chunks: list[tuple[str, Sequence[Row]]] = []
-        expected = self._target.bars_per_day
         for symbol in sorted(snapshot.active_symbols):
-            rows = self._store.rows(Series(Dataset.KLINES, self._source.value, symbol), snapshot.date)
-            bars, partial = resample.resample_klines(rows, self._source, self._target)
-            totals.add(expected, len(bars), partial)
-            if len(bars) < expected or partial:
-                line = self._ledger.get(symbol, {}).get(snapshot.date)
-                missing[symbol] = {"expected": expected, "actual": len(bars), "reason": reason_of(line)}
+            line = self._ledger.get(symbol, {}).get(snapshot.date)
+            expected = self._shape.expected(line)
+            stored = self._store.rows(Series(self.dataset, self._shape.stored_freq, symbol), snapshot.date)
+            rows, partial = self._shape.resample(stored)
+            totals.add(expected, len(rows), partial)
+            if len(rows) < expected or partial or not rows:
+                missing[symbol] = {"expected": expected, "actual": len(rows), "reason": reason_of(line)}
                 if partial:
                     missing[symbol]["partial_bars"] = partial
-            if bars:
-                chunks.append((symbol, bars))
-        write_day(self._folder / f"date={snapshot.date}" / "klines.csv", ("symbol", *columns(Dataset.KLINES)), chunks)
+            if rows:
+                chunks.append((symbol, rows))
+        header = ("symbol", *columns(self.dataset))
+        write_day(self._folder / f"date={snapshot.date}" / f"{self.dataset}.csv", header, chunks)
         return totals, missing
+
+
+def _exporters(store: Store, base: Path, window: Window, shapes: Sequence[_Shape]) -> list[_Exporter]:
+    """One for each dataset to be judged: klines always, others when the ledger knows them for the window."""
+    exporters = [_Exporter(store, base, shape, window) for shape in shapes]
+    return [exporter for exporter in exporters if exporter.dataset is Dataset.KLINES or exporter.is_known]
 
 
 def reason_of(line: LedgerLine | None) -> str:

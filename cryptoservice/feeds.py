@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Protocol
 
 from cryptoservice import plan
 from cryptoservice.binance.connection import Connection
-from cryptoservice.binance.rest import KLINES_PAGE_ROWS
+from cryptoservice.binance.rest import FUNDING_PAGE_ROWS, KLINES_PAGE_ROWS
 from cryptoservice.binance.tables import DayTable, InvalidTable
 from cryptoservice.binance.vision import ArchivedZip, ArchiveObject, read_zip
-from cryptoservice.days import utc_text
-from cryptoservice.errors import SourceError, SymbolRefused
+from cryptoservice.days import month_of, utc_text
+from cryptoservice.errors import HistoryEnded, SourceError, SourceRefused, SymbolRefused
 from cryptoservice.models import Dataset, Freq, SourceObject
-from cryptoservice.plan import DayCase, Fetch, KlineSource, Source, Testimony, Witness
+from cryptoservice.plan import DayCase, Evidence, Fetch, KlineSource, Outcome, Source, Testimony, Witness
 
 # A REST fetch holds at most about this many rows in memory, and loses no more when it fails.
 _REST_ROWS_A_FETCH = 10 * KLINES_PAGE_ROWS
+# Ten pages of funding rates at the usual three rows a day; forty days at one an hour fill a page.
+_FUNDING_DAYS_A_FETCH = 10 * FUNDING_PAGE_ROWS // 3
+_FUNDING_GAP_DAYS = 40
 
 Fetched = ArchivedZip | DayTable | Witness
 """What a fetch brings home: an unopened zip, checked REST rows, or the same word for all its days."""
@@ -35,17 +39,20 @@ class Feed(Protocol):
     def freq(self) -> str:
         """The ledger's frequency: empty for funding rates."""
 
+    def split(self, days: Sequence[date]) -> Iterator[list[date]]:
+        """A symbol's wanted days cut into jobs."""
+
     def cases(self, days: Sequence[date]) -> list[DayCase]:
-        """The routes of a symbol's wanted days."""
+        """The routes of a job's days."""
+
+    def step(self, case: DayCase, evidence: Evidence) -> Source | Outcome:
+        """The source to ask next, or how the day ends."""
 
     def group(self, symbol: str, steps: Mapping[date, Source]) -> Iterator[Fetch]:
         """Join steps into fetches."""
 
     def fetch(self, fetch: Fetch) -> Fetched:
         """Bring it home, over the network; runs in a worker thread."""
-
-    def read(self, fetch: Fetch, fetched: Fetched) -> dict[date, Witness]:
-        """What it says of each of its days; parsing happens here."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +70,21 @@ class KlineFeed:
         """The kline interval."""
         return self.interval.value
 
+    def split(self, days: Sequence[date]) -> Iterator[list[date]]:
+        """By month, as the archive does."""
+        return by_month(days)
+
     def cases(self, days: Sequence[date]) -> list[DayCase]:
         """Monthly object, daily object, REST, as age and choice allow."""
         return plan.kline_routes(days, self.today, self.choice, self.interval.bars_per_day)
 
+    def step(self, case: DayCase, evidence: Evidence) -> Source | Outcome:
+        """Two witnesses."""
+        return plan.next_step(case, evidence)
+
     def group(self, symbol: str, steps: Mapping[date, Source]) -> Iterator[Fetch]:
         """One object a month or day; REST over runs of neighbouring days."""
-        return plan.group(symbol, steps, max(1, _REST_ROWS_A_FETCH // self.interval.bars_per_day))
+        return plan.group(symbol, steps, max_days=max(1, _REST_ROWS_A_FETCH // self.interval.bars_per_day))
 
     def fetch(self, fetch: Fetch) -> Fetched:
         """An archive object, or REST pages."""
@@ -77,9 +92,76 @@ class KlineFeed:
             return ask_api(lambda: self.connection.api.klines(fetch.symbol, self.interval, fetch.window))
         return ask_archive(self.connection, archive_object(self.dataset, self.interval, fetch))
 
-    def read(self, fetch: Fetch, fetched: Fetched) -> dict[date, Witness]:
-        """Rows of each day."""
-        return testify(fetch, fetched)
+
+@dataclass(frozen=True)
+class MetricsFeed:
+    """Open interest, long/short ratios and taker ratio, 5-minute rows."""
+
+    connection: Connection
+    now: datetime
+    dataset: Dataset = Dataset.METRICS
+    freq: str = Freq.m5.value
+
+    def split(self, days: Sequence[date]) -> Iterator[list[date]]:
+        """By month, to keep jobs small."""
+        return by_month(days)
+
+    def cases(self, days: Sequence[date]) -> list[DayCase]:
+        """Daily object and REST, as the age allows."""
+        return plan.metrics_routes(days, self.now)
+
+    def step(self, case: DayCase, evidence: Evidence) -> Source | Outcome:
+        """Two witnesses."""
+        return plan.next_step(case, evidence)
+
+    def group(self, symbol: str, steps: Mapping[date, Source]) -> Iterator[Fetch]:
+        """One object a day; REST over runs of neighbouring days."""
+        return plan.group(symbol, steps, max_days=_REST_ROWS_A_FETCH // Freq.m5.bars_per_day)
+
+    def fetch(self, fetch: Fetch) -> Fetched:
+        """A daily object, or the five endpoints' pages."""
+        if fetch.source is Source.REST:
+            return ask_api(lambda: self.connection.api.metrics(fetch.symbol, fetch.window))
+        return ask_archive(self.connection, archive_object(self.dataset, Freq.m5, fetch))
+
+
+@dataclass(frozen=True)
+class FundingFeed:
+    """Funding rates."""
+
+    connection: Connection
+    today: date
+    dataset: Dataset = Dataset.FUNDING_RATES
+    freq: str = ""
+
+    def split(self, days: Sequence[date]) -> Iterator[list[date]]:
+        """All at once: a page of 1000 rows covers most of a year."""
+        yield list(days)
+
+    def cases(self, days: Sequence[date]) -> list[DayCase]:
+        """REST, else the monthly object."""
+        return plan.funding_routes(days, self.today)
+
+    def step(self, case: DayCase, evidence: Evidence) -> Source | Outcome:
+        """One answer settles a day."""
+        return plan.next_funding_step(case, evidence)
+
+    def group(self, symbol: str, steps: Mapping[date, Source]) -> Iterator[Fetch]:
+        """One object a month; REST over runs that may bridge what one page would cover anyway."""
+        return plan.group(symbol, steps, max_days=_FUNDING_DAYS_A_FETCH, max_gap=_FUNDING_GAP_DAYS)
+
+    def fetch(self, fetch: Fetch) -> Fetched:
+        """REST pages, or a monthly object."""
+        if fetch.source is Source.REST:
+            return ask_api(lambda: self.connection.api.funding_rates(fetch.symbol, fetch.window))
+        # Hourly is the shortest funding interval (wire facts 3.1).
+        return ask_archive(self.connection, archive_object(self.dataset, Freq.h1, fetch))
+
+
+def by_month(days: Sequence[date]) -> Iterator[list[date]]:
+    """Days in order, cut at month ends."""
+    for _, month in itertools.groupby(days, month_of):
+        yield list(month)
 
 
 def archive_object(dataset: Dataset, freq: Freq, fetch: Fetch) -> ArchiveObject:
@@ -94,6 +176,8 @@ def ask_archive(connection: Connection, source: ArchiveObject) -> Fetched:
         archived = connection.archive.fetch(source)
     except InvalidTable as invalid:
         return Witness(Testimony.DISTRUSTED, reason=invalid.reason)
+    except SourceRefused as refused:
+        return Witness(Testimony.REFUSED, reason=refused.reason)
     except SourceError as error:
         return Witness(Testimony.FAILED, reason=error.reason)
     return Witness(Testimony.ABSENT, reason="not_in_archive") if archived is None else archived
@@ -103,14 +187,16 @@ def ask_api(request: Callable[[], DayTable]) -> Fetched:
     """Checked rows, or what a refusal or failure means for all the days asked for."""
     try:
         return request()
-    except SymbolRefused as refused:
-        return Witness(Testimony.UNKNOWN_SYMBOL, reason=refused.reason)
+    except (SymbolRefused, HistoryEnded) as refused:
+        return Witness(Testimony.NOT_SERVED, reason=refused.reason)
+    except SourceRefused as refused:
+        return Witness(Testimony.REFUSED, reason=refused.reason)
     except SourceError as error:
         return Witness(Testimony.FAILED, reason=error.reason)
 
 
 def testify(fetch: Fetch, fetched: Fetched) -> dict[date, Witness]:
-    """One witness for each day of the fetch."""
+    """One witness for each day of the fetch; archive objects are opened and parsed here."""
     if isinstance(fetched, Witness):
         return dict.fromkeys(fetch.days, fetched)
     origin = None
@@ -124,6 +210,6 @@ def testify(fetch: Fetch, fetched: Fetched) -> dict[date, Witness]:
         table = fetched
     conflict = Witness(Testimony.DISTRUSTED, reason="conflicting_rows")
     return {
-        day: conflict if day in table.conflicting else Witness(Testimony.ROWS, table.days.get(day, ()), origin=origin)
+        day: conflict if day in table.conflicting else Witness(Testimony.ROWS, table.days.get(day, ()), table.note, origin)
         for day in fetch.days
     }

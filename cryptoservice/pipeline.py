@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 from cryptoservice.clock import Clock, check
 from cryptoservice.config import WorkerConfig
-from cryptoservice.feeds import Feed, Fetched
+from cryptoservice.feeds import Feed, Fetched, testify
 from cryptoservice.models import Dataset, Status
-from cryptoservice.plan import DayCase, Evidence, Fetch, Outcome, Source, Witness, at_least_as_good, next_step
+from cryptoservice.plan import DayCase, Evidence, Fetch, Outcome, Source, Witness, at_least_as_good
 from cryptoservice.progress import Progress
 from cryptoservice.store import LedgerLine, Series, Store, SymbolDay
 
@@ -176,7 +176,7 @@ class Pipeline:
         job.fetches_open -= 1
         if isinstance(fetched, BaseException):
             raise fetched
-        for day, witness in job.feed.read(fetch, fetched).items():
+        for day, witness in testify(fetch, fetched).items():
             job.evidence.setdefault(day, {})[fetch.source] = witness
         self._advance(job, list(fetch.days))
 
@@ -187,7 +187,7 @@ class Pipeline:
         steps: dict[date, Source] = {}
         for day in days:
             evidence = job.evidence.get(day, {})
-            step = next_step(job.cases[day], evidence)
+            step = job.feed.step(job.cases[day], evidence)
             if isinstance(step, Outcome):
                 self._settle(job, day, step, evidence)
                 del job.cases[day]

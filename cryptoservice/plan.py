@@ -9,13 +9,14 @@ day complete; a hole is believed when both witnesses have been heard, or when on
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, time, timezone
 from enum import Enum
 
 from cryptoservice.days import ONE_DAY, Window, month_end, month_of
-from cryptoservice.models import Row, SourceObject, Status
+from cryptoservice.models import Freq, Row, SourceObject, Status
 
 # Daily objects of day D appear on D+1 between 07 and 09 UTC, sometimes later (wire facts 5.2).
 ARCHIVE_AGE_DAYS = 2
@@ -23,6 +24,14 @@ ARCHIVE_AGE_DAYS = 2
 ABSENCE_AGE_DAYS = 7
 # A monthly object pays from two wanted days on.
 MONTHLY_LEAST_DAYS = 2
+# By this hour of the following day metrics objects have appeared (wire facts 5.2); before it, REST is asked first.
+PUBLISHED_AT = time(9, 0)
+# No symbol has metrics in the archive before this day (wire facts 5.1).
+METRICS_START = date(2020, 9, 1)
+# /futures/data keeps about thirty days; a day that started longer ago than this is not asked for there (wire facts 3.2).
+METRICS_REST_DAYS = 29
+# The monthly funding object of a month has appeared by then, if it ever will.
+MONTHLY_ABSENCE_AGE_DAYS = 62
 
 
 class Source(str, Enum):
@@ -53,8 +62,10 @@ class Testimony(Enum):
     """The archive does not hold the object."""
     DISTRUSTED = "distrusted"
     """The object is there, but its content or checksum cannot be trusted."""
-    UNKNOWN_SYMBOL = "unknown_symbol"
+    NOT_SERVED = "not_served"
     """The API does not serve this symbol, or not so far back: it cannot be a witness."""
+    REFUSED = "refused"
+    """The host refuses this address for now, whatever it is asked."""
     FAILED = "failed"
     """No usable answer, this time."""
 
@@ -66,6 +77,7 @@ class Witness:
     testimony: Testimony
     rows: Sequence[Row] = ()
     reason: str | None = None
+    """Why there are no rows, or how the rows were read where that took a decision."""
     origin: SourceObject | None = None
     """The archive object that said so."""
 
@@ -120,10 +132,7 @@ class Fetch:
 
 def kline_routes(days: Sequence[date], today: date, choice: KlineSource, bars_per_day: int) -> list[DayCase]:
     """The routes of a symbol's wanted kline days."""
-    wanted_in_month: dict[date, int] = {}
-    for day in days:
-        month = month_of(day)
-        wanted_in_month[month] = wanted_in_month.get(month, 0) + 1
+    wanted_in_month = Counter(map(month_of, days))
     cases = []
     for day in days:
         age = (today - day).days
@@ -142,51 +151,117 @@ def kline_routes(days: Sequence[date], today: date, choice: KlineSource, bars_pe
     return cases
 
 
+def metrics_routes(days: Sequence[date], now: datetime) -> list[DayCase]:
+    """The routes of a symbol's wanted metrics days: daily objects, and REST as far back as it serves."""
+    cases = []
+    for day in days:
+        age = (now.date() - day).days
+        published = now >= datetime.combine(day + ONE_DAY, PUBLISHED_AT, timezone.utc)
+        if day < METRICS_START:
+            route: tuple[Source, ...] = ()
+        elif age > METRICS_REST_DAYS:
+            route = (Source.DAILY,)
+        else:
+            route = (Source.DAILY, Source.REST) if published else (Source.REST, Source.DAILY)
+        cases.append(DayCase(day, age, route, Freq.m5.bars_per_day))
+    return cases
+
+
+def funding_routes(days: Sequence[date], today: date) -> list[DayCase]:
+    """The routes of a symbol's wanted funding days. How many rows a day has is for the source to say."""
+    return [DayCase(day, (today - day).days, (Source.REST, Source.MONTHLY), 0) for day in days]
+
+
 def next_step(case: DayCase, evidence: Evidence) -> Source | Outcome:
-    """The source to ask next, or how the day ends."""
+    """The source to ask next for a day of klines or metrics, or how the day ends."""
     for source, witness in evidence.items():
-        if witness.testimony is Testimony.ROWS and len(witness.rows) == case.expected_rows:
-            return Outcome(Status.COMPLETE, None, witness.rows, (source,), case.expected_rows)
+        if _is_whole(case, source, witness):
+            return Outcome(Status.COMPLETE, witness.reason, witness.rows, (source,), case.expected_rows)
     for source in case.route:
         if source not in evidence:
             return source
     return _settle(case, evidence)
 
 
+def next_funding_step(case: DayCase, evidence: Evidence) -> Source | Outcome:
+    """The same for funding rates: one answer that covers a day settles it; the archive stands in for a REST that refuses."""
+    for source in case.route:
+        witness = evidence.get(source)
+        if witness is None:
+            return source
+        if witness.testimony is Testimony.ROWS:
+            if witness.rows:
+                return Outcome(Status.COMPLETE, None, witness.rows, (source,), len(witness.rows))
+            return Outcome(Status.CONFIRMED_GAP, f"no_funding_in_{source}", (), (), 0)
+        if witness.testimony is Testimony.FAILED:
+            break
+    monthly = evidence.get(Source.MONTHLY)
+    if monthly is not None and monthly.testimony is Testimony.ABSENT:
+        rest = evidence[Source.REST]
+        final = rest.testimony is Testimony.NOT_SERVED and case.age >= MONTHLY_ABSENCE_AGE_DAYS
+        return Outcome(Status.CONFIRMED_GAP if final else Status.INCOMPLETE, f"{Source.REST}: {rest.reason}", (), (), 0)
+    return Outcome(Status.FAILED, _trouble(evidence), (), (), 0)
+
+
+def _is_whole(case: DayCase, source: Source, witness: Witness) -> bool:
+    """All expected rows from one source. A blank in the archive is what the exchange published; in REST it may yet be filled."""
+    if witness.testimony is not Testimony.ROWS or len(witness.rows) != case.expected_rows:
+        return False
+    return source is not Source.REST or not any(None in row for row in witness.rows)
+
+
 def _settle(case: DayCase, evidence: Evidence) -> Outcome:
-    rows, sources = _union(evidence)
-    if len(rows) == case.expected_rows:
-        return Outcome(Status.COMPLETE, None, rows, sources, case.expected_rows)
+    union = _unite(evidence)
+
+    def end(status: Status, reason: str | None) -> Outcome:
+        return Outcome(status, reason, union.rows, union.sources, case.expected_rows)
+
+    if not case.route:
+        return end(Status.CONFIRMED_GAP, "before_history")
+    if len(union.rows) == case.expected_rows and not union.blank:
+        return end(Status.COMPLETE, None)
     archive = _archive_answer(case, evidence)
     rest = _rest_answer(evidence)
-    rest_possible = Source.REST in case.route and evidence[Source.REST].testimony is not Testimony.UNKNOWN_SYMBOL
+    rest_possible = Source.REST in case.route and evidence[Source.REST].testimony is not Testimony.NOT_SERVED
     archive_possible = Source.DAILY in case.route
     if archive is not None and rest is not None:
         if archive == rest:
-            return Outcome(Status.CONFIRMED_GAP, "sources_agree", rows, sources, case.expected_rows)
-        if case.age >= ABSENCE_AGE_DAYS:
-            # Both have been heard and neither will say more: what the union lacks, both lack.
-            return Outcome(Status.CONFIRMED_GAP, "sources_differ", rows, sources, case.expected_rows)
-        return Outcome(Status.INCOMPLETE, "sources_differ", rows, sources, case.expected_rows)
+            return end(Status.CONFIRMED_GAP, "sources_agree")
+        # Both have been heard; once the archive will say no more, what the union lacks both lack.
+        return end(Status.CONFIRMED_GAP if case.age >= ABSENCE_AGE_DAYS else Status.INCOMPLETE, "sources_differ")
     if archive is not None and not rest_possible:
-        return Outcome(Status.CONFIRMED_GAP, "archive_alone", rows, sources, case.expected_rows)
+        return end(Status.CONFIRMED_GAP, "archive_alone")
     if rest is not None and not archive_possible:
-        return Outcome(Status.CONFIRMED_GAP, "rest_alone", rows, sources, case.expected_rows)
+        return end(Status.CONFIRMED_GAP, "rest_alone")
     reason = _trouble(evidence)
-    if reason is None or rows:
-        return Outcome(Status.INCOMPLETE, reason or "not_published_yet", rows, sources, case.expected_rows)
-    return Outcome(Status.FAILED, reason, (), (), case.expected_rows)
+    daily = evidence.get(Source.DAILY)
+    if reason is None and daily is not None and daily.testimony is Testimony.ABSENT:
+        return end(Status.INCOMPLETE, "not_published_yet")
+    reason = reason or _trouble(evidence, Testimony.NOT_SERVED)
+    return end(Status.INCOMPLETE if union.rows else Status.FAILED, reason)
 
 
-def _union(evidence: Evidence) -> tuple[list[Row], tuple[Source, ...]]:
-    """Rows of all sources by time, the more trusted source winning."""
+@dataclass(frozen=True)
+class _Union:
+    rows: list[Row]
+    sources: tuple[Source, ...]
+    blank: bool
+    """A REST row lacks a value that the archive may yet bring."""
+
+
+def _unite(evidence: Evidence) -> _Union:
+    """Rows of all sources by time. The more trusted source wins, but its blanks do not wipe out another's values."""
     rows: dict[int, tuple[Row, Source]] = {}
     for source in Source:
         witness = evidence.get(source)
-        if witness is not None:
-            rows.update((row[0], (row, source)) for row in witness.rows)
+        for row in witness.rows if witness is not None else ():
+            known = rows.get(row[0])
+            if known is not None and None in row:
+                row = tuple(old if new is None else new for old, new in zip(known[0], row, strict=True))  # noqa: PLW2901
+            rows[row[0]] = (row, source)
     used = {source for _, source in rows.values()}
-    return [rows[moment][0] for moment in sorted(rows)], tuple(source for source in Source if source in used)
+    blank = any(source is Source.REST and None in row for row, source in rows.values())
+    return _Union([rows[moment][0] for moment in sorted(rows)], tuple(source for source in Source if source in used), blank)
 
 
 def _times(rows: Iterable[Row]) -> frozenset[int]:
@@ -213,18 +288,21 @@ def _rest_answer(evidence: Evidence) -> frozenset[int] | None:
     return _times(rest.rows) if rest is not None and rest.testimony is Testimony.ROWS else None
 
 
-def _trouble(evidence: Evidence) -> str | None:
-    """The reason that helps most: bad data before a failed request before an unknown symbol."""
-    for testimony in (Testimony.DISTRUSTED, Testimony.FAILED, Testimony.UNKNOWN_SYMBOL):
+def _trouble(evidence: Evidence, *kinds: Testimony) -> str | None:
+    """The reason that helps most: bad data before a host that refuses before a failed request."""
+    for testimony in kinds or (Testimony.DISTRUSTED, Testimony.REFUSED, Testimony.FAILED):
         for source in reversed(Source):
             witness = evidence.get(source)
             if witness is not None and witness.testimony is testimony:
-                return f"{source.value}: {witness.reason}"
+                return f"{source}: {witness.reason}"
     return None
 
 
-def group(symbol: str, steps: Mapping[date, Source], max_rest_days: int) -> Iterator[Fetch]:
-    """Join days into as few requests as possible: a month's object once, REST over runs of neighbouring days."""
+def group(symbol: str, steps: Mapping[date, Source], *, max_days: int, max_gap: int = 0) -> Iterator[Fetch]:
+    """Join days into as few requests as possible: a month's object once, REST over runs of neighbouring days.
+
+    A run holds at most `max_days` wanted days, and bridges at most `max_gap` unwanted ones between two of them.
+    """
     months: dict[date, list[date]] = {}
     run: list[date] = []
     for day in sorted(steps):
@@ -234,7 +312,7 @@ def group(symbol: str, steps: Mapping[date, Source], max_rest_days: int) -> Iter
         elif source is Source.DAILY:
             yield Fetch(Source.DAILY, symbol, (day,))
         else:
-            if run and (day - run[-1] != ONE_DAY or len(run) >= max_rest_days):
+            if run and ((day - run[-1]).days > max_gap + 1 or len(run) >= max_days):
                 yield Fetch(Source.REST, symbol, tuple(run))
                 run = []
             run.append(day)

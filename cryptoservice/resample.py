@@ -58,6 +58,27 @@ def resample_klines(rows: Sequence[Row], source: Freq, target: Freq) -> Resample
     return Resampled(bars, partial)
 
 
+def resample_metrics(rows: Sequence[Row], target: Freq) -> Resampled:
+    """The last known value of each column in the bucket; a bucket without source rows is absent.
+
+    `rows` are the 5-minute rows of one day in time order, keyed by the start of the bar they close; so is the result.
+    """
+    source = Freq.m5
+    if target.milliseconds <= source.milliseconds:
+        return Resampled(rows, 0)
+    width = target.milliseconds // source.milliseconds
+    buckets: list[Row] = []
+    partial = 0
+    for start, bucket in _buckets(rows, target.milliseconds):
+        partial += len(bucket) < width
+        last_known = (
+            next((value for value in reversed(column) if value is not None), None) for column in zip(*bucket, strict=True)
+        )
+        _, *values = last_known
+        buckets.append((start, *values))
+    return Resampled(buckets, partial)
+
+
 def _exact_sum(values: Sequence[float]) -> float:
     return round(math.fsum(values), _DECIMALS)
 

@@ -7,11 +7,10 @@ taker_buy_quote_volume): open_time in ms UTC, prices in the quote asset, volume 
 from __future__ import annotations
 
 import json
-from datetime import date
 from operator import ge, gt, le
 from typing import Any, NoReturn
 
-from cryptoservice.binance.tables import DayTable, InvalidTable, split_days
+from cryptoservice.binance.tables import DayTable, InvalidTable, collapse, split_days
 from cryptoservice.days import Window
 from cryptoservice.models import Freq, Row
 
@@ -32,7 +31,7 @@ def parse_csv(text: str, freq: Freq, window: Window) -> DayTable:
     """
     body = _without_header(text)
     if not body:
-        return DayTable({}, frozenset())
+        return DayTable({})
     # One JSON array of all fields: several times quicker than csv and float(), and it lets nothing but plain numbers pass.
     flat = _numbers("[" + body.replace("\r", "").replace("\n", ",") + "]")
     if len(flat) != _WIRE_COLUMNS * (body.count("\n") + 1):
@@ -45,7 +44,7 @@ def parse_rest(page: object, freq: Freq, window: Window) -> DayTable:
     if not isinstance(page, list) or not all(isinstance(row, list) and len(row) == _WIRE_COLUMNS for row in page):
         raise InvalidTable("wrong_column_count")
     if not page:
-        return DayTable({}, frozenset())
+        return DayTable({})
     fields = [value for row in page for value in row]
     if not set(map(type, fields)) <= {int, str}:
         raise InvalidTable("not_a_number")
@@ -120,12 +119,5 @@ def _milliseconds(open_time: list[int], close_time: list[int]) -> tuple[list[int
 
 def _days(rows: list[Row], open_time: list[int]) -> DayTable:
     if all(map(gt, open_time[1:], open_time)):
-        return DayTable(split_days(rows), frozenset())
-    rows.sort(key=lambda row: row[0])
-    unique: dict[int, Row] = {}
-    conflicting: set[date] = set()
-    for row in rows:
-        known = unique.setdefault(row[0], row)
-        if known != row:
-            conflicting.update(split_days([row]))
-    return DayTable(split_days(list(unique.values())), frozenset(conflicting))
+        return DayTable(split_days(rows))
+    return collapse(rows)

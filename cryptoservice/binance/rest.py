@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from cryptoservice.binance import klines
+from cryptoservice.binance import funding, klines, metrics
 from cryptoservice.binance.answers import api_judge
 from cryptoservice.binance.limiter import RateLimiter
-from cryptoservice.binance.tables import DayTable, InvalidTable
+from cryptoservice.binance.metrics import RestSeries
+from cryptoservice.binance.tables import DayTable, InvalidTable, collapse
 from cryptoservice.binance.transport import Answer, Call, Host, Transient
 from cryptoservice.clock import Clock
 from cryptoservice.days import Window
+from cryptoservice.errors import HistoryEnded
 from cryptoservice.models import Freq, Row
 
 # 499 rows weigh 2, 500 rows weigh 5: the most rows for a unit of weight (wire facts 2.1).
 KLINES_PAGE_ROWS = 499
+FUNDING_PAGE_ROWS = 1000
+METRICS_PAGE_ROWS = 500
+
+T = TypeVar("T")
 
 
 def klines_weight(limit: int) -> int:
@@ -90,6 +96,75 @@ class FuturesApi:
             for day, rows in page.days.items():
                 days.setdefault(day, []).extend(rows)
         return DayTable(days, frozenset(conflicting))
+
+    def funding_rates(self, symbol: str, window: Window) -> DayTable:
+        """Funding rates of the window (GET /fapi/v1/fundingRate, pages of 1000, 500 requests in 5 minutes)."""
+        rows: dict[tuple[int, str], Row] = {}
+        start, last = window.start_ms, window.end_ms - 1
+        while start <= last:
+            params: Mapping[str, str | int] = {
+                "symbol": symbol,
+                "startTime": start,
+                "endTime": last,
+                "limit": FUNDING_PAGE_ROWS,
+            }
+            call = Call("funding_rates", "/fapi/v1/fundingRate", params, self._limits.funding)
+            page = self._host.fetch(call, self._checked(lambda record: funding.parse_rest(record, symbol, window)))
+            found = [row for day in page.days.values() for row in day]
+            if page.conflicting:
+                return DayTable(page.days, page.conflicting)
+            rows.update(((row[0], row[3]), row) for row in found)
+            if len(found) < FUNDING_PAGE_ROWS:
+                break
+            # The last moment is asked for again: another rate type of the same moment may stand on the next page.
+            start = max(found[-1][0], start + 1)
+        return collapse(list(rows.values()), key_of=lambda row: (row[0], row[3]))
+
+    def metrics(self, symbol: str, window: Window) -> DayTable:
+        """5-minute metrics of the window (five GET /futures/data endpoints, pages of 500, 1000 requests in 5 minutes).
+
+        An endpoint that keeps no data so far back leaves its columns None; HistoryEnded when none of them has any.
+        """
+        parts: list[Mapping[int, Mapping[int, Any]]] = []
+        for series in RestSeries:
+            try:
+                parts.extend(self._metric_pages(series, symbol, window))
+            except HistoryEnded:
+                continue
+        table = metrics.join_rest(parts, window)
+        if not table.days:
+            raise HistoryEnded(f"no metrics of {symbol} are served for {window.start} to {window.end}", reason="history_ended")
+        return table
+
+    def _metric_pages(self, series: RestSeries, symbol: str, window: Window) -> Iterator[Mapping[int, Mapping[int, Any]]]:
+        length = metrics.PERIOD.milliseconds
+        bars = (window.end_ms - window.start_ms) // length
+        for first in range(0, bars, METRICS_PAGE_ROWS):
+            count = min(METRICS_PAGE_ROWS, bars - first)
+            start = window.start_ms + first * length + series.label_shift
+            # Both bounds are always sent: without the end the answer is another one (wire facts 3.2).
+            end = start + (count - 1) * length
+            params: Mapping[str, str | int] = {
+                "symbol": symbol,
+                "period": "5m",
+                "startTime": start,
+                "endTime": end,
+                "limit": count,
+            }
+            call = Call("metrics", series.path, params, self._limits.data)
+            yield self._host.fetch(call, self._checked(lambda record: metrics.parse_rest(series, record, symbol)))
+
+    def _checked(self, parse: Callable[[Any], T]) -> Callable[[Answer], T]:
+        """A judge whose content check is part of the retry: bad bytes may be good at the next attempt."""
+
+        def judge(answer: Answer) -> T:
+            record = self._judge(answer)
+            try:
+                return parse(record)
+            except InvalidTable as invalid:
+                raise Transient(invalid.reason, f"an answer that cannot be trusted: {invalid.reason}") from None
+
+        return judge
 
     def _kline_pages(self, symbol: str, freq: Freq, window: Window) -> Iterator[DayTable]:
         length = freq.milliseconds

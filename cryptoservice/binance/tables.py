@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptoservice.days import day_of_ms, day_start_ms
 from cryptoservice.models import DAY_MS, Row
@@ -23,8 +23,25 @@ class DayTable(NamedTuple):
     """Rows by day, each day ordered by time (the first field, ms UTC) without duplicates."""
 
     days: Mapping[date, Sequence[Row]]
-    conflicting: frozenset[date]
+    conflicting: frozenset[date] = frozenset()
     """Days in which two rows of one time differ: they do not count in this object."""
+    note: str | None = None
+    """How the rows were read, where that took a decision."""
+
+
+def _time(row: Row) -> Any:
+    return row[0]
+
+
+def collapse(rows: list[Row], *, key_of: Callable[[Row], Any] = _time, note: str | None = None) -> DayTable:
+    """Any rows to a table: ordered, identical duplicates collapsed, days with conflicting ones named."""
+    rows.sort(key=key_of)
+    unique: dict[Any, Row] = {}
+    conflicting: set[date] = set()
+    for row in rows:
+        if unique.setdefault(key_of(row), row) != row:
+            conflicting.add(day_of_ms(row[0]))
+    return DayTable(split_days(list(unique.values())), frozenset(conflicting), note)
 
 
 def split_days(rows: Sequence[Row]) -> dict[date, Sequence[Row]]:

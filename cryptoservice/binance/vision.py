@@ -10,7 +10,7 @@ import zlib
 from dataclasses import dataclass
 from datetime import date
 
-from cryptoservice.binance import klines
+from cryptoservice.binance import funding, klines, metrics
 from cryptoservice.binance.answers import archive_judge
 from cryptoservice.binance.limiter import RateLimiter
 from cryptoservice.binance.tables import DayTable, InvalidTable
@@ -33,7 +33,7 @@ class ArchiveObject:
     dataset: Dataset
     symbol: str
     freq: Freq
-    """The kline interval; 5m for metrics."""
+    """The kline interval; for other datasets the shortest time between two rows."""
     window: Window
     """The day, or the month from its first to its last day."""
 
@@ -131,6 +131,10 @@ def read_zip(archived: ArchivedZip) -> DayTable:
     """The rows of a verified object by day, checked; InvalidTable when its content cannot be trusted."""
     source = archived.source
     text = _unpack(archived)
+    if source.dataset is Dataset.METRICS:
+        return metrics.parse_csv(text, source.symbol, source.window.start)
+    if source.dataset is Dataset.FUNDING_RATES:
+        return funding.parse_csv(text, source.window)
     return klines.parse_csv(text, source.freq, source.window)
 
 

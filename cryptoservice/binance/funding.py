@@ -1,0 +1,85 @@
+"""Funding rates: REST answers and monthly archive CSVs to rows.
+
+A row is the tuple (funding_time, funding_rate, mark_price, rate_type): funding_time in ms UTC with the exchange's own
+jitter, the rate as a fraction of the position, mark_price in the quote asset or None, rate_type `Regular` or `Special`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from cryptoservice.binance.tables import DayTable, InvalidTable, collapse
+from cryptoservice.days import Window
+from cryptoservice.models import Row
+
+REGULAR = "Regular"
+_HEADER_START = "calc_time"
+_COLUMNS = 3
+_LARGEST_RATE = 100.0
+_LARGEST_PRICE = 1e18
+_LONGEST_TYPE = 32
+# Milliseconds of the years 2001 to 2286: any other magnitude is another unit.
+_MILLISECONDS = range(10**12, 10**13)
+
+
+def parse_csv(text: str, window: Window) -> DayTable:
+    """Rows of a monthly archive file by day, checked. It has neither mark price nor rate type."""
+    lines = [line for line in text.removeprefix("\ufeff").replace("\r", "").split("\n") if line]
+    if lines and lines[0].startswith(_HEADER_START):
+        del lines[0]
+    if any(line.count(",") != _COLUMNS - 1 for line in lines):
+        raise InvalidTable("wrong_column_count")
+    rows: list[Row] = []
+    for line in lines:
+        time_text, _, rate_text = line.split(",")
+        rows.append((_number(time_text), _number(rate_text), None, REGULAR))
+    return _table(rows, window)
+
+
+def parse_rest(page: object, symbol: str, window: Window) -> DayTable:
+    """Rows of a /fapi/v1/fundingRate answer by day, checked."""
+    if not isinstance(page, list):
+        raise InvalidTable("unexpected_answer")
+    rows: list[Row] = []
+    for entry in page:
+        try:
+            moment, rate, mark = entry["fundingTime"], entry["fundingRate"], entry.get("markPrice")
+            kind, named = entry.get("rateType") or REGULAR, entry.get("symbol", symbol)
+        except (KeyError, TypeError, AttributeError):
+            raise InvalidTable("unexpected_answer") from None
+        if named != symbol:
+            raise InvalidTable("wrong_symbol")
+        if not isinstance(kind, str) or len(kind) > _LONGEST_TYPE or not kind.isalnum():
+            raise InvalidTable("unknown_rate_type")
+        # Older rows have an empty mark price (wire facts 3.1).
+        price = None if mark is None or mark == "" else _number(mark)
+        rows.append((_number(moment), _number(rate), price, kind))
+    return _table(rows, window)
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise InvalidTable("not_finite")
+
+
+def _number(value: Any) -> Any:
+    """A JSON number, or text that is one."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value, parse_constant=_no_constant)
+        except (ValueError, RecursionError):
+            raise InvalidTable("not_a_number") from None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidTable("not_a_number")
+    return value
+
+
+def _table(rows: list[Row], window: Window) -> DayTable:
+    for moment, rate, price, _ in rows:
+        if not isinstance(moment, int) or moment not in _MILLISECONDS:
+            raise InvalidTable("time_not_milliseconds")
+        if not window.start_ms <= moment < window.end_ms:
+            raise InvalidTable("row_outside_range")
+        if abs(rate) > _LARGEST_RATE or (price is not None and not 0 <= price <= _LARGEST_PRICE):
+            raise InvalidTable("number_out_of_range")
+    return collapse(rows, key_of=lambda row: (row[0], row[3]))
