@@ -133,7 +133,7 @@ def _export_days(
     clock: Clock,
     stop: threading.Event | None,
 ) -> _Counts:
-    counts = _Counts(0, {exporter.dataset: 0 for exporter in exporters})
+    counts = _Counts(0, dict.fromkeys(Dataset, 0))
     progress = Progress("export", "days", window.length, clock)
     for snapshot in snapshots:
         check(stop)

@@ -71,12 +71,13 @@ def resample_metrics(rows: Sequence[Row], target: Freq) -> Resampled:
     partial = 0
     for start, bucket in _buckets(rows, target.milliseconds):
         partial += len(bucket) < width
-        last_known = (
-            next((value for value in reversed(column) if value is not None), None) for column in zip(*bucket, strict=True)
-        )
-        _, *values = last_known
-        buckets.append((start, *values))
+        _, *values_by_column = zip(*bucket, strict=True)
+        buckets.append((start, *map(_last_known, values_by_column)))
     return Resampled(buckets, partial)
+
+
+def _last_known(values: Sequence[float | None]) -> float | None:
+    return next((value for value in reversed(values) if value is not None), None)
 
 
 def _exact_sum(values: Sequence[float]) -> float:

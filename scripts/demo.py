@@ -66,7 +66,7 @@ def run_commands(addresses: dict[str, str]) -> int:
     reports: list[dict[str, Any]] = []
     for arguments in (
         f"define --symbols {SYMBOLS} --start-date 2026-02-01 --end-date 2026-02-28 --output {universe}",
-        f"download --universe-file {universe} --db-path {database} --interval 5m",
+        f"download --universe-file {universe} --db-path {database} --interval 5m --download-market-metrics",
         f"export --universe-file {universe} --db-path {database} --export-base-path {exports} --source-freq 5m --export-freq 5m",
     ):
         print(f"\n$ cryptoservice universe {arguments}", flush=True)
@@ -101,7 +101,8 @@ In short
 {summary["missing"]} missing
   why symbols miss    {export["report_path"]}
   CSV files           {export["files"]} below {FOLDER.relative_to(ROOT) / "exports"}
-  data                klines are recorded market data (tests/recordings/PROVENANCE.md)"""
+  recorded data       klines and funding rates (tests/recordings/PROVENANCE.md)
+  derived data        metrics: open interest and ratios are made up by a seeded walk in the archive's format"""
     )
 
 
