@@ -92,10 +92,11 @@ def summarise(define: dict[str, Any], download: dict[str, Any], export: dict[str
     """What came out, for people."""
     summary = export["summary"]
     rows = ", ".join(f"{count} {name}" for name, count in download["rows"].items() if count)
+    asked = f"{define['requested_symbols']} symbols x {define['daily_snapshots']} days were asked for"
     print(
         f"""
 In short
-  active symbol-days  {define["active_symbol_days"]} of {define["requested_symbols"]} symbols x {define["daily_snapshots"]} days
+  active symbol-days  {define["active_symbol_days"]} ({asked})
   rows stored         {rows}
   coverage            {summary["coverage_ratio"]:.2%}: {summary["complete"]} complete, {summary["partial"]} partial, \
 {summary["missing"]} missing

@@ -115,9 +115,10 @@ def _throttled(answer: Answer, text: str, clock: Clock) -> Throttled:
     now = clock.time()
     until = max(_retry_after(answer, now), _banned_until(text))
     banned = answer.status == 418 or _BANNED_UNTIL.search(text) is not None
-    if until <= now:
+    told = until > now
+    if not told:
         until = now + _SILENT_BAN_SECONDS if banned else _next_minute(now)
-    return Throttled(until, f"HTTP {answer.status}", ban=banned)
+    return Throttled(until, f"HTTP {answer.status}", told=told, ban=banned)
 
 
 def _next_minute(now: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from types import TracebackType
 
+from cryptoservice.binance.bans import BanMemory, default_path
 from cryptoservice.binance.limiter import Gate, LimitPolicy, RateLimiter
 from cryptoservice.binance.rest import ApiLimits, FuturesApi
 from cryptoservice.binance.transport import Host, Traffic, host_name
@@ -27,8 +28,16 @@ class Connection:
     def __init__(self, config: NetworkConfig, clock: Clock, halt: threading.Event) -> None:
         rates = config.rates
         self.traffic = Traffic()
-        api_gate = Gate(host_name(config.endpoints.api), clock, rates.max_ban_wait)
-        vision_gate = Gate(host_name(config.endpoints.vision), clock, rates.max_ban_wait)
+        bans = BanMemory(default_path(), clock)
+
+        def gate(base_url: str) -> Gate:
+            made = Gate(host_name(base_url), clock, rates.max_ban_wait, on_ban=bans.remember)
+            until = bans.until(made.host)
+            if until is not None:
+                made.ban(until, remembered=True)
+            return made
+
+        api_gate, vision_gate = gate(config.endpoints.api), gate(config.endpoints.vision)
 
         def api_limiter(policy: LimitPolicy) -> RateLimiter:
             return RateLimiter(policy, api_gate, clock)

@@ -6,6 +6,7 @@ Both answer "wait this long" under a lock, and the caller sleeps outside it. All
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -43,28 +44,34 @@ class LimitPolicy:
 class Gate:
     """Pauses and bans of one host: while it is shut no thread sends anything there."""
 
-    def __init__(self, host: str, clock: Clock, max_wait: float, *, remember: Callable[[float], None] | None = None) -> None:
+    def __init__(self, host: str, clock: Clock, max_wait: float, *, on_ban: Callable[[str, float], None] | None = None) -> None:
         self.host = host
         self._clock = clock
         self._max_wait = max_wait
-        self._remember = remember
+        self._on_ban = on_ban
         self._lock = threading.Lock()
         self._shut_until = 0.0
-        self._refused_since: float | None = None
+        self._throttled_since: float | None = None
         self._refusal: SourceRefused | None = None
         self._next_countdown = 0.0
+
+    @property
+    def refusal(self) -> SourceRefused | None:
+        """Why the host is closed to this run, or None."""
+        with self._lock:
+            return self._refusal
 
     def wait(self) -> float:
         """Seconds until the gate opens, 0 when it is open; SourceRefused when it stays shut for this run."""
         with self._lock:
             if self._refusal is not None:
                 raise self._refusal
-            return max(0.0, self._shut_until - self._clock.time())
+            return self._remaining()
 
     def remaining(self) -> float:
         """Seconds until the gate opens, whether or not this run will see it."""
         with self._lock:
-            return max(0.0, self._shut_until - self._clock.time())
+            return self._remaining()
 
     def countdown(self, remaining: float) -> None:
         """Tell people that the run is waiting: one line every ten seconds, whichever thread comes first."""
@@ -77,54 +84,57 @@ class Gate:
             log.warning("%s: waiting, %.0f s to go", self.host, remaining)
 
     def answered(self) -> None:
-        """The host served a request: a row of 429 is broken."""
-        if self._refused_since is not None:
+        """The host gave another answer than 429 or 418: a row of them is broken."""
+        if self._throttled_since is not None:
             with self._lock:
-                self._refused_since = None
+                self._throttled_since = None
 
-    def throttle(self, until: float, what: str) -> None:
-        """HTTP 429: shut until that epoch second; SourceRefused when it lasts longer than the wait limit."""
+    def throttle(self, until: float, what: str, *, told: bool) -> None:
+        """HTTP 429: shut until that epoch second. Closed for this run when the host has answered nothing else for longer than
+        the wait limit, or has `told` a time beyond it.
+        """
         with self._lock:
-            now = self._clock.time()
-            if self._refused_since is None:
-                self._refused_since = now
-            if until - self._refused_since > self._max_wait:
-                self._close(f"{self.host} has answered nothing but {what} for {now - self._refused_since:.0f} s", until)
+            now, clock = self._clock.time(), self._clock.monotonic()
+            if self._throttled_since is None:
+                self._throttled_since = clock
+            row = clock - self._throttled_since
+            if row > 0 and row >= self._max_wait:
+                self._close(f"{self.host} has answered nothing but {what} for {row:.0f} s", until)
+            elif told and until - now > self._max_wait:
+                self._close(f"{self.host} asks for a pause until {utc_text(until)} ({what})", until)
             elif until > self._shut_until:
-                log.warning("%s: %s, pausing %.1f s", self.host, what, until - now)
+                if self._shut_until <= now:
+                    log.warning("%s: %s, pausing %.1f s", self.host, what, until - now)
                 self._shut_until = until
 
-    def ban(self, until: float, *, known_before: bool = False) -> None:
-        """HTTP 418: shut until that epoch second and remember it; SourceRefused when that is beyond the wait limit."""
+    def ban(self, until: float, *, remembered: bool = False) -> None:
+        """HTTP 418: shut until that epoch second. Closed for this run when that is beyond the wait limit."""
         with self._lock:
             now = self._clock.time()
             if until <= max(now, self._shut_until):
                 return
-            if self._remember is not None and not known_before:
-                self._remember(until)
-            if until - now > self._max_wait:
-                self._close(f"{self.host} has banned this IP address until {utc_text(until)}", until)
-            log.warning("%s: this IP address is banned until %s, waiting %.0f s", self.host, utc_text(until), until - now)
             self._shut_until = until
-
-    @property
-    def refusal(self) -> SourceRefused | None:
-        """Why the host is closed to this run, or None."""
-        with self._lock:
-            return self._refusal
+            until_text = utc_text(math.ceil(until))
+            if until - now > self._max_wait:
+                self._close(f"{self.host} has banned this IP address until {until_text}", until)
+            else:
+                log.warning("%s: this IP address is banned until %s, waiting %.0f s", self.host, until_text, until - now)
+        if self._on_ban is not None and not remembered:
+            self._on_ban(self.host, until)
 
     def close(self, error: SourceRefused) -> None:
         """The host refuses for good (403, 451): every later `wait` raises this error."""
         with self._lock:
             self._refusal = self._refusal or error
 
+    def _remaining(self) -> float:
+        return max(0.0, self._shut_until - self._clock.time())
+
     def _close(self, message: str, until: float) -> None:
-        self._refusal = self._refusal or SourceRefused(
-            message,
-            reason="banned",
-            hint=f"run again after {utc_text(until)}, or allow a longer wait with --max-ban-wait (now {self._max_wait:g} s)",
+        hint = (
+            f"run again after {utc_text(math.ceil(until))}, or allow a longer wait with --max-ban-wait (now {self._max_wait:g} s)"
         )
-        raise self._refusal
+        self._refusal = self._refusal or SourceRefused(message, reason="banned", hint=hint)
 
 
 class RateLimiter:

@@ -28,6 +28,7 @@ T = TypeVar("T")
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 30.0
 _CHUNK = 256 * 1024
+_SLOW_DOWN = (418, 429)
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,16 @@ class Transient(Exception):
 
 
 class Throttled(Exception):
-    """The host asks for less: pause until that epoch second. `ban` when it will not answer at all until then."""
+    """The host asks for less: pause until that epoch second."""
 
-    def __init__(self, until: float, what: str, *, ban: bool) -> None:
+    def __init__(self, until: float, what: str, *, told: bool, ban: bool) -> None:
         super().__init__(what)
         self.until = until
         self.what = what
+        self.told = told
+        """The host named the time itself."""
         self.ban = ban
+        """It will not answer at all until then."""
 
 
 class Traffic:
@@ -162,7 +166,8 @@ class Host:
         """Send until `judge` accepts an answer; what it returns.
 
         `judge` raises Transient or Throttled for an answer that is worth another attempt. SourceError after the last retry,
-        SourceRefused when the host is closed to this run, Interrupted when asked to stop. Throttling uses up no retries.
+        SourceRefused when the host is closed to this run, Interrupted when asked to stop. Throttling uses up no retries: how
+        long it may last is for the gate to say.
         """
         attempt = 0
         while True:
@@ -170,11 +175,12 @@ class Host:
             try:
                 answer = self._send(call)
                 call.limiter.observe(answer.used_weight)
+                if answer.status not in _SLOW_DOWN:
+                    self.gate.answered()
                 result = judge(answer)
             except Throttled as throttled:
                 self._yield_to(throttled, call.limiter, granted)
             except Transient as trouble:
-                self.gate.answered()
                 if attempt >= self._retry.max_retries:
                     tries = "attempt" if attempt == 0 else "attempts"
                     raise SourceError(
@@ -191,17 +197,14 @@ class Host:
                 self.gate.close(refused)
                 raise
             else:
-                self.gate.answered()
                 return result
 
     def _yield_to(self, throttled: Throttled, limiter: RateLimiter, granted: float) -> None:
-        try:
-            if throttled.ban:
-                self.gate.ban(throttled.until)
-            else:
-                self.gate.throttle(throttled.until, throttled.what)
-        finally:
-            limiter.penalise(granted)
+        if throttled.ban:
+            self.gate.ban(throttled.until)
+        else:
+            self.gate.throttle(throttled.until, throttled.what, told=throttled.told)
+        limiter.penalise(granted)
 
     def _send(self, call: Call) -> Answer:
         check(self._stop)

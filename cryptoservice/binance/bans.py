@@ -1,0 +1,67 @@
+"""What this machine remembers of bans: a ban is on the IP address, so the next run must not poke a host that has banned it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from pathlib import Path
+
+from cryptoservice import files
+from cryptoservice.clock import Clock
+from cryptoservice.errors import OutputError
+
+log = logging.getLogger(__name__)
+
+# Documented bans last up to three days (wire facts 4.1): anything much longer is a damaged file, not a ban.
+_LONGEST_SECONDS = 7 * 86_400.0
+_MAX_BYTES = 256 * 1024
+
+
+def default_path() -> Path:
+    """`${XDG_STATE_HOME:-~/.local/state}/cryptoservice/bans.json`."""
+    state = os.environ.get("XDG_STATE_HOME")
+    base = Path(state) if state else Path("~/.local/state").expanduser()
+    return base / "cryptoservice" / "bans.json"
+
+
+class BanMemory:
+    """Ban-until times by `host:port`, in one small JSON file. Losing it costs a refused request: trouble with it is no error."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+
+    def until(self, host: str) -> float | None:
+        """The epoch second until which that host has banned this IP address, or None."""
+        return self._read().get(host)
+
+    def remember(self, host: str, until: float) -> None:
+        """Note a ban; expired ones are dropped on the way."""
+        try:
+            bans = self._read()
+            bans[host] = max(until, bans.get(host, 0.0))
+            with files.atomic_text(self._path, durable=False) as handle:
+                json.dump(bans, handle, indent=2, sort_keys=True)
+                handle.write("\n")
+        except (OutputError, OSError, ValueError) as error:
+            log.debug("the ban of %s could not be remembered: %s", host, error)
+
+    def _read(self) -> dict[str, float]:
+        try:
+            if self._path.stat().st_size > _MAX_BYTES:
+                return {}
+            record = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            log.debug("no bans are remembered: %s", error)
+            return {}
+        if not isinstance(record, dict):
+            return {}
+        now = self._clock.time()
+        return {host: float(until) for host, until in record.items() if _is_running(until, now)}
+
+
+def _is_running(until: object, now: float) -> bool:
+    number = isinstance(until, (int, float)) and not isinstance(until, bool) and math.isfinite(until)
+    return number and now < float(until) < now + _LONGEST_SECONDS  # type: ignore[arg-type]

@@ -1,0 +1,214 @@
+"""Rate control against an exchange that enforces its limits: never banned, honest when refused."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import RECORDED, Workspace
+from tests.exchange import Fault, Limits, Market, ReplayExchange
+
+YEAR = ("--start-date", "2025-01-01", "--end-date", "2025-12-31")
+DAYS = [date(2025, 1, 1) + timedelta(days=offset) for offset in range(365)]
+
+
+def large_market(symbols: int = 300) -> tuple[Market, dict[str, date]]:
+    """A market of so many symbols, each listed on another day, and those days."""
+    market = Market.recorded()
+    listed = {f"T{number:03d}USDT": date(2024, 6, 1) + timedelta(days=2 * number) for number in range(symbols)}
+    for symbol, first_day in listed.items():
+        market.add_symbol(symbol, first_day=first_day)
+    return market, listed
+
+
+def workspace_for(folder: Path, exchange: ReplayExchange) -> Workspace:
+    return Workspace(folder, {"BINANCE_API_BASE_URL": exchange.api_url, "BINANCE_VISION_BASE_URL": exchange.vision_url})
+
+
+def assert_truth(folder: Path, listed: dict[str, date]) -> None:
+    snapshots = json.loads((folder / "universe.json").read_text())["daily_snapshots"]
+    for day, snapshot in zip(DAYS, snapshots, strict=True):
+        assert snapshot["active_symbols"] == [symbol for symbol, first_day in listed.items() if first_day <= day]
+
+
+def test_define_beside_another_client_on_the_same_address(tmp_path: Path) -> None:
+    market, listed = large_market()
+    with ReplayExchange(market, limits=Limits(weight=1200)) as exchange:
+        exchange.limits.burn_rate(10.0)
+        workspace = workspace_for(tmp_path, exchange)
+        result = workspace.define("--daily-check-workers", "5", symbols=",".join(listed), window=YEAR)
+        assert result.code == 0, result.stderr
+        assert exchange.limits.count_418 == 0
+        assert exchange.limits.count_429 <= 2
+        assert result.report["requests"] == {"exchange_info": 1, "klines": 300}
+    assert_truth(tmp_path, listed)
+
+
+# All 300 take more than a minute: after the refusal the halved budget counts what was spent before it.
+@pytest.mark.parametrize("symbols", [220, pytest.param(300, marks=pytest.mark.slow)])
+def test_define_when_the_limit_is_cut_in_mid_run(tmp_path: Path, symbols: int) -> None:
+    market, listed = large_market(symbols)
+    with ReplayExchange(market, limits=Limits(weight=1200), latency=0.02) as exchange:
+        workspace = workspace_for(tmp_path, exchange)
+
+        def cut() -> None:
+            while len(exchange.requests) < 60:
+                time.sleep(0.01)
+            exchange.limits.set(weight=240, window=6.0)
+
+        thread = threading.Thread(target=cut, daemon=True)
+        thread.start()
+        window = ("--symbols", ",".join(listed), *YEAR, "--output", "universe.json", "--daily-check-workers", "5")
+        result = workspace.run("universe", "define", *window, timeout=115)
+        thread.join(timeout=5)
+        assert result.code == 0, result.stderr
+        assert exchange.limits.count_418 == 0
+    assert_truth(tmp_path, listed)
+
+
+@pytest.fixture
+def api_only(tmp_path: Path) -> Iterator[tuple[Workspace, ReplayExchange]]:
+    """The recorded market, its universe defined, and a slow enough API to strike in mid-run."""
+    with ReplayExchange(Market.recorded(), latency=0.03) as exchange:
+        workspace = workspace_for(tmp_path, exchange)
+        assert workspace.define().code == 0
+        exchange.reset_requests()
+        yield workspace, exchange
+
+
+def test_a_short_ban_in_mid_download_is_one_pause(api_only: tuple[Workspace, ReplayExchange]) -> None:
+    workspace, exchange = api_only
+    banned_until: list[float] = []
+
+    def strike() -> None:
+        while len(exchange.requests) < 10:
+            time.sleep(0.005)
+        until = time.time() + 3.0
+        banned_until.append(until)
+        exchange.faults.add(Fault.banned(int(until * 1000), host="api", times=1))
+
+    thread = threading.Thread(target=strike, daemon=True)
+    thread.start()
+    result = workspace.download("--kline-source", "api", "--max-api-workers", "1")
+    thread.join(timeout=5)
+    assert result.code == 0, result.stderr
+    assert result.stderr.count("banned until") == 1
+    (refused,) = [request for request in exchange.requests if request.status == 418]
+    later = [request.received_at for request in exchange.requests if request.received_at > refused.finished_at]
+    assert min(later) - refused.finished_at >= 2.5
+    assert result.report["downloaded"] == 84
+    assert result.report["waited_seconds"] >= 2.5
+
+
+def test_a_long_ban_ends_the_run_and_is_remembered(api_only: tuple[Workspace, ReplayExchange]) -> None:
+    workspace, exchange = api_only
+    until = time.time() + 3600
+    exchange.faults.add(Fault.banned(int(until * 1000), host="api", times=None, skip=25))
+    started = time.monotonic()
+    result = workspace.download("--kline-source", "api")
+    # Two seconds from the ban on; the requests before it and the interpreter's start come on top.
+    assert time.monotonic() - started < 4.0
+    assert result.code == 4
+    assert "banned this IP address until" in result.stderr
+    assert "+00:00" in result.stderr
+    stored = result.report["downloaded"]
+    assert 0 < stored < 84
+    assert {entry["reason"] for entry in result.report["failed"]} == {"rest: banned"}
+    exchange.faults.clear()
+    exchange.reset_requests()
+
+    again = workspace.download("--kline-source", "api")
+    assert again.code == 4
+    assert exchange.requests == []
+
+    (Path(workspace.env()["XDG_STATE_HOME"]) / "cryptoservice" / "bans.json").unlink()
+    resumed = workspace.download("--kline-source", "api")
+    assert resumed.code == 0
+    assert resumed.report["already_complete"] == stored
+    assert resumed.report["downloaded"] == 84 - stored
+
+
+def test_a_long_ban_of_the_api_leaves_the_archive_at_work(api_only: tuple[Workspace, ReplayExchange]) -> None:
+    workspace, exchange = api_only
+    exchange.market.without_objects(lambda key: "ALGOUSDT" in key)
+    exchange.faults.add(Fault.banned(int((time.time() + 3600) * 1000), host="api", times=None))
+    result = workspace.download()
+    assert result.code == 4
+    assert result.report["downloaded"] == 56
+    assert {entry["symbol"] for entry in result.report["failed"]} == {"ALGOUSDT"}
+
+
+def test_define_does_not_poke_a_host_that_has_banned_this_machine(tmp_path: Path) -> None:
+    with ReplayExchange(Market.recorded()) as exchange:
+        workspace = workspace_for(tmp_path, exchange)
+        exchange.faults.add(Fault.banned(int((time.time() + 3600) * 1000), host="api", times=1))
+        assert workspace.define().code == 4
+        count = len(exchange.requests)
+        assert workspace.define().code == 4
+        assert len(exchange.requests) == count
+        assert not (tmp_path / "universe.json").exists()
+
+
+def test_nothing_but_429_ends_the_run(tmp_path: Path) -> None:
+    with ReplayExchange(Market.recorded()) as exchange:
+        workspace = workspace_for(tmp_path, exchange)
+        exchange.faults.add(Fault.too_many(retry_after=1, host="api", times=None))
+        started = time.monotonic()
+        result = workspace.define("--max-ban-wait", "3")
+        assert result.code == 4
+        assert 3.0 <= time.monotonic() - started < 8.0
+        assert "nothing but HTTP 429" in result.stderr
+        assert len(exchange.requests) <= 5
+
+
+@pytest.mark.parametrize(("fault", "hint"), [(Fault.forbidden_html, "firewall"), (Fault.restricted_451, "--kline-source vision")])
+def test_refused_by_the_host(tmp_path: Path, fault: object, hint: str) -> None:
+    with ReplayExchange(Market.recorded()) as exchange:
+        workspace = workspace_for(tmp_path, exchange)
+        exchange.faults.add(fault(host="api", times=None))  # type: ignore[operator]
+        result = workspace.define()
+        assert result.code == 4
+        assert hint in result.stderr
+        assert len(exchange.requests) == 1
+        assert not (tmp_path / "universe.json").exists()
+
+
+TRANSIENT = [
+    Fault.reset,
+    Fault.reset_mid_body,
+    Fault.truncated,
+    Fault.invalid_json,
+    Fault.server_error,
+    lambda **where: Fault.status(408, **where),
+    *(lambda code=code, **where: Fault.api_error(code, "try again", **where) for code in (-1000, -1001, -1006, -1007)),
+]
+
+
+def test_a_fifth_of_all_requests_failing_in_passing(tmp_path: Path) -> None:
+    market = Market.recorded()
+    with ReplayExchange(market) as exchange:
+        workspace = workspace_for(tmp_path, exchange)
+        share = 0.2 / len(TRANSIENT)
+        for number, kind in enumerate(TRANSIENT):
+            exchange.faults.add(kind(rate=share, seed=number, host="api"))
+        exchange.faults.add(Fault.reset(rate=0.1, seed=91, host="vision"), Fault.truncated(rate=0.1, seed=92, host="vision"))
+        define = workspace.define("--max-retries", "8", "--daily-check-workers", "3")
+        assert define.code == 0, define.stderr
+        exchange.market.without_objects(lambda key: "/monthly/" in key)
+        archive = workspace.download("--max-retries", "8")
+        assert archive.code == 0, archive.stderr
+        api = workspace.download("--max-retries", "8", "--kline-source", "api", "--no-incremental")
+        assert api.code == 0, api.stderr
+        assert archive.report["downloaded"] == api.report["downloaded"] == 84
+        assert archive.report["rows"]["klines"] == api.report["rows"]["klines"] == 84 * 288
+        struck = sum(request.status != 200 or request.finished_at == 0 for request in exchange.requests)
+        retries = sum(run.report["retries"] for run in (define, archive, api))
+        assert retries >= struck > 0
+    snapshots = json.loads((tmp_path / "universe.json").read_text())["daily_snapshots"]
+    assert all(snapshot["active_symbols"] == list(RECORDED) for snapshot in snapshots)
