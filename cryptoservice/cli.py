@@ -58,8 +58,9 @@ def _report(error: errors.CryptoserviceError, args: Args, redact: Callable[[str]
     if args.verbose and sys.exc_info()[0] is not None:
         sys.stderr.write(redact(traceback.format_exc()))
     if args.log_format == "json":
-        record = {"level": "error", "message": error.message, "hint": error.hint, "exit_code": error.exit_code}
-        sys.stderr.write(redact(json.dumps(record, ensure_ascii=False)) + "\n")
+        hint = redact(error.hint) if error.hint else None
+        record = {"level": "error", "message": redact(error.message), "hint": hint, "exit_code": error.exit_code}
+        sys.stderr.write(json.dumps(record, ensure_ascii=False) + "\n")
     else:
         sys.stderr.write(redact(f"error: {_one_line(error.message)}") + "\n")
         if error.hint:

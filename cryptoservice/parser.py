@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from typing import Any
 
 from cryptoservice._version import __version__
@@ -77,7 +78,9 @@ def _parser_class() -> type[argparse.ArgumentParser]:
         """Errors are one line and a hint, like all others."""
 
         def error(self, message: str) -> Any:
-            self.exit(2, f"error: {message}\nhint: see {self.prog} --help\n")
+            # A mistyped --api-key would put the key itself into the log.
+            masked = re.sub(r"(\S*(?:key|secret)[^\s=]*[\s=]+)\S+", r"\1***", " ".join(message.split()), flags=re.IGNORECASE)
+            self.exit(2, f"error: {masked}\nhint: see {self.prog} --help\n")
 
     return Parser
 
