@@ -14,6 +14,12 @@ API_BASE_URL = "https://fapi.binance.com"
 VISION_BASE_URL = "https://data.binance.vision"
 
 
+def _require_count(name: str, value: int, minimum: int, maximum: int) -> None:
+    _require(name, value, minimum, maximum)
+    if not isinstance(value, int):
+        raise UsageError(f"{name} is {value!r}", hint="it must be a number, and a whole one")
+
+
 def _require(name: str, value: float, minimum: float, maximum: float = math.inf) -> None:
     # NaN compares false with everything, so the test is for what is allowed.
     if not (isinstance(value, (int, float)) and not isinstance(value, bool) and minimum <= value <= maximum and value < math.inf):
@@ -32,15 +38,17 @@ class RetryConfig:
     jitter: bool = True
 
     def __post_init__(self) -> None:
-        _require("max retries", self.max_retries, 0, 100)
+        _require_count("max retries", self.max_retries, 0, 100)
         _require("base delay", self.base_delay, 0)
         _require("max delay", self.max_delay, 0)
         _require("backoff multiplier", self.backoff_multiplier, 1)
 
     def delay(self, attempt: int, chance: float) -> float:
         """Seconds before retry number `attempt` (from 0); with jitter between half and all of the exponential delay."""
-        # The exponent is bounded: 2.0 ** 5000 would overflow long after max_delay is reached.
-        full = min(self.max_delay, self.base_delay * self.backoff_multiplier ** min(attempt, 64))
+        try:
+            full = min(self.max_delay, self.base_delay * self.backoff_multiplier**attempt)
+        except OverflowError:
+            full = self.max_delay if self.base_delay else 0.0
         return full * (0.5 + chance / 2) if self.jitter else full
 
 
@@ -71,8 +79,8 @@ class WorkerConfig:
     vision: int = 8
 
     def __post_init__(self) -> None:
-        _require("API workers", self.api, 1, 256)
-        _require("vision workers", self.vision, 1, 256)
+        _require_count("API workers", self.api, 1, 256)
+        _require_count("vision workers", self.vision, 1, 256)
 
 
 @dataclass(frozen=True)

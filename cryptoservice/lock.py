@@ -22,7 +22,9 @@ class DatabaseLock:
     """Held while a run writes. The file's presence means nothing; only the lock on it does."""
 
     def __init__(self, database: Path, started_at: str) -> None:
-        self._path = database.with_name(database.name + ".lock")
+        # A link to a database is the same database.
+        real = Path(os.path.realpath(database))
+        self._path = real.with_name(real.name + ".lock")
         self._started_at = started_at
         self._handle: int | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from itertools import groupby
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from cryptoservice.models import Freq, Row
 
 # The wire writes amounts with at most eight decimals; binary sums end in noise beyond that.
 _DECIMALS = 8
+# Below this total all roundings of the binary addends together stay under half a unit of the eighth decimal.
+_BINARY_IS_EXACT = 2e7
 
 
 class Resampled(NamedTuple):
@@ -81,7 +84,11 @@ def _last_known(values: Sequence[float | None]) -> float | None:
 
 
 def _exact_sum(values: Sequence[float]) -> float:
-    return round(math.fsum(values), _DECIMALS)
+    """The sum of the decimal numbers that the exchange wrote, rounded to 8 decimals: as exact as the answer can be stored."""
+    if len(values) * max(values) < _BINARY_IS_EXACT:
+        return round(math.fsum(values), _DECIMALS)
+    # Each float stands for the decimal that it was parsed from, and repr gives that back.
+    return float(round(sum(map(Decimal, map(repr, values)), Decimal(0)), _DECIMALS))
 
 
 def _buckets(rows: Sequence[Row], width: int) -> Iterator[tuple[int, list[Row]]]:

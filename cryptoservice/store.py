@@ -7,6 +7,7 @@ is a small integer, which makes rows a third smaller and inserts quicker.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -153,6 +154,12 @@ def _sqlite_errors(path: Path) -> Iterator[None]:
         raise StoreError(f"database {path}: {text}", hint=hint) from error
 
 
+def _connect(path: Path, *, mode: str) -> sqlite3.Connection:
+    # As an absolute URI every name is that of a file, `:memory:` included.
+    address = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
+    return sqlite3.connect(address, uri=True, timeout=30.0, isolation_level=None)
+
+
 class Store:
     """An open database. Use one thread only."""
 
@@ -170,7 +177,7 @@ class Store:
         """Open for writing; created with its folders when missing. Take the DatabaseLock first."""
         if path.is_dir():
             raise StoreError(f"database {path} is a folder", hint="name a file with --db-path")
-        with _sqlite_errors(path), contextlib.closing(sqlite3.connect(path, timeout=30.0, isolation_level=None)) as db:
+        with _sqlite_errors(path), contextlib.closing(_connect(path, mode="rwc")) as db:
             _check_version(path, db, create=True)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
@@ -189,11 +196,7 @@ class Store:
             raise UsageError(f"database {path} is a folder", hint="name the file that download wrote")
         if not path.exists():
             raise UsageError(f"database {path} does not exist", hint="make it with: cryptoservice universe download")
-        address = f"file:{quote(str(path.absolute()))}?mode=ro"
-        with (
-            _sqlite_errors(path),
-            contextlib.closing(sqlite3.connect(address, uri=True, timeout=30.0, isolation_level=None)) as db,
-        ):
+        with _sqlite_errors(path), contextlib.closing(_connect(path, mode="ro")) as db:
             _check_version(path, db, create=False)
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             # One snapshot for the whole reading: a download that runs meanwhile cannot change what an export sees.

@@ -17,6 +17,7 @@ from cryptoservice.models import Freq, Row
 
 _WIRE_COLUMNS = 12
 _HEADER = "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"
+_HEADER_START = "open_time,"
 _CHUNK_CHARS = 100_000
 _WHOLE_NUMBERS = frozenset((int,))
 _NUMBERS = frozenset((int, float))
@@ -31,7 +32,7 @@ def parse_csv(text: str, freq: Freq, window: Window) -> DayTable:
 
     `window` is the range of days that the object is named after: a row outside it disqualifies the object.
     """
-    body = _without_header(text.replace("\r", ""))
+    body = _without_header(text.replace("\r\n", "\n"))
     rows: list[Row] = []
     for chunk in _chunks(body):
         # One JSON array of all fields: several times quicker than csv and float(), and only plain numbers pass.
@@ -63,8 +64,14 @@ def _without_header(text: str) -> str:
     if text and not text[0].isdigit():
         header, _, text = text.partition("\n")
         if header != _HEADER:
-            raise InvalidTable("unknown_columns")
+            raise InvalidTable(_header_fault(header))
     return text.strip("\n")
+
+
+def _header_fault(header: str) -> str:
+    if not header.startswith(_HEADER_START):
+        return "not_a_number"
+    return "unknown_columns" if header.count(",") == _WIRE_COLUMNS - 1 else "wrong_column_count"
 
 
 def _chunks(body: str) -> Iterator[str]:

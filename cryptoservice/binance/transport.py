@@ -28,7 +28,6 @@ T = TypeVar("T")
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 30.0
 _CHUNK = 256 * 1024
-_SLOW_DOWN = (418, 429)
 
 
 @dataclass(frozen=True)
@@ -172,15 +171,16 @@ class Host:
         attempt = 0
         while True:
             granted = call.limiter.acquire(call.weight, self._stop)
+            answer: Answer | None = None
             try:
                 answer = self._send(call)
                 call.limiter.observe(answer.used_weight)
-                if answer.status not in _SLOW_DOWN:
-                    self.gate.answered()
                 result = judge(answer)
             except Throttled as throttled:
                 self._yield_to(throttled, call.limiter, granted)
             except Transient as trouble:
+                if answer is not None:
+                    self.gate.answered()
                 if attempt >= self._retry.max_retries:
                     tries = "attempt" if attempt == 0 else "attempts"
                     raise SourceError(
@@ -197,6 +197,7 @@ class Host:
                 self.gate.close(refused)
                 raise
             else:
+                self.gate.answered()
                 return result
 
     def _yield_to(self, throttled: Throttled, limiter: RateLimiter, granted: float) -> None:

@@ -138,6 +138,14 @@ def read_zip(archived: ArchivedZip) -> DayTable:
     return klines.parse_csv(text, source.freq, source.window)
 
 
+def _names(member: zipfile.ZipInfo) -> tuple[str, ...]:
+    """The member's name as zipfile reads it, and as UTF-8 written without the flag that says so."""
+    try:
+        return (member.filename, member.filename.encode("cp437").decode("utf-8"))
+    except UnicodeError:
+        return (member.filename,)
+
+
 def _max_csv_bytes(source: ArchiveObject) -> int:
     return 4096 + source.max_rows * _MAX_ROW_BYTES
 
@@ -155,7 +163,7 @@ def _unpack(archived: ArchivedZip) -> str:
             if len(members) != 1:
                 raise InvalidTable("zip_member_count")
             member = members[0]
-            if member.filename != f"{archived.source.stem}.csv":
+            if f"{archived.source.stem}.csv" not in _names(member):
                 raise InvalidTable("zip_member_name")
             if member.flag_bits & _ENCRYPTED:
                 raise InvalidTable("zip_encrypted")
