@@ -44,7 +44,10 @@ class Workspace:
     environment: dict[str, str] = field(default_factory=dict)
 
     def env(self) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("BINANCE_")}
+        # Neither the developer's keys nor the developer's proxy: everything is on loopback.
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith("BINANCE_") and name.lower()[-6:] != "_proxy"
+        }
         return {**inherited, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(self.folder / ".state"), **self.environment}
 
     def command(self, *arguments: str, at: str | None = None) -> list[str]:
