@@ -43,10 +43,13 @@ class RetryConfig:
         _require("max delay", self.max_delay, 0)
         _require("backoff multiplier", self.backoff_multiplier, 1)
 
-    def delay(self, attempt: int, chance: float) -> float:
-        """Seconds before retry number `attempt` (from 0); with jitter between half and all of the exponential delay."""
+    def delay(self, attempt: int, chance: float, *, patience: float = 1.0) -> float:
+        """Seconds before retry number `attempt` (from 0); with jitter between half and all of the exponential delay.
+
+        `patience` multiplies the delay for trouble that wants more time; max_delay holds all the same.
+        """
         try:
-            full = min(self.max_delay, self.base_delay * self.backoff_multiplier**attempt)
+            full = min(self.max_delay, patience * self.base_delay * self.backoff_multiplier**attempt)
         except OverflowError:
             full = self.max_delay if self.base_delay else 0.0
         return full * (0.5 + chance / 2) if self.jitter else full

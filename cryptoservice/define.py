@@ -20,7 +20,7 @@ from cryptoservice.days import Window, utc_day, utc_text
 from cryptoservice.errors import SymbolRefused, UsageError
 from cryptoservice.models import Freq, MissingReason
 from cryptoservice.progress import Progress
-from cryptoservice.universe import SCHEMA_VERSION, DailySnapshot, Universe
+from cryptoservice.universe import SCHEMA_VERSION, DailySnapshot, Universe, check_description
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,7 @@ def define_universe(
     names = symbols.normalise(requested)
     window = Window.parse(start_date, end_date)
     _refuse_unfinished(window, clock.time(), "today")
+    check_description(description)
     files.refuse_folder(output, "the output")
     if output.exists() and not force:
         raise files.TargetExists(f"{output} exists already", hint="a universe is immutable: choose another name, or pass --force")

@@ -105,6 +105,7 @@ class Universe:
     def save(self, path: Path, *, force: bool) -> None:
         """Write the file whole or not at all; without `force` an existing one stays and UsageError is raised."""
         files.refuse_folder(path, "the output")
+        check_description(self.description)
         with files.atomic_text(path, replace=force) as handle:
             handle.write(self.to_json())
 
@@ -193,10 +194,7 @@ class _Reader:
         if not isinstance(created_at, str) or not _is_timestamp(created_at):
             _fail("created_at", f"{shorten(created_at)} is not an ISO 8601 time with its zone")
         description = record.get("description")
-        if description is not None and not isinstance(description, str):
-            _fail("description", f"{shorten(description)} is not text")
-        if description is not None and not _is_encodable(description):
-            _fail("description", "holds half of a character pair")
+        check_description(description)
         snapshots = self._snapshots(record.get("daily_snapshots"), window, requested)
         return Universe(requested, window.start, window.end, snapshots, created_at, description)
 
@@ -285,12 +283,16 @@ class _Reader:
 _REASONS = {reason.value: reason for reason in MissingReason}
 
 
-def _is_encodable(text: str) -> bool:
+def check_description(description: object) -> None:
+    """UniverseError when it cannot be kept in the file: a stray byte of a command line is half of a character pair."""
+    if description is None:
+        return
+    if not isinstance(description, str):
+        _fail("description", f"{shorten(description)} is not text")
     try:
-        text.encode("utf-8")
+        description.encode("utf-8")
     except UnicodeEncodeError:
-        return False
-    return True
+        _fail("description", "holds half of a character pair, which UTF-8 text cannot")
 
 
 def _is_timestamp(text: str) -> bool:

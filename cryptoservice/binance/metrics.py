@@ -161,20 +161,23 @@ def parse_rest(series: RestSeries, page: object, symbol: str) -> dict[int, dict[
             raise InvalidTable("wrong_symbol")
         if open_time % _LENGTH:
             raise InvalidTable("time_off_grid")
-        values = dict(zip(columns, _values([",".join(map(_text, texts))]), strict=False))
-        if len(values) != len(columns):
-            raise InvalidTable("not_a_number")
+        values = dict(zip(columns, map(_value, texts), strict=True))
         if found.setdefault(open_time, values) != values:
             raise InvalidTable("conflicting_rows")
     return found
 
 
-def _text(value: object) -> str:
-    if value is None:
-        return ""
+def _value(value: object) -> float | None:
+    """One number, written as such or as text; blank is None."""
+    if value is None or value == "":
+        return None
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise InvalidTable("not_a_number")
-    return str(value)
+    numbers = _values([str(value)])
+    if len(numbers) != 1:
+        raise InvalidTable("not_a_number")
+    number: float | None = numbers[0]
+    return number
 
 
 def join_rest(parts: Iterable[Mapping[int, Mapping[int, Any]]], window: Window) -> DayTable:

@@ -171,16 +171,13 @@ class Host:
         attempt = 0
         while True:
             granted = call.limiter.acquire(call.weight, self._stop)
-            answer: Answer | None = None
             try:
                 answer = self._send(call)
                 call.limiter.observe(answer.used_weight)
-                result = judge(answer)
+                return self._judged(answer, judge)
             except Throttled as throttled:
                 self._yield_to(throttled, call.limiter, granted)
             except Transient as trouble:
-                if answer is not None:
-                    self.gate.answered()
                 if attempt >= self._retry.max_retries:
                     tries = "attempt" if attempt == 0 else "attempts"
                     raise SourceError(
@@ -188,7 +185,7 @@ class Host:
                         reason=trouble.reason,
                         hint="run the same command again; if it stays, look at the network or raise --max-retries",
                     ) from None
-                delay = trouble.patience * self._retry.delay(attempt, self._clock.random())
+                delay = self._retry.delay(attempt, self._clock.random(), patience=trouble.patience)
                 log.info("%s%s: %s, next attempt in %.1f s", self.gate.host, call.path, trouble, delay)
                 attempt += 1
                 self._clock.sleep(delay, self._stop)
@@ -196,9 +193,18 @@ class Host:
             except SourceRefused as refused:
                 self.gate.close(refused)
                 raise
-            else:
-                self.gate.answered()
-                return result
+
+    def _judged(self, answer: Answer, judge: Callable[[Answer], T]) -> T:
+        try:
+            result = judge(answer)
+        except Throttled:
+            raise
+        except Exception:
+            # Even a refusal of what was asked is an answer: the host is not just asking for less.
+            self.gate.answered()
+            raise
+        self.gate.answered()
+        return result
 
     def _yield_to(self, throttled: Throttled, limiter: RateLimiter, granted: float) -> None:
         if throttled.ban:
