@@ -15,6 +15,7 @@ _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _DAY_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 # Binance opened in July 2017: an older date is a slip of the pen, and would cost a request for every 499 empty days.
 _EARLIEST = date(2017, 1, 1)
+_LATEST = date(2100, 12, 31)
 
 
 def parse_day(text: str, what: str) -> date:
@@ -27,6 +28,8 @@ def parse_day(text: str, what: str) -> date:
         raise UsageError(f"{what}: {text} is not a day of the calendar", hint="write it as YYYY-MM-DD") from None
     if day < _EARLIEST:
         raise UsageError(f"{what}: {text} is before any Binance market", hint=f"the earliest accepted day is {_EARLIEST}")
+    if day > _LATEST:
+        raise UsageError(f"{what}: {text} is too far ahead", hint=f"the latest accepted day is {_LATEST}")
     return day
 
 

@@ -10,22 +10,20 @@ from typing import Protocol
 
 from cryptoservice import plan
 from cryptoservice.binance.connection import Connection
+from cryptoservice.binance.objects import ArchiveObject
 from cryptoservice.binance.rest import FUNDING_PAGE_ROWS, KLINES_PAGE_ROWS
 from cryptoservice.binance.tables import DayTable, InvalidTable
-from cryptoservice.binance.vision import ArchivedZip, ArchiveObject, read_zip
-from cryptoservice.days import month_of, utc_text
+from cryptoservice.days import month_of
 from cryptoservice.errors import HistoryEnded, SourceError, SourceRefused, SymbolRefused
-from cryptoservice.models import Dataset, Freq, SourceObject
+from cryptoservice.models import Dataset, Freq
 from cryptoservice.plan import DayCase, Evidence, Fetch, KlineSource, Outcome, Source, Testimony, Witness
+from cryptoservice.reading import Fetched
 
 # A REST fetch that fails loses this many rows at most. Three pages hold five days at 5m, or one at 1m, almost without waste.
 _REST_ROWS_A_FETCH = 3 * KLINES_PAGE_ROWS
 # Ten pages of funding rates at the usual three rows a day; forty days at one an hour fill a page.
 _FUNDING_DAYS_A_FETCH = 10 * FUNDING_PAGE_ROWS // 3
 _FUNDING_GAP_DAYS = 40
-
-Fetched = ArchivedZip | DayTable | Witness
-"""What a fetch brings home: an unopened zip, checked REST rows, or the same word for all its days."""
 
 
 class Feed(Protocol):
@@ -193,23 +191,3 @@ def ask_api(request: Callable[[], DayTable]) -> Fetched:
         return Witness(Testimony.REFUSED, reason=refused.reason)
     except SourceError as error:
         return Witness(Testimony.FAILED, reason=error.reason)
-
-
-def testify(fetch: Fetch, fetched: Fetched) -> dict[date, Witness]:
-    """One witness for each day of the fetch; archive objects are opened and parsed here."""
-    if isinstance(fetched, Witness):
-        return dict.fromkeys(fetch.days, fetched)
-    origin = None
-    if isinstance(fetched, ArchivedZip):
-        origin = SourceObject(fetched.source.key, fetched.sha256, fetched.last_modified, utc_text(fetched.fetched_at))
-        try:
-            table = read_zip(fetched)
-        except InvalidTable as invalid:
-            return dict.fromkeys(fetch.days, Witness(Testimony.DISTRUSTED, reason=invalid.reason))
-    else:
-        table = fetched
-    conflict = Witness(Testimony.DISTRUSTED, reason="conflicting_rows")
-    return {
-        day: conflict if day in table.conflicting else Witness(Testimony.ROWS, table.days.get(day, ()), table.note, origin)
-        for day in fetch.days
-    }

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -62,7 +63,8 @@ def atomic_text(target: Path, *, replace: bool = True, durable: bool = True) -> 
     """
     target = Path(os.path.realpath(target))
     make_folder(target.parent)
-    temp = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    # Cut, so that a long name stays a legal one; the thread tells writers of one process apart.
+    temp = target.with_name(f".{target.name[:80]}.{threading.get_ident()}.{os.getpid()}.tmp")
     try:
         # Windows needs newline="" too: the bytes are the same on every system.
         with temp.open("w", encoding="utf-8", newline="") as handle:

@@ -33,7 +33,13 @@ class DatabaseLock:
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise StoreError(f"cannot open {self._path}: {files.describe(error)}", hint=files.hint_for(error)) from error
-        if not _try_lock(handle):
+        try:
+            free = _try_lock(handle)
+        except OSError as error:
+            os.close(handle)
+            hint = "keep the database on a file system that has locks"
+            raise StoreError(f"cannot lock {self._path}: {files.describe(error)}", hint=hint) from error
+        if not free:
             holder = _describe(handle)
             os.close(handle)
             raise StoreBusy(f"another run holds this database: {holder}", hint="wait until it has ended, then run again")
@@ -64,7 +70,7 @@ def _try_lock(handle: int) -> bool:
         return True
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
     return True
 

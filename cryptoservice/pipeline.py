@@ -18,10 +18,11 @@ from typing import NamedTuple
 
 from cryptoservice.clock import Clock, check
 from cryptoservice.config import WorkerConfig
-from cryptoservice.feeds import Feed, Fetched, testify
+from cryptoservice.feeds import Feed
 from cryptoservice.models import Dataset, Status
 from cryptoservice.plan import DayCase, Evidence, Fetch, Outcome, Source, Witness, at_least_as_good
 from cryptoservice.progress import Progress
+from cryptoservice.reading import Fetched, witnesses_of
 from cryptoservice.store import LedgerLine, Series, Store, SymbolDay
 
 log = logging.getLogger(__name__)
@@ -176,7 +177,7 @@ class Pipeline:
         job.fetches_open -= 1
         if isinstance(fetched, BaseException):
             raise fetched
-        for day, witness in testify(fetch, fetched).items():
+        for day, witness in witnesses_of(fetch, fetched).items():
             job.evidence.setdefault(day, {})[fetch.source] = witness
         self._advance(job, list(fetch.days))
 

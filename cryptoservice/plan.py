@@ -174,6 +174,8 @@ def funding_routes(days: Sequence[date], today: date) -> list[DayCase]:
 
 def next_step(case: DayCase, evidence: Evidence) -> Source | Outcome:
     """The source to ask next for a day of klines or metrics, or how the day ends."""
+    if case.age < 1:
+        return _unfinished(case)
     for source, witness in evidence.items():
         if _is_whole(case, source, witness):
             return Outcome(Status.COMPLETE, witness.reason, witness.rows, (source,), case.expected_rows)
@@ -185,6 +187,8 @@ def next_step(case: DayCase, evidence: Evidence) -> Source | Outcome:
 
 def next_funding_step(case: DayCase, evidence: Evidence) -> Source | Outcome:
     """The same for funding rates: one answer that covers a day settles it; the archive stands in for a REST that refuses."""
+    if case.age < 1:
+        return _unfinished(case)
     for source in case.route:
         witness = evidence.get(source)
         if witness is None:
@@ -203,6 +207,17 @@ def next_funding_step(case: DayCase, evidence: Evidence) -> Source | Outcome:
     return Outcome(Status.FAILED, _trouble(evidence), (), (), 0)
 
 
+def _unfinished(case: DayCase) -> Outcome:
+    """A day that is not over cannot be fetched; a universe made by hand can hold one."""
+    return Outcome(Status.INCOMPLETE, "day_not_finished", (), (), case.expected_rows)
+
+
+def _reading_note(evidence: Evidence) -> str | None:
+    """How the daily object's rows were read, where that took a decision."""
+    daily = evidence.get(Source.DAILY)
+    return daily.reason if daily is not None and daily.testimony is Testimony.ROWS else None
+
+
 def _is_whole(case: DayCase, source: Source, witness: Witness) -> bool:
     """All expected rows from one source. A blank in the archive is what the exchange published; in REST it may yet be filled."""
     if witness.testimony is not Testimony.ROWS or len(witness.rows) != case.expected_rows:
@@ -214,30 +229,34 @@ def _settle(case: DayCase, evidence: Evidence) -> Outcome:
     union = _unite(evidence)
 
     def end(status: Status, reason: str | None) -> Outcome:
-        return Outcome(status, reason, union.rows, union.sources, case.expected_rows)
+        parts = (reason, _reading_note(evidence))
+        return Outcome(status, "; ".join(filter(None, parts)) or None, union.rows, union.sources, case.expected_rows)
 
     if not case.route:
         return end(Status.CONFIRMED_GAP, "before_history")
-    if len(union.rows) == case.expected_rows and not union.blank:
-        return end(Status.COMPLETE, None)
     archive = _archive_answer(case, evidence)
     rest = _rest_answer(evidence)
     rest_possible = Source.REST in case.route and evidence[Source.REST].testimony is not Testimony.NOT_SERVED
-    archive_possible = Source.DAILY in case.route
+    daily = evidence.get(Source.DAILY)
+    old = case.age >= ABSENCE_AGE_DAYS
+    # An object that is still broken after a week is as good as none: REST is the only witness that can exist.
+    archive_possible = daily is not None and not (daily.testimony is Testimony.DISTRUSTED and old)
+    if len(union.rows) == case.expected_rows and (not union.blank or (old and archive is not None)):
+        return end(Status.COMPLETE, None)
     if archive is not None and rest is not None:
         if archive == rest:
             return end(Status.CONFIRMED_GAP, "sources_agree")
         # Both have been heard; once the archive will say no more, what the union lacks both lack.
-        return end(Status.CONFIRMED_GAP if case.age >= ABSENCE_AGE_DAYS else Status.INCOMPLETE, "sources_differ")
+        return end(Status.CONFIRMED_GAP if old else Status.INCOMPLETE, "sources_differ")
     if archive is not None and not rest_possible:
         return end(Status.CONFIRMED_GAP, "archive_alone")
-    if rest is not None and not archive_possible:
-        return end(Status.CONFIRMED_GAP, "rest_alone")
+    if rest is not None and not archive_possible and case.age >= ARCHIVE_AGE_DAYS:
+        trouble = _trouble(evidence, Testimony.DISTRUSTED)
+        return end(Status.CONFIRMED_GAP, f"rest_alone ({trouble})" if trouble else "rest_alone")
     reason = _trouble(evidence)
-    daily = evidence.get(Source.DAILY)
     if reason is None and daily is not None and daily.testimony is Testimony.ABSENT:
         return end(Status.INCOMPLETE, "not_published_yet")
-    reason = reason or _trouble(evidence, Testimony.NOT_SERVED)
+    reason = reason or _trouble(evidence, Testimony.NOT_SERVED) or "too_young_for_one_witness"
     return end(Status.INCOMPLETE if union.rows else Status.FAILED, reason)
 
 
@@ -277,8 +296,6 @@ def _archive_answer(case: DayCase, evidence: Evidence) -> frozenset[int] | None:
     if daily.testimony is Testimony.ROWS:
         return from_monthly | _times(daily.rows)
     if daily.testimony is Testimony.ABSENT and case.age >= ABSENCE_AGE_DAYS:
-        return from_monthly
-    if daily.testimony is Testimony.DISTRUSTED and monthly is not None and monthly.testimony is Testimony.ROWS:
         return from_monthly
     return None
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from cryptoservice.days import Window, day_number, day_start_ms
@@ -112,6 +112,20 @@ class LedgerLine(NamedTuple):
     reason: str | None
     rows: int
     expected_rows: int
+
+
+class LedgerEntry(NamedTuple):
+    """A whole line of the ledger, for those who report on it."""
+
+    symbol: str
+    day: date
+    status: Status
+    reason: str | None
+    rows: int
+    expected_rows: int
+    source: str | None
+    checked_at: int
+    """Epoch seconds."""
 
 
 @dataclass(frozen=True)
@@ -229,8 +243,33 @@ class Store:
         days = {day_number(day): day for day in window.days()}
         with _sqlite_errors(self._path):
             for symbol, number, status, reason, rows, expected in self._db.execute(query, bounds):
-                lines.setdefault(symbol, {})[days[number]] = LedgerLine(_STATUSES[status], reason, rows, expected)
+                lines.setdefault(symbol, {})[days[number]] = LedgerLine(self._status(status), reason, rows, expected)
         return lines
+
+    def entries(self, dataset: Dataset, freq: str, window: Window) -> Iterator[LedgerEntry]:
+        """Whole ledger lines of the window, by symbol and day."""
+        query = (
+            "SELECT s.symbol, l.day, l.status, l.reason, l.rows, l.expected_rows, l.source, l.checked_at "
+            "FROM series s JOIN ledger l ON l.series_id = s.id WHERE s.dataset = ? AND s.freq = ? AND l.day BETWEEN ? AND ? "
+            "ORDER BY s.symbol, l.day"
+        )
+        days = {day_number(day): day for day in window.days()}
+        with _sqlite_errors(self._path):
+            bounds = (dataset.value, freq, day_number(window.start), day_number(window.end))
+            for symbol, number, status, *rest in self._db.execute(query, bounds):
+                yield LedgerEntry(symbol, days[number], self._status(status), *rest)
+
+    def select(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a query on the inner tables, for `audit`."""
+        with _sqlite_errors(self._path):
+            return self._db.execute(query, parameters).fetchall()
+
+    def _status(self, text: str) -> Status:
+        status = _STATUSES.get(text)
+        if status is None:
+            hint = "something else has written to it: look with `universe verify`"
+            raise StoreError(f"database {self._path}: the ledger holds the unknown status {text!r}", hint=hint)
+        return status
 
     def frequencies(self, dataset: Dataset) -> list[str]:
         """Frequencies of that dataset that the ledger knows, shortest first."""

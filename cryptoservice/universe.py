@@ -57,8 +57,8 @@ class Universe:
     def subwindow(self, start: str | None, end: str | None) -> Window:
         """The window of two optional YYYY-MM-DD bounds inside the universe; UsageError when outside or reversed."""
         window = Window(
-            parse_day(start, "--start-date") if start else self.start_date,
-            parse_day(end, "--end-date") if end else self.end_date,
+            parse_day(start, "--start-date") if start is not None else self.start_date,
+            parse_day(end, "--end-date") if end is not None else self.end_date,
         )
         whole = f"the universe covers {self.start_date} to {self.end_date}"
         for bound, name in ((window.start, "--start-date"), (window.end, "--end-date")):

@@ -90,13 +90,17 @@ def _refuse_common(answer: Answer, clock: Clock) -> None:
 
 def _parse(answer: Answer) -> Any:
     try:
-        return json.loads(answer.body)
+        return json.loads(answer.body, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         if answer.status == 408 or answer.status >= 500:
             raise Transient(f"http_{answer.status}", f"HTTP {answer.status}") from None
         if answer.status == 200:
             raise Transient("invalid_json", "the answer is not JSON") from None
         return None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _error_of(record: Any) -> tuple[int | str | None, str]:

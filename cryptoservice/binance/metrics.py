@@ -155,7 +155,7 @@ def parse_rest(series: RestSeries, page: object, symbol: str) -> dict[int, dict[
             open_time = int(entry["timestamp"]) - shift
             texts = [entry[field] for field in fields]
             named = entry.get("symbol", symbol)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             raise InvalidTable("unexpected_answer") from None
         if named != symbol:
             raise InvalidTable("wrong_symbol")

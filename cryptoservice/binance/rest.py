@@ -99,8 +99,13 @@ class FuturesApi:
 
     def funding_rates(self, symbol: str, window: Window) -> DayTable:
         """Funding rates of the window (GET /fapi/v1/fundingRate, pages of 1000, 500 requests in 5 minutes)."""
-        rows: dict[tuple[int, str], Row] = {}
+        rows: list[Row] = []
+        conflicting: set[date] = set()
         start, last = window.start_ms, window.end_ms - 1
+
+        def parse(record: Any) -> tuple[DayTable, int]:
+            return funding.parse_rest(record, symbol, window), len(record)
+
         while start <= last:
             params: Mapping[str, str | int] = {
                 "symbol": symbol,
@@ -109,16 +114,17 @@ class FuturesApi:
                 "limit": FUNDING_PAGE_ROWS,
             }
             call = Call("funding_rates", "/fapi/v1/fundingRate", params, self._limits.funding)
-            page = self._host.fetch(call, self._checked(lambda record: funding.parse_rest(record, symbol, window)))
+            page, length = self._host.fetch(call, self._checked(parse))
             found = [row for day in page.days.values() for row in day]
-            if page.conflicting:
-                return DayTable(page.days, page.conflicting)
-            rows.update(((row[0], row[3]), row) for row in found)
-            if len(found) < FUNDING_PAGE_ROWS:
+            rows += found
+            conflicting |= page.conflicting
+            # Counted as sent: a row that stands there twice does not make the page the last one.
+            if length < FUNDING_PAGE_ROWS:
                 break
             # The last moment is asked for again: another rate type of the same moment may stand on the next page.
             start = max(found[-1][0], start + 1)
-        return collapse(list(rows.values()), key_of=lambda row: (row[0], row[3]))
+        table = collapse(rows, key_of=lambda row: (row[0], row[3]))
+        return table._replace(conflicting=table.conflicting | conflicting)
 
     def metrics(self, symbol: str, window: Window) -> DayTable:
         """5-minute metrics of the window (five GET /futures/data endpoints, pages of 500, 1000 requests in 5 minutes).

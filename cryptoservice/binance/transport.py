@@ -27,7 +27,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 30.0
-_CHUNK = 256 * 1024
+# The read timeout starts anew with every byte; this one does not.
+WHOLE_TIMEOUT = 300.0
+_CHUNK = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -263,8 +265,11 @@ def _plain(error: Exception) -> str:
 def _read(response: requests.Response, max_bytes: int, stop: threading.Event | None) -> bytes:
     chunks: list[bytes] = []
     size = 0
+    deadline = _time.monotonic() + WHOLE_TIMEOUT
     for chunk in response.iter_content(_CHUNK):
         check(stop)
+        if _time.monotonic() > deadline:
+            raise Transient("timeout", "the answer trickled in too slowly")
         size += len(chunk)
         if size > max_bytes:
             raise Transient("answer_too_large", f"the answer is larger than {max_bytes} bytes")

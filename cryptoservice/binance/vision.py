@@ -1,90 +1,19 @@
-"""The archive data.binance.vision: object names, checksums, and zip objects to checked rows."""
+"""The archive data.binance.vision: fetches objects and verifies them against their published checksums."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
-import zipfile
-import zlib
-from dataclasses import dataclass
-from datetime import date
 
-from cryptoservice.binance import funding, klines, metrics
 from cryptoservice.binance.answers import archive_judge
 from cryptoservice.binance.limiter import RateLimiter
-from cryptoservice.binance.tables import DayTable, InvalidTable
+from cryptoservice.binance.objects import ArchivedZip, ArchiveObject, max_zip_bytes
+from cryptoservice.binance.tables import InvalidTable
 from cryptoservice.binance.transport import Answer, Call, Host
 from cryptoservice.clock import Clock
-from cryptoservice.days import Window, month_end
-from cryptoservice.models import Dataset, Freq
 
 _CHECKSUM_FORM = re.compile(rb"\s*([0-9a-fA-F]{64})(?:\s|\Z)")
 _MAX_CHECKSUM_BYTES = 4096
-# The longest line seen is 150 bytes; some files hold every row twice (wire facts 5.4).
-_MAX_ROW_BYTES = 2 * 256
-_ENCRYPTED = 0x1
-
-
-@dataclass(frozen=True)
-class ArchiveObject:
-    """One zip of the archive: a symbol's rows of a day or of a month."""
-
-    dataset: Dataset
-    symbol: str
-    freq: Freq
-    """The kline interval; for other datasets the shortest time between two rows."""
-    window: Window
-    """The day, or the month from its first to its last day."""
-
-    @classmethod
-    def daily(cls, dataset: Dataset, symbol: str, freq: Freq, day: date) -> ArchiveObject:
-        """The object of one day."""
-        return cls(dataset, symbol, freq, Window(day, day))
-
-    @classmethod
-    def monthly(cls, dataset: Dataset, symbol: str, freq: Freq, day: date) -> ArchiveObject:
-        """The object of the month that `day` lies in."""
-        return cls(dataset, symbol, freq, Window(day.replace(day=1), month_end(day)))
-
-    @property
-    def is_monthly(self) -> bool:
-        """True for a month's object."""
-        return self.window.length > 1
-
-    @property
-    def stem(self) -> str:
-        """The name without its ending, such as `BTCUSDT-5m-2026-02`."""
-        period = self.window.start.isoformat()[: 7 if self.is_monthly else 10]
-        part = self.freq.value if self.dataset is Dataset.KLINES else _KINDS[self.dataset]
-        return f"{self.symbol}-{part}-{period}"
-
-    @property
-    def key(self) -> str:
-        """The whole name inside the archive, unquoted."""
-        folder = f"{self.symbol}/{self.freq.value}" if self.dataset is Dataset.KLINES else self.symbol
-        period = "monthly" if self.is_monthly else "daily"
-        return f"data/futures/um/{period}/{_KINDS[self.dataset]}/{folder}/{self.stem}.zip"
-
-    @property
-    def max_rows(self) -> int:
-        """How many rows it may hold when none is doubled."""
-        return self.window.length * self.freq.bars_per_day
-
-
-_KINDS = {Dataset.KLINES: "klines", Dataset.METRICS: "metrics", Dataset.FUNDING_RATES: "fundingRate"}
-
-
-@dataclass(frozen=True)
-class ArchivedZip:
-    """A zip whose bytes match the published checksum, not yet opened."""
-
-    source: ArchiveObject
-    body: bytes
-    sha256: str
-    last_modified: str | None
-    fetched_at: float
-    """Epoch seconds."""
 
 
 class Archive:
@@ -104,7 +33,7 @@ class Archive:
         """
         trouble = "checksum_mismatch"
         for fresh in (False, True):
-            answer = self._get(source.key, "archive", _max_zip_bytes(source), fresh=fresh)
+            answer = self._get(source.key, "archive", max_zip_bytes(source), fresh=fresh)
             if answer is None:
                 return None
             digest = hashlib.sha256(answer.body).hexdigest()
@@ -125,57 +54,3 @@ class Archive:
         # The zip and its checksum are two objects behind a cache: after a re-publication they can be out of step.
         headers = {"Cache-Control": "no-cache"} if fresh else None
         return self._host.fetch(Call(name, "/" + key, {}, self._limiter, max_bytes=max_bytes, headers=headers), self._judge)
-
-
-def read_zip(archived: ArchivedZip) -> DayTable:
-    """The rows of a verified object by day, checked; InvalidTable when its content cannot be trusted."""
-    source = archived.source
-    text = _unpack(archived)
-    if source.dataset is Dataset.METRICS:
-        return metrics.parse_csv(text, source.symbol, source.window.start)
-    if source.dataset is Dataset.FUNDING_RATES:
-        return funding.parse_csv(text, source.window)
-    return klines.parse_csv(text, source.freq, source.window)
-
-
-def _names(member: zipfile.ZipInfo) -> tuple[str, ...]:
-    """The member's name as zipfile reads it, and as UTF-8 written without the flag that says so."""
-    try:
-        return (member.filename, member.filename.encode("cp437").decode("utf-8"))
-    except UnicodeError:
-        return (member.filename,)
-
-
-def _max_csv_bytes(source: ArchiveObject) -> int:
-    return 4096 + source.max_rows * _MAX_ROW_BYTES
-
-
-def _max_zip_bytes(source: ArchiveObject) -> int:
-    return 4096 + _max_csv_bytes(source)
-
-
-def _unpack(archived: ArchivedZip) -> str:
-    """The text of the only member. Nothing is ever unpacked to disk, and no more is inflated than such an object can hold."""
-    limit = _max_csv_bytes(archived.source)
-    try:
-        with zipfile.ZipFile(io.BytesIO(archived.body)) as zipped:
-            members = zipped.infolist()
-            if len(members) != 1:
-                raise InvalidTable("zip_member_count")
-            member = members[0]
-            if f"{archived.source.stem}.csv" not in _names(member):
-                raise InvalidTable("zip_member_name")
-            if member.flag_bits & _ENCRYPTED:
-                raise InvalidTable("zip_encrypted")
-            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise InvalidTable("zip_compression")
-            with zipped.open(member) as stream:
-                content = stream.read(limit + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError):
-        raise InvalidTable("zip_unreadable") from None
-    if len(content) > limit:
-        raise InvalidTable("zip_too_large")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidTable("not_utf8") from None

@@ -1,0 +1,342 @@
+"""HTTP over real sockets: retries with exact waits, pauses, and what is never sent."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cryptoservice.binance.answers import api_judge, archive_judge
+from cryptoservice.binance.limiter import Gate, LimitPolicy, RateLimiter
+from cryptoservice.binance.transport import Call, Host, Traffic, Transient, host_name
+from cryptoservice.config import RetryConfig
+from cryptoservice.errors import Interrupted, SourceError, SourceRefused, SymbolRefused
+
+from ..fakes import FakeClock
+from .loopback import Loopback, Reply, Seen
+
+EPOCH = 1_770_000_000.0
+GOOD = Reply(body=b'{"ok": true}')
+
+
+class Wired:
+    """A host of the product, talking to a scripted server on a clock that moves by itself."""
+
+    def __init__(self, server: Loopback, **options: Any) -> None:
+        self.server = server
+        self.clock = FakeClock(EPOCH)
+        self.gate = Gate(host_name(server.url), self.clock, options.pop("max_wait", 300.0))
+        self.limiter = RateLimiter(LimitPolicy(max_weight=1000), self.gate, self.clock)
+        self.traffic = Traffic()
+        retry = options.pop("retry", RetryConfig(max_retries=3, base_delay=1.0, jitter=False))
+        self.host = Host(server.url, self.gate, workers=4, retry=retry, clock=self.clock, traffic=self.traffic, **options)
+
+    def get(self, path: str = "/fapi/v1/klines", judge: Callable[[Any], Any] | None = None, **fields: Any) -> Any:
+        call = Call("klines", path, fields.pop("params", {}), self.limiter, **fields)
+        return self.host.fetch(call, judge or api_judge(self.clock))
+
+
+@contextlib.contextmanager
+def wired(*replies: Reply, script: Callable[[int, Seen], Reply] | None = None, **options: Any) -> Iterator[Wired]:
+    """The last reply is given for ever."""
+    server = Loopback(script or (lambda number, _: replies[min(number, len(replies) - 1)]))
+    with server.running():
+        made = Wired(server, **options)
+        try:
+            yield made
+        finally:
+            made.host.close()
+
+
+def test_a_good_answer_costs_one_request_and_no_wait() -> None:
+    with wired(GOOD) as made:
+        assert made.get() == {"ok": True}
+        assert made.clock.sleeps == []
+        assert made.traffic.requests == {"klines": 1}
+        assert made.traffic.retries == 0
+
+
+def test_parameters_and_names_are_percent_encoded_as_utf8() -> None:
+    with wired(GOOD) as made:
+        made.get("/data/币安人生USDT/x y.zip", params={"symbol": "币安人生USDT", "startTime": 1})
+        assert made.server.seen[0].target == (
+            "/data/%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9FUSDT/x%20y.zip?symbol=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9FUSDT&startTime=1"
+        )
+
+
+def test_headers_of_the_host_and_of_the_call_are_sent() -> None:
+    with wired(GOOD, headers={"X-MBX-APIKEY": "key"}) as made:
+        made.get(headers={"Cache-Control": "no-cache"})
+        headers = made.server.seen[0].headers
+        assert headers["x-mbx-apikey"] == "key"
+        assert headers["cache-control"] == "no-cache"
+        assert headers["user-agent"].startswith("cryptoservice/")
+
+
+def test_nothing_is_taken_from_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login me password hunter2\n", encoding="ascii")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with wired(GOOD) as made:
+        made.get()
+        assert "authorization" not in made.server.seen[0].headers
+
+
+def test_cookies_or_not_every_request_stands_alone() -> None:
+    with wired(GOOD) as made:
+        made.get()
+        made.get()
+        assert [seen.target for seen in made.server.seen] == ["/fapi/v1/klines"] * 2
+
+
+def test_gzip_answers_are_unpacked() -> None:
+    body = json.dumps({"rows": [1] * 5000}).encode()
+    with wired(Reply(body=gzip.compress(body), headers={"Content-Encoding": "gzip"})) as made:
+        assert made.get() == {"rows": [1] * 5000}
+        assert "gzip" in made.server.seen[0].headers["accept-encoding"]
+
+
+TROUBLES = {
+    "http_503": Reply(503, b'{"code": 0, "msg": "Service Unavailable."}'),
+    "http_502": Reply(502, b"<html>"),
+    "invalid_json": Reply(200, b'[[1769904000000,"0.10'),
+    "api_error_-1001": Reply(400, b'{"code": -1001, "msg": "Internal error"}'),
+    "connection_error": Reply(drop=True),
+}
+
+
+@pytest.mark.parametrize("reason", TROUBLES)
+def test_passing_trouble_is_tried_again_after_exact_waits(reason: str) -> None:
+    with wired(TROUBLES[reason], TROUBLES[reason], GOOD) as made:
+        assert made.get() == {"ok": True}
+        assert made.clock.sleeps == [1.0, 2.0]
+        assert made.traffic.retries == 2
+        assert made.traffic.backoff_seconds == 3.0
+        assert made.traffic.requests == {"klines": 3}
+
+
+@pytest.mark.parametrize("reason", TROUBLES)
+def test_trouble_that_stays_is_an_error_with_its_reason(reason: str) -> None:
+    with wired(TROUBLES[reason]) as made:
+        with pytest.raises(SourceError) as caught:
+            made.get()
+        assert caught.value.reason == reason
+        assert caught.value.message.endswith("(4 attempts)")
+        assert made.clock.sleeps == [1.0, 2.0, 4.0]
+        assert len(made.server.seen) == 4
+
+
+def test_no_retries_is_one_attempt() -> None:
+    with wired(TROUBLES["http_503"], retry=RetryConfig(max_retries=0)) as made:
+        with pytest.raises(SourceError, match=r"\(1 attempt\)"):
+            made.get()
+        assert len(made.server.seen) == 1
+
+
+def test_a_judge_may_ask_for_more_patience() -> None:
+    def judge(_: object) -> None:
+        raise Transient("busy", patience=4.0)
+
+    with wired(GOOD) as made:
+        with pytest.raises(SourceError, match="busy"):
+            made.get(judge=judge)
+        assert made.clock.sleeps == [4.0, 8.0, 16.0]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_truncated_answer_is_never_taken_for_a_whole_one(chunked: bool) -> None:
+    body = b'{"ok": true}' + b" " * 1000
+    with wired(Reply(body=body, cut=900, chunked=chunked), Reply(body=body, chunked=chunked)) as made:
+        assert made.get() == {"ok": True}
+        assert made.traffic.retries == 1
+
+
+def test_a_truncated_archive_object_is_never_taken_for_a_whole_one() -> None:
+    with wired(Reply(body=b"PK" * 300_000, cut=1)) as made:
+        with pytest.raises(SourceError) as caught:
+            made.get("/data/x.zip", judge=archive_judge(made.clock))
+        assert caught.value.reason in ("truncated_answer", "connection_error")
+        assert len(made.server.seen) == 4
+
+
+def test_a_broken_gzip_body_is_passing_trouble() -> None:
+    with wired(Reply(body=b"not gzip", headers={"Content-Encoding": "gzip"}), GOOD) as made:
+        assert made.get() == {"ok": True}
+        assert made.traffic.retries == 1
+
+
+def test_an_answer_larger_than_allowed_is_not_read_to_its_end() -> None:
+    bomb = gzip.compress(b" " * 50_000_000)
+    with wired(Reply(body=bomb, headers={"Content-Encoding": "gzip"})) as made:
+        with pytest.raises(SourceError) as caught:
+            made.get(max_bytes=1000)
+        assert caught.value.reason == "answer_too_large"
+
+
+def test_a_port_where_nobody_listens() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    clock = FakeClock()
+    gate = Gate("host", clock, 300.0)
+    host = Host(
+        f"http://127.0.0.1:{port}",
+        gate,
+        workers=1,
+        retry=RetryConfig(max_retries=1, jitter=False),
+        clock=clock,
+        traffic=Traffic(),
+    )
+    with pytest.raises(SourceError, match="connection refused") as caught:
+        host.fetch(Call("x", "/x", {}, RateLimiter(LimitPolicy(max_weight=None), gate, clock)), api_judge(clock))
+    assert caught.value.reason == "connection_error"
+    assert clock.sleeps == [1.0]
+
+
+# -- redirects, refusals, symbols ------------------------------------------------------------------------------
+
+
+def test_redirects_are_not_followed_and_the_key_stays_here() -> None:
+    with wired(GOOD) as elsewhere:
+        away = Reply(302, b"", {"Location": elsewhere.server.url + "/stolen"})
+        with wired(away, headers={"X-MBX-APIKEY": "key"}) as made:
+            with pytest.raises(SourceError, match="HTTP 302"):
+                made.get()
+            assert len(made.server.seen) == 1
+        assert elsewhere.server.seen == []
+
+
+@pytest.mark.parametrize("status", [403, 451])
+def test_a_refusal_is_final_for_all_later_requests(status: int) -> None:
+    with wired(Reply(status, b"<html>")) as made:
+        for _ in range(3):
+            with pytest.raises(SourceRefused, match=f"HTTP {status}"):
+                made.get()
+        assert len(made.server.seen) == 1
+        assert made.clock.sleeps == []
+        assert made.gate.refusal is not None
+
+
+def test_a_refused_symbol_is_not_tried_again() -> None:
+    with wired(Reply(400, b'{"code": -1121, "msg": "Invalid symbol."}'), GOOD) as made:
+        with pytest.raises(SymbolRefused):
+            made.get()
+        assert made.get() == {"ok": True}
+        assert made.traffic.retries == 0
+
+
+# -- pauses ----------------------------------------------------------------------------------------------------
+
+
+def test_429_pauses_as_long_as_it_says_and_uses_up_no_retry() -> None:
+    busy = Reply(429, b'{"code": -1003, "msg": "Too many requests"}', {"Retry-After": "7"})
+    with wired(busy, busy, GOOD, retry=RetryConfig(max_retries=0)) as made:
+        assert made.get() == {"ok": True}
+        assert made.clock.monotonic() == 14.0
+        assert made.traffic.retries == 0
+        assert made.limiter.budget() == 250.0
+
+
+def test_418_waits_for_its_end() -> None:
+    banned = Reply(418, b'{"code": -1003, "msg": "Way too many requests; IP(1.2.3.4) banned until 1770000123500."}')
+    with wired(banned, GOOD) as made:
+        assert made.get() == {"ok": True}
+        assert made.clock.time() == EPOCH + 123.5
+        assert len(made.server.seen) == 2
+
+
+def test_a_ban_beyond_the_limit_ends_the_run_without_another_request() -> None:
+    banned = Reply(418, b'{"code": -1003, "msg": "IP banned until 1770000900000."}')
+    with wired(banned) as made:
+        for _ in range(3):
+            with pytest.raises(SourceRefused, match="has banned this IP address"):
+                made.get()
+        assert len(made.server.seen) == 1
+        assert made.clock.sleeps == []
+
+
+@pytest.mark.parametrize("status", [429, 400])
+def test_nothing_but_too_many_requests_ends_the_run_within_the_limit(status: int) -> None:
+    busy = Reply(status, b'{"code": -1003, "msg": "Too many requests"}')
+    with wired(*[busy] * 40, GOOD) as made:
+        with pytest.raises(SourceRefused, match="has answered nothing but"):
+            made.get()
+        assert 300 <= made.clock.monotonic() <= 420
+
+
+def test_a_refused_symbol_is_an_answer_that_breaks_the_row_of_429() -> None:
+    busy = Reply(429, b'{"code": -1003, "msg": "Too many requests"}', {"Retry-After": "60"})
+    unknown = Reply(400, b'{"code": -1121, "msg": "Invalid symbol."}')
+    with wired(script=lambda number, _: unknown if number % 2 else busy) as made:
+        for _ in range(20):
+            with pytest.raises(SymbolRefused):
+                made.get()
+        assert made.gate.refusal is None
+
+
+def test_the_hosts_own_count_of_weight_is_taken_over() -> None:
+    with wired(Reply(body=b"{}", headers={"X-MBX-USED-WEIGHT-1M": "990"})) as made:
+        made.get(weight=5)
+        made.get(weight=5)
+        assert made.clock.sleeps == []
+        made.get(weight=10)
+        assert made.clock.sleeps == [61.0]
+
+
+def test_every_attempt_goes_through_the_limiter() -> None:
+    with wired(TROUBLES["http_503"]) as made:
+        with pytest.raises(SourceError):
+            made.get(weight=300)
+        # Three attempts fit into the budget of 1000; the fourth waits for the first to leave the window.
+        assert made.clock.sleeps == [1.0, 2.0, 4.0, 54.0]
+
+
+def test_many_threads_get_each_their_own_answer() -> None:
+    def script(_: int, seen: Seen) -> Reply:
+        return Reply(body=json.dumps({"target": seen.target}).encode())
+
+    answers: dict[int, Any] = {}
+    with wired(script=script) as made:
+
+        def work(number: int) -> None:
+            answers[number] = made.get(params={"n": number})
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert made.traffic.requests == {"klines": 16}
+    assert answers == {number: {"target": f"/fapi/v1/klines?n={number}"} for number in range(16)}
+
+
+def test_a_set_stop_event_sends_nothing_more() -> None:
+    stop = threading.Event()
+
+    def script(_: int, __: Seen) -> Reply:
+        stop.set()
+        return TROUBLES["http_503"]
+
+    with wired(script=script, stop=stop) as made:
+        for _ in range(2):
+            with pytest.raises(Interrupted):
+                made.get()
+        assert len(made.server.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://fapi.binance.com", "fapi.binance.com"), ("http://127.0.0.1:8080/base", "127.0.0.1:8080"),
+        ("https://me:pw@host:1", "host:1"),
+    ],
+)  # fmt: skip
+def test_host_name_carries_the_port_and_no_password(url: str, name: str) -> None:
+    assert host_name(url) == name
