@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from cryptoservice.errors import CryptoserviceError
     from cryptoservice.export import ExportResult, export_universe_data
     from cryptoservice.models import Dataset, Freq
+    from cryptoservice.status import StatusResult, universe_status
     from cryptoservice.universe import DailySnapshot, Universe
+    from cryptoservice.verify import VerifyResult, verify_universe
 
 _HOMES = {
     "Credentials": "config",
@@ -31,12 +33,16 @@ _HOMES = {
     "NetworkConfig": "config",
     "RateConfig": "config",
     "RetryConfig": "config",
+    "StatusResult": "status",
     "Universe": "universe",
+    "VerifyResult": "verify",
     "WindowBounds": "config",
     "WorkerConfig": "config",
     "define_universe": "define",
     "download_universe_data": "download",
     "export_universe_data": "export",
+    "universe_status": "status",
+    "verify_universe": "verify",
 }
 
 
@@ -62,11 +68,15 @@ __all__ = [
     "NetworkConfig",
     "RateConfig",
     "RetryConfig",
+    "StatusResult",
     "Universe",
+    "VerifyResult",
     "WindowBounds",
     "WorkerConfig",
     "__version__",
     "define_universe",
     "download_universe_data",
     "export_universe_data",
+    "universe_status",
+    "verify_universe",
 ]

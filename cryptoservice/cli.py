@@ -1,4 +1,4 @@
-"""The command line: arguments to one of the three functions, results to stdout, outcomes to exit codes."""
+"""The command line: arguments to one of the functions, results to stdout, outcomes to exit codes."""
 
 from __future__ import annotations
 
@@ -179,11 +179,46 @@ def _export(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         window=WindowBounds(args.start_date, args.end_date),
         klines=not args.no_klines,
         metrics=not args.no_metrics,
+        coverage_html=args.coverage_html,
         clock=clock,
         stop=stop,
     )
     _print_result(result.to_dict())
     return errors.EXIT_OK
+
+
+def _status(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice import status  # noqa: PLC0415
+    from cryptoservice.config import WindowBounds  # noqa: PLC0415
+    from cryptoservice.status_text import status_text  # noqa: PLC0415
+
+    window = WindowBounds(args.start_date, args.end_date)
+    result = status.universe_status(args.universe_file, args.db_path, window=window, clock=clock, stop=stop)
+    if not args.quiet and args.log_format == "text":
+        sys.stderr.write(status_text(result))
+        sys.stderr.flush()
+    _print_result(result.to_dict())
+    return errors.EXIT_OK
+
+
+def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice import verify  # noqa: PLC0415
+    from cryptoservice.config import RateConfig, WindowBounds, WorkerConfig  # noqa: PLC0415
+
+    result = verify.verify_universe(
+        args.universe_file,
+        args.db_path,
+        window=WindowBounds(args.start_date, args.end_date),
+        sample=args.sample,
+        seed=args.seed,
+        network=_network(args, RateConfig(max_ban_wait=args.max_ban_wait), WorkerConfig()),
+        clock=clock,
+        stop=stop,
+    )
+    _print_result(result.to_dict())
+    if result.refused is not None:
+        raise result.refused
+    return errors.EXIT_OK if result.sound else errors.EXIT_INCOMPLETE
 
 
 def _network(args: Args, rates: Any, workers: Any) -> NetworkConfig:
@@ -202,4 +237,6 @@ _COMMANDS: dict[str, Callable[[Args, Clock | None, threading.Event], int]] = {
     "define": _define,
     "download": _download,
     "export": _export,
+    "status": _status,
+    "verify": _verify,
 }

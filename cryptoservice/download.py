@@ -150,7 +150,7 @@ def download_universe_data(
         pipeline = Pipeline(store, network.workers, clock, progress, stop)
         try:
             if todo.symbol_days:
-                pipeline.run(todo.jobs(), todo.known)
+                pipeline.run(todo.jobs(), todo.known, todo.expected_rows)
         finally:
             halt.set()
     check(stop)
@@ -194,6 +194,11 @@ class _Todo:
     def symbol_days(self) -> int:
         """How many are left to fetch."""
         return sum(len(days) for _, _, days in self._wanted)
+
+    @property
+    def expected_rows(self) -> int:
+        """A guess at the rows that they hold."""
+        return sum(len(days) * (Freq(feed.freq).bars_per_day if feed.freq else 3) for feed, _, days in self._wanted)
 
     def jobs(self) -> Iterator[Job]:
         """Jobs in the order of the universe; made one by one, as there may be many."""

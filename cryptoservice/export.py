@@ -15,6 +15,7 @@ from cryptoservice import files, resample
 from cryptoservice.clock import Clock, check
 from cryptoservice.config import WindowBounds
 from cryptoservice.coverage import NOT_DOWNLOADED, SCHEMA_VERSION, Coverage, Totals
+from cryptoservice.coverage_html import write_map
 from cryptoservice.days import Window, utc_text
 from cryptoservice.errors import OutputError, UsageError
 from cryptoservice.models import Dataset, Freq, Row, Status
@@ -34,15 +35,20 @@ class ExportResult:
     files: int
     rows: dict[Dataset, int]
     summary: dict[str, Any]
+    coverage_html_path: str | None = None
+    """The coverage map, when one was asked for."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of stdout."""
-        return {
+        record: dict[str, Any] = {
             "report_path": self.report_path,
             "files": self.files,
             "rows": {dataset.value: count for dataset, count in self.rows.items()},
             "summary": self.summary,
         }
+        if self.coverage_html_path is not None:
+            record["coverage_html_path"] = self.coverage_html_path
+        return record
 
 
 def export_universe_data(
@@ -55,12 +61,14 @@ def export_universe_data(
     window: WindowBounds | None = None,
     klines: bool = True,
     metrics: bool = True,
+    coverage_html: bool = False,
     clock: Clock | None = None,
     stop: threading.Event | None = None,
 ) -> ExportResult:
     """Write `klines/freq=F/date=D/klines.csv` and its siblings under the base path, and the coverage report beside them.
 
-    Klines are resampled from `source_freq` to `export_freq`. Missing data is what the report is for and no error. Raises
+    Klines are resampled from `source_freq` to `export_freq`. With `coverage_html` the report also becomes a page to look at,
+    under the report's name with `.html`. Missing data is what the report is for and no error. Raises
     UsageError for bad input or a database without the source frequency, StoreError, OutputError, and Interrupted.
     """
     clock = clock or Clock()
@@ -104,7 +112,12 @@ def export_universe_data(
     }
     with files.atomic_text(report_path) as handle:
         handle.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    return ExportResult(str(report_path), counts.files, counts.rows, report["summary"])
+    map_path = report_path.with_suffix(".html") if coverage_html else None
+    if map_path:
+        write_map(map_path, report, loaded.universe.requested_symbols)
+    return ExportResult(
+        str(report_path), counts.files, counts.rows, report["summary"], coverage_html_path=str(map_path) if map_path else None
+    )
 
 
 def _require_frequency(store: Store, source: Freq, path: Path) -> None:

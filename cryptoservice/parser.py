@@ -11,11 +11,12 @@ from cryptoservice._version import __version__
 from cryptoservice.models import Freq
 
 _INTERVALS = " ".join(freq.value for freq in Freq)
-_EXIT_CODES = """exit codes:
+_INCOMPLETE = "finished, but some wanted symbol-days are still missing: run again to resume"
+_EXIT_CODES = f"""exit codes:
   0  done and complete
   1  failure: I/O, or something unexpected
   2  bad usage, or a bad input file: nothing was fetched or written
-  3  finished, but some wanted symbol-days are still missing: run again to resume
+  3  {_INCOMPLETE}
   4  the source refused: an IP ban longer than --max-ban-wait, HTTP 403 or 451
   5  another run holds this database
   130, 143  interrupted by SIGINT, SIGTERM
@@ -26,6 +27,7 @@ _DESCRIPTION = """Reproducible datasets of Binance USDT-M perpetual futures, in 
   download  universe.json           -> SQLite               exactly those symbol-days, verified, resumable
   export    universe.json + SQLite  -> CSV + coverage JSON  the data, and what is missing and why
 
+At any time, status tells what is there and what the next download would do, and verify checks what is stored.
 stdout carries one JSON object, the run's report; progress, logs and errors go to stderr.
 """
 
@@ -67,6 +69,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_define(commands)
     _add_download(commands)
     _add_export(commands)
+    _add_status(commands)
+    _add_verify(commands)
     return parser
 
 
@@ -182,9 +186,58 @@ def _add_export(commands: Any) -> None:
     _add_window(what)
     what.add_argument("--no-klines", action="store_true", help="leave out klines")
     what.add_argument("--no-metrics", action="store_true", help="leave out metrics and funding rates")
+    what.add_argument(
+        "--coverage-html", action="store_true", help="also write the report as a page to look at: symbols by days, self-contained"
+    )
     # Cron lines pass these to every command; nothing here needs them.
     parser.add_argument("--api-key", help=argparse.SUPPRESS)
     parser.add_argument("--api-secret", help=argparse.SUPPRESS)
+    _add_output(parser)
+
+
+def _add_status(commands: Any) -> None:
+    parser = commands.add_parser(
+        "status",
+        help="what is there, what is missing, what a download would do",
+        description="Show what the database holds of a universe: what is complete, what is not and why, and what the next\n"
+        "download would ask for. Reads only, never touches the network; a download may be running.\n"
+        "The table for people goes to stderr, its numbers as JSON to stdout.",
+        epilog=_EXIT_CODES,
+        **_RAW,
+    )
+    what = parser.add_argument_group("what to look at")
+    what.add_argument("--universe-file", required=True, metavar="FILE", help="the universe.json that define wrote; never changed")
+    what.add_argument("--db-path", metavar="FILE", help="the SQLite database that download wrote (default: the universe alone)")
+    _add_window(what)
+    # Cron lines pass these to every command; nothing here needs them.
+    parser.add_argument("--api-key", help=argparse.SUPPRESS)
+    parser.add_argument("--api-secret", help=argparse.SUPPRESS)
+    _add_output(parser)
+
+
+def _add_verify(commands: Any) -> None:
+    parser = commands.add_parser(
+        "verify",
+        help="check the rows of a database, and compare a sample with the other source",
+        description="Count all rows of a universe against the ledger and check that they make sense. With --sample, fetch some\n"
+        "symbol-days again from the source that they did not come from, archive or API, and compare every field.\n"
+        "Changes nothing. Exit code 3 means: something differs, or a sampled symbol-day could not be fetched.",
+        epilog=_EXIT_CODES.replace(_INCOMPLETE, "something differs, or a sampled symbol-day could not be fetched"),
+        **_RAW,
+    )
+    what = parser.add_argument_group("what to verify")
+    what.add_argument("--universe-file", required=True, metavar="FILE", help="the universe.json that define wrote; never changed")
+    what.add_argument("--db-path", required=True, metavar="FILE", help="the SQLite database that download wrote; never changed")
+    _add_window(what)
+    sample = parser.add_argument_group("sample")
+    sample.add_argument(
+        "--sample", type=_count, default=0, metavar="N",
+        help="complete kline symbol-days to fetch again (default: none, and the network is not touched)",
+    )  # fmt: skip
+    sample.add_argument(
+        "--seed", type=_retries, metavar="S", help="draw the same symbol-days again (default: a new seed, told in the report)"
+    )
+    _add_network(parser)
     _add_output(parser)
 
 

@@ -7,20 +7,21 @@ of one month, and its fetches are bounded in number and therefore in bytes.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
+from cryptoservice.binance.objects import ArchivedZip
 from cryptoservice.clock import Clock, check
 from cryptoservice.config import WorkerConfig
 from cryptoservice.feeds import Feed
+from cryptoservice.lanes import Arrival, Arrivals, FetchLane, ReadLane, Task
 from cryptoservice.models import Dataset, Status
-from cryptoservice.plan import DayCase, Evidence, Fetch, Outcome, Source, Witness, at_least_as_good
+from cryptoservice.plan import DayCase, Evidence, Outcome, Source, Witness, at_least_as_good, keep_stored
 from cryptoservice.progress import Progress
 from cryptoservice.reading import Fetched, witnesses_of
 from cryptoservice.store import LedgerLine, Series, Store, SymbolDay
@@ -31,8 +32,8 @@ _POLL_SECONDS = 0.1
 # Rows waiting for one commit: large enough to make fsync cheap, small enough to lose little work to a kill.
 _BATCH_ROWS = 20_000
 _BATCH_DAYS = 400
-# Fetches under way or waiting to be read, beyond one a worker: enough that no worker ever waits for the reader.
-_READ_AHEAD = 4
+# A helper process takes some 0.15 s to start: it pays when there is more to read than that.
+_ROWS_FOR_A_HELPER = 100_000
 
 
 @dataclass
@@ -73,37 +74,8 @@ class Tally:
     unsettled: list[Unsettled] = field(default_factory=list)
 
 
-class _Arrival(NamedTuple):
-    job: Job
-    fetch: Fetch
-    fetched: Fetched | BaseException
-
-
-class _Lane:
-    """A pool of fetching threads with its own backlog: the API and the archive do not wait for each other."""
-
-    def __init__(self, name: str, workers: int, arrivals: queue.SimpleQueue[_Arrival]) -> None:
-        self.workers = workers
-        self.backlog: deque[tuple[Job, Fetch]] = deque()
-        self.under_way = 0
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix=name)
-        self._arrivals = arrivals
-
-    def start_some(self) -> None:
-        while self.backlog and self.under_way < self.workers + _READ_AHEAD:
-            job, fetch = self.backlog.popleft()
-            self.under_way += 1
-            self._pool.submit(self._work, job, fetch)
-
-    def _work(self, job: Job, fetch: Fetch) -> None:
-        try:
-            fetched: Fetched | BaseException = job.feed.fetch(fetch)
-        except BaseException as error:  # noqa: BLE001 - raised again by the reading thread
-            fetched = error
-        self._arrivals.put(_Arrival(job, fetch, fetched))
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+def _fetch(task: Task[Job]) -> Fetched:
+    return task.job.feed.fetch(task.fetch)
 
 
 class Pipeline:
@@ -117,13 +89,15 @@ class Pipeline:
         progress: Progress,
         stop: threading.Event | None,
     ) -> None:
+        self._is_long = False
         self._store = store
         self._clock = clock
         self._progress = progress
         self._stop = stop
-        self._arrivals: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
-        self._archive = _Lane("archive", workers.vision, self._arrivals)
-        self._api = _Lane("api", workers.api, self._arrivals)
+        self._arrivals: Arrivals[Job] = queue.SimpleQueue()
+        self._archive: FetchLane[Job] = FetchLane("archive", workers.vision, _fetch, self._arrivals)
+        self._api: FetchLane[Job] = FetchLane("api", workers.api, _fetch, self._arrivals)
+        self._reader: ReadLane[Job] | None = None
         self._max_jobs = 2 * (workers.vision + workers.api)
         self._open_jobs = 0
         self._batch: list[SymbolDay] = []
@@ -131,15 +105,20 @@ class Pipeline:
         self._known: dict[Series, dict[date, LedgerLine]] = {}
         self.tallies: dict[Dataset, Tally] = {}
 
-    def run(self, jobs: Iterable[Job], known: dict[Series, dict[date, LedgerLine]]) -> None:
-        """Work until every day of every job is settled or given up; Interrupted keeps what is finished."""
+    def run(self, jobs: Iterable[Job], known: dict[Series, dict[date, LedgerLine]], expected_rows: int) -> None:
+        """Work until every day of every job is settled or given up; Interrupted keeps what is finished.
+
+        `expected_rows` is a guess at all rows together: with many of them a helper process does the reading.
+        """
         self._known = known
-        source = iter(jobs)
+        self._is_long = expected_rows >= _ROWS_FOR_A_HELPER and (os.cpu_count() or 1) > 1
         try:
-            self._loop(source)
+            self._loop(iter(jobs))
         finally:
             self._archive.close()
             self._api.close()
+            if self._reader is not None:
+                self._reader.close()
             self._flush()
 
     def _loop(self, source: Iterator[Job]) -> None:
@@ -171,17 +150,30 @@ class Pipeline:
         hungry = len(self._archive.backlog) < self._archive.workers or len(self._api.backlog) < self._api.workers
         return hungry and self._open_jobs < self._max_jobs
 
-    def _receive(self, arrival: _Arrival) -> None:
-        job, fetch, fetched = arrival
-        self._lane(fetch.source).under_way -= 1
+    def _receive(self, arrival: Arrival[Job]) -> None:
+        task, outcome = arrival
+        if isinstance(outcome, BaseException):
+            raise outcome
+        if isinstance(outcome, dict):
+            assert self._reader is not None  # noqa: S101 - only the reader sends witnesses
+            self._reader.finished()
+            self._hear(task, outcome)
+        elif isinstance(outcome, ArchivedZip) and self._is_long:
+            if self._reader is None:
+                self._reader = ReadLane(self._arrivals)
+            self._reader.add(task, outcome)
+        else:
+            self._hear(task, witnesses_of(task.fetch, outcome))
+
+    def _hear(self, task: Task[Job], witnesses: dict[date, Witness]) -> None:
+        job, fetch = task
+        self._lane(fetch.source).finished()
         job.fetches_open -= 1
-        if isinstance(fetched, BaseException):
-            raise fetched
-        for day, witness in witnesses_of(fetch, fetched).items():
+        for day, witness in witnesses.items():
             job.evidence.setdefault(day, {})[fetch.source] = witness
         self._advance(job, list(fetch.days))
 
-    def _lane(self, source: Source) -> _Lane:
+    def _lane(self, source: Source) -> FetchLane[Job]:
         return self._api if source is Source.REST else self._archive
 
     def _advance(self, job: Job, days: list[date]) -> None:
@@ -207,12 +199,14 @@ class Pipeline:
     def _start(self, job: Job, steps: dict[date, Source]) -> None:
         for fetch in job.feed.group(job.symbol, steps):
             job.fetches_open += 1
-            self._lane(fetch.source).backlog.append((job, fetch))
+            self._lane(fetch.source).backlog.append(Task(job, fetch))
 
     def _settle(self, job: Job, day: date, outcome: Outcome, evidence: Evidence) -> None:
         series = Series(job.feed.dataset, job.feed.freq, job.symbol)
         tally = self.tallies.setdefault(series.dataset, Tally())
         known = self._known.get(series, {}).get(day)
+        if known is not None and not known.status.settled and outcome.status.settled and len(outcome.rows) < known.rows:
+            outcome = keep_stored(outcome, self._store.rows(series, day))
         count = len(outcome.rows)
         keep = known is not None and not at_least_as_good(outcome.status, count, known.status, known.rows)
         if keep and known is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timezone
 from enum import Enum
 
@@ -337,6 +337,12 @@ def group(symbol: str, steps: Mapping[date, Source], *, max_days: int, max_gap: 
         yield Fetch(Source.REST, symbol, tuple(run))
     for days in months.values():
         yield Fetch(Source.MONTHLY, symbol, tuple(days))
+
+
+def keep_stored(outcome: Outcome, stored: Sequence[Row]) -> Outcome:
+    """The same outcome with the rows that an earlier run has stored and that no source holds any more."""
+    rows = {row[0]: row for row in (*stored, *outcome.rows)}
+    return replace(outcome, rows=[rows[moment] for moment in sorted(rows)])
 
 
 _QUALITY = {Status.FAILED: 0, Status.INCOMPLETE: 1, Status.CONFIRMED_GAP: 2, Status.COMPLETE: 3}

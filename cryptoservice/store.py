@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -181,6 +182,7 @@ class Store:
         self._path = path
         self._db = connection
         self._writable = writable
+        self._logging = False
         self._series: dict[Series, int] = {}
         self._objects: dict[tuple[str, str], int] = {}
         self._inserts: dict[tuple[str, int], str] = {}
@@ -193,7 +195,6 @@ class Store:
             raise StoreError(f"database {path} is a folder", hint="name a file with --db-path")
         with _sqlite_errors(path), contextlib.closing(_connect(path, mode="rwc")) as db:
             _check_version(path, db, create=True)
-            db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             store = cls(path, db, writable=True)
@@ -220,6 +221,7 @@ class Store:
     def write(self, batch: Iterable[SymbolDay]) -> None:
         """Replace rows and ledger lines of these symbol-days, all in one transaction."""
         with _sqlite_errors(self._path):
+            self._write_beside_readers()
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 for symbol_day in batch:
@@ -259,7 +261,7 @@ class Store:
             for symbol, number, status, *rest in self._db.execute(query, bounds):
                 yield LedgerEntry(symbol, days[number], self._status(status), *rest)
 
-    def select(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def select(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of a query on the inner tables, for `audit`."""
         with _sqlite_errors(self._path):
             return self._db.execute(query, parameters).fetchall()
@@ -332,10 +334,12 @@ class Store:
         )  # fmt: skip
 
     def _insert(self, table: _Table, series: int, rows: Sequence[Row]) -> None:
-        for first in range(0, len(rows), _ROWS_A_STATEMENT):
-            chunk = rows[first : first + _ROWS_A_STATEMENT]
-            values = [value for row in chunk for value in (series, *row)]
-            self._db.execute(self._insert_statement(table, len(chunk)), values)
+        width = 1 + len(table.columns)
+        values = list(chain.from_iterable((series, *row) for row in rows))
+        step = width * _ROWS_A_STATEMENT
+        for first in range(0, len(values), step):
+            chunk = values[first : first + step]
+            self._db.execute(self._insert_statement(table, len(chunk) // width), chunk)
 
     def _insert_statement(self, table: _Table, count: int) -> str:
         statement = self._inserts.get((table.name, count))
@@ -361,6 +365,12 @@ class Store:
                 found = (cursor.lastrowid,)
             known = self._objects[key] = int(found[0] or 0)
         return known
+
+    def _write_beside_readers(self) -> None:
+        """Switch the write-ahead log on with the first write: a run that writes nothing leaves every byte as it was."""
+        if not self._logging:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._logging = True
 
     def _leave_one_file(self) -> None:
         """Fold the write-ahead log back in: a finished run leaves one file, readable from a read-only folder."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
-from cryptoservice.binance.tables import DayTable, InvalidTable, collapse
+from cryptoservice.binance.tables import DayTable, InvalidTable, collapse, drop_header
 from cryptoservice.days import Window
 from cryptoservice.models import Row
 
 REGULAR = "Regular"
-_HEADER_START = "calc_time"
+_HEADER = "calc_time,funding_interval_hours,last_funding_rate"
 _COLUMNS = 3
 _LARGEST_RATE = 100.0
 _LARGEST_PRICE = 1e18
@@ -26,8 +26,7 @@ _MILLISECONDS = range(10**12, 10**13)
 def parse_csv(text: str, window: Window) -> DayTable:
     """Rows of a monthly archive file by day, checked. It has neither mark price nor rate type."""
     lines = [line for line in text.removeprefix("\ufeff").replace("\r", "").split("\n") if line]
-    if lines and lines[0].startswith(_HEADER_START):
-        del lines[0]
+    drop_header(lines, _HEADER)
     if any(line.count(",") != _COLUMNS - 1 for line in lines):
         raise InvalidTable("wrong_column_count")
     rows: list[Row] = []

@@ -7,15 +7,19 @@ taker_buy_quote_volume): open_time in ms UTC, prices in the quote asset, volume 
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterator
 from operator import ge, gt, le
 from typing import Any, NoReturn
 
-from cryptoservice.binance.tables import DayTable, InvalidTable, collapse, split_days
+from cryptoservice.binance.tables import DayTable, InvalidTable, collapse, column_days
 from cryptoservice.days import Window
-from cryptoservice.models import Freq, Row
+from cryptoservice.models import Freq
 
+Columns = tuple[list[Any], ...]
 _WIRE_COLUMNS = 12
+# Of a row as it is stored: 64-bit integers for time and trades, floats for the rest.
+_COLUMN_KINDS = "qddddddqdd"
 _HEADER = "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"
 _HEADER_START = "open_time,"
 _CHUNK_CHARS = 100_000
@@ -33,14 +37,17 @@ def parse_csv(text: str, freq: Freq, window: Window) -> DayTable:
     `window` is the range of days that the object is named after: a row outside it disqualifies the object.
     """
     body = _without_header(text.replace("\r\n", "\n"))
-    rows: list[Row] = []
+    columns = tuple(array(kind) for kind in _COLUMN_KINDS)
     for chunk in _chunks(body):
         # One JSON array of all fields: several times quicker than csv and float(), and only plain numbers pass.
         flat = _numbers("[" + chunk.replace("\n", ",") + "]")
         if {line.count(",") for line in chunk.split("\n")} != {_WIRE_COLUMNS - 1}:
             raise InvalidTable("wrong_column_count")
-        rows += _check(flat, freq, window)
-    return _days(rows)
+        for column, values in zip(columns, _check(flat, freq, window), strict=True):
+            column.extend(values)
+    if all(map(gt, columns[0][1:], columns[0])):
+        return DayTable(column_days(columns))
+    return collapse(list(zip(*columns, strict=True)))
 
 
 def parse_rest(page: object, freq: Freq, window: Window) -> DayTable:
@@ -55,7 +62,7 @@ def parse_rest(page: object, freq: Freq, window: Window) -> DayTable:
     flat = _numbers("[" + ",".join(map(str, fields)) + "]")
     if len(flat) != len(fields):
         raise InvalidTable("not_a_number")
-    return _days(list(_check(flat, freq, window)))
+    return collapse(list(zip(*_check(flat, freq, window), strict=True)))
 
 
 def _without_header(text: str) -> str:
@@ -98,8 +105,8 @@ def _numbers(array: str) -> list[Any]:
     return flat
 
 
-def _check(flat: list[Any], freq: Freq, window: Window) -> Iterator[Row]:
-    """Rows of fields in wire order, checked column by column: that costs a tenth of checking row by row."""
+def _check(flat: list[Any], freq: Freq, window: Window) -> Columns:
+    """The row's columns of fields in wire order, checked column by column: that costs a tenth of checking row by row."""
     open_time, opened, high, low, close, volume, close_time, quote, trades, taker, taker_quote, _ = (
         flat[column::_WIRE_COLUMNS] for column in range(_WIRE_COLUMNS)
     )
@@ -124,7 +131,7 @@ def _check(flat: list[Any], freq: Freq, window: Window) -> Iterator[Row]:
         raise InvalidTable("row_outside_range")
     if any((moment - first) % length for moment in open_time):
         raise InvalidTable("time_off_grid")
-    return zip(open_time, opened, high, low, close, volume, quote, trades, taker, taker_quote, strict=True)
+    return open_time, opened, high, low, close, volume, quote, trades, taker, taker_quote
 
 
 def _milliseconds(open_time: list[int], close_time: list[int]) -> tuple[list[int], list[int]]:
@@ -137,10 +144,3 @@ def _milliseconds(open_time: list[int], close_time: list[int]) -> tuple[list[int
             raise InvalidTable("time_off_grid")
         return [moment // 1000 for moment in open_time], [moment // 1000 for moment in close_time]
     return open_time, close_time
-
-
-def _days(rows: list[Row]) -> DayTable:
-    moments = [row[0] for row in rows]
-    if all(map(gt, moments[1:], moments)):
-        return DayTable(split_days(rows))
-    return collapse(rows)

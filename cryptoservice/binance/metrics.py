@@ -13,14 +13,17 @@ from datetime import date
 from enum import Enum
 from typing import Any, NoReturn
 
-from cryptoservice.binance.tables import DayTable, InvalidTable, collapse
+from cryptoservice.binance.tables import DayTable, InvalidTable, collapse, drop_header
 from cryptoservice.days import ONE_DAY, Window, day_start_ms
 from cryptoservice.models import Freq, Row
 
 PERIOD = Freq.m5
 VALUES = 6
 _LENGTH = PERIOD.milliseconds
-_HEADER_START = "create_time"
+_HEADER = (
+    "create_time,symbol,sum_open_interest,sum_open_interest_value,count_toptrader_long_short_ratio,"
+    "sum_toptrader_long_short_ratio,count_long_short_ratio,sum_taker_long_short_vol_ratio"
+)
 _COLUMNS = 8
 _LARGEST = 1e18
 # From this day's file on the archive labels a row with the start of its bar, before with the end (wire facts 5.4). Only a
@@ -51,8 +54,7 @@ def parse_csv(text: str, symbol: str, day: date) -> DayTable:
     The table's note says which label convention was applied.
     """
     lines = text.removeprefix("\ufeff").replace("\r", "").strip("\n").split("\n")
-    if lines and lines[0].startswith(_HEADER_START):
-        del lines[0]
+    drop_header(lines, _HEADER)
     lines = [line for line in lines if line]
     if not lines:
         return DayTable({})
@@ -143,8 +145,8 @@ class RestSeries(Enum):
         return shift
 
 
-def parse_rest(series: RestSeries, page: object, symbol: str) -> dict[int, dict[int, Any]]:
-    """Values of one answer by bar start (ms UTC) and column; InvalidTable when it cannot be trusted."""
+def parse_rest(series: RestSeries, page: object, symbol: str, bars: range) -> dict[int, dict[int, Any]]:
+    """Values of one answer by bar start (ms UTC, within `bars`) and column; InvalidTable when it cannot be trusted."""
     if not isinstance(page, list):
         raise InvalidTable("unexpected_answer")
     _, fields, columns, shift = series.value
@@ -161,6 +163,8 @@ def parse_rest(series: RestSeries, page: object, symbol: str) -> dict[int, dict[
             raise InvalidTable("wrong_symbol")
         if open_time % _LENGTH:
             raise InvalidTable("time_off_grid")
+        if open_time not in bars:
+            raise InvalidTable("row_outside_range")
         values = dict(zip(columns, map(_value, texts), strict=True))
         if found.setdefault(open_time, values) != values:
             raise InvalidTable("conflicting_rows")

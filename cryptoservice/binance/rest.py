@@ -17,7 +17,7 @@ from cryptoservice.binance.transport import Answer, Call, Host, Transient
 from cryptoservice.clock import Clock
 from cryptoservice.days import Window
 from cryptoservice.errors import HistoryEnded
-from cryptoservice.models import Freq, Row
+from cryptoservice.models import DAY_MS, Freq, Row
 
 # 499 rows weigh 2, 500 rows weigh 5: the most rows for a unit of weight (wire facts 2.1).
 KLINES_PAGE_ROWS = 499
@@ -133,32 +133,36 @@ class FuturesApi:
         """
         parts: list[Mapping[int, Mapping[int, Any]]] = []
         for series in RestSeries:
-            try:
-                parts.extend(self._metric_pages(series, symbol, window))
-            except HistoryEnded:
-                continue
+            for first in range(window.start_ms, window.end_ms, METRICS_PAGE_ROWS * metrics.PERIOD.milliseconds):
+                end = min(window.end_ms, first + METRICS_PAGE_ROWS * metrics.PERIOD.milliseconds)
+                parts.extend(self._metric_span(series, symbol, first, end))
         table = metrics.join_rest(parts, window)
         if not table.days:
             raise HistoryEnded(f"no metrics of {symbol} are served for {window.start} to {window.end}", reason="history_ended")
         return table
 
-    def _metric_pages(self, series: RestSeries, symbol: str, window: Window) -> Iterator[Mapping[int, Mapping[int, Any]]]:
-        length = metrics.PERIOD.milliseconds
-        bars = (window.end_ms - window.start_ms) // length
-        for first in range(0, bars, METRICS_PAGE_ROWS):
-            count = min(METRICS_PAGE_ROWS, bars - first)
-            start = window.start_ms + first * length + series.label_shift
-            # Both bounds are always sent: without the end the answer is another one (wire facts 3.2).
-            end = start + (count - 1) * length
-            params: Mapping[str, str | int] = {
-                "symbol": symbol,
-                "period": "5m",
-                "startTime": start,
-                "endTime": end,
-                "limit": count,
-            }
-            call = Call("metrics", series.path, params, self._limits.data)
-            yield self._host.fetch(call, self._checked(lambda record: metrics.parse_rest(series, record, symbol)))
+    def _metric_span(self, series: RestSeries, symbol: str, start: int, end: int) -> Iterator[Mapping[int, Mapping[int, Any]]]:
+        """Values of the bars that start in [start, end), ms UTC: one page, or what is served of its days."""
+        # Both bounds are always sent: without the end the answer is another one (wire facts 3.2).
+        first, last = start + series.label_shift, end - metrics.PERIOD.milliseconds + series.label_shift
+        params: Mapping[str, str | int] = {
+            "symbol": symbol,
+            "period": "5m",
+            "startTime": first,
+            "endTime": last,
+            "limit": (end - start) // metrics.PERIOD.milliseconds,
+        }
+
+        def parse(record: Any) -> Mapping[int, Mapping[int, Any]]:
+            return metrics.parse_rest(series, record, symbol, range(start, end))
+
+        try:
+            yield self._host.fetch(Call("metrics", series.path, params, self._limits.data), self._checked(parse))
+        except HistoryEnded:
+            # The whole page is refused when its start is too old; the days after its first may be served all the same.
+            midnight = start - start % DAY_MS + DAY_MS
+            if midnight < end:
+                yield from self._metric_span(series, symbol, midnight, end)
 
     def _checked(self, parse: Callable[[Any], T]) -> Callable[[Answer], T]:
         """A judge whose content check is part of the retry: bad bytes may be good at the next attempt."""

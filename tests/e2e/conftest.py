@@ -44,9 +44,12 @@ class Workspace:
     environment: dict[str, str] = field(default_factory=dict)
 
     def env(self) -> dict[str, str]:
-        # Neither the developer's keys nor the developer's proxy: everything is on loopback.
+        # Neither the developer's keys nor a proxy: all is on loopback. And hundreds of commands compile the package once.
+        unwanted = ("BINANCE_", "PYTHONDONTWRITEBYTECODE")
         inherited = {
-            name: value for name, value in os.environ.items() if not name.startswith("BINANCE_") and name.lower()[-6:] != "_proxy"
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(unwanted) and not name.lower().endswith("_proxy")
         }
         return {**inherited, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(self.folder / ".state"), **self.environment}
 

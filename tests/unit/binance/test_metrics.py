@@ -22,6 +22,7 @@ HEADER = (
     "create_time,symbol,sum_open_interest,sum_open_interest_value,count_toptrader_long_short_ratio,"
     "sum_toptrader_long_short_ratio,count_long_short_ratio,sum_taker_long_short_vol_ratio"
 )
+EVER = range(10**15)
 FIVE = 300_000
 DAY = 86_400_000
 OLD, NEW = date(2026, 6, 24), date(2026, 6, 25)
@@ -92,10 +93,10 @@ def test_recorded_answers_are_read() -> None:
         entry["timestamp"] - FIVE: {0: float(Decimal(entry["sumOpenInterest"])), 1: float(Decimal(entry["sumOpenInterestValue"]))}
         for entry in page
     }
-    assert parse_rest(RestSeries.OPEN_INTEREST, page, "BTCUSDT") == expected
+    assert parse_rest(RestSeries.OPEN_INTEREST, page, "BTCUSDT", EVER) == expected
     assert len(expected) == 3
     page = json.loads((RECORDED / "rest.globalLongShortAccountRatio.BTCUSDT.5m.json").read_text())
-    assert parse_rest(RestSeries.GLOBAL_ACCOUNT, page, "BTCUSDT") == {1788786600000: {4: 1.1133}}
+    assert parse_rest(RestSeries.GLOBAL_ACCOUNT, page, "BTCUSDT", EVER) == {1788786600000: {4: 1.1133}}
 
 
 # -- labels ---------------------------------------------------------------------------------------------------------------
@@ -290,7 +291,7 @@ def test_five_endpoints_and_an_archive_file_give_the_same_rows() -> None:
                      "globalLongShortAccountRatio", "takerlongshortRatio")
     }  # fmt: skip
     wide = [*rows(date(2026, 6, 23))[-3:], *rows(OLD), *rows(NEW)[:3]]
-    parts = [parse_rest(series, answer(series, wide), "BTCUSDT") for series in RestSeries]
+    parts = [parse_rest(series, answer(series, wide), "BTCUSDT", EVER) for series in RestSeries]
     table = join_rest(parts, Window(OLD, OLD))
     assert dict(table.days) == dict(parse_csv(text(rows(OLD), FIVE), "BTCUSDT", OLD).days) == {OLD: rows(OLD)}
 
@@ -298,7 +299,7 @@ def test_five_endpoints_and_an_archive_file_give_the_same_rows() -> None:
 def test_what_one_endpoint_lacks_is_null() -> None:
     some = [one for number, one in enumerate(rows(OLD)) if number % 10]
     parts = [
-        parse_rest(series, answer(series, some if series is RestSeries.TAKER_VOLUME else rows(OLD)), "BTCUSDT")
+        parse_rest(series, answer(series, some if series is RestSeries.TAKER_VOLUME else rows(OLD)), "BTCUSDT", EVER)
         for series in RestSeries
     ]
     expected = [one if number % 10 else (*one[:6], None) for number, one in enumerate(rows(OLD))]
@@ -312,12 +313,12 @@ def entry(**changes: Any) -> list[dict[str, Any]]:
 
 def test_forms_of_an_answer() -> None:
     expected = {midnight(OLD): {2: 1.5}}
-    assert parse_rest(RestSeries.TOP_ACCOUNT, entry(timestamp=str(midnight(OLD) + FIVE)), "BTCUSDT") == expected
-    assert parse_rest(RestSeries.TOP_ACCOUNT, entry(longShortRatio=1.5, new_field=1), "BTCUSDT") == expected
-    assert parse_rest(RestSeries.TOP_ACCOUNT, entry() * 2, "BTCUSDT") == expected
+    assert parse_rest(RestSeries.TOP_ACCOUNT, entry(timestamp=str(midnight(OLD) + FIVE)), "BTCUSDT", EVER) == expected
+    assert parse_rest(RestSeries.TOP_ACCOUNT, entry(longShortRatio=1.5, new_field=1), "BTCUSDT", EVER) == expected
+    assert parse_rest(RestSeries.TOP_ACCOUNT, entry() * 2, "BTCUSDT", EVER) == expected
     for blank in ("", None):
-        assert parse_rest(RestSeries.TOP_ACCOUNT, entry(longShortRatio=blank), "BTCUSDT") == {midnight(OLD): {2: None}}
-    assert parse_rest(RestSeries.TOP_ACCOUNT, [], "BTCUSDT") == {}
+        assert parse_rest(RestSeries.TOP_ACCOUNT, entry(longShortRatio=blank), "BTCUSDT", EVER) == {midnight(OLD): {2: None}}
+    assert parse_rest(RestSeries.TOP_ACCOUNT, [], "BTCUSDT", EVER) == {}
 
 
 @pytest.mark.parametrize(
@@ -342,5 +343,5 @@ def test_forms_of_an_answer() -> None:
 )
 def test_answers_that_cannot_be_trusted(page: Any, expected: str) -> None:
     with pytest.raises(InvalidTable) as caught:
-        parse_rest(RestSeries.TOP_ACCOUNT, page, "BTCUSDT")
+        parse_rest(RestSeries.TOP_ACCOUNT, page, "BTCUSDT", EVER)
     assert caught.value.reason == expected

@@ -1,0 +1,115 @@
+"""Lanes: the threads that fetch and the helper process that reads. What waits in them is bounded, and every end is reported."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import date
+from typing import Generic, NamedTuple, TypeVar
+
+from cryptoservice.binance.objects import ArchivedZip
+from cryptoservice.plan import Fetch, Witness
+from cryptoservice.reading import Fetched, witnesses_of
+from cryptoservice.workers import HelperLost, HelperPool
+
+log = logging.getLogger(__name__)
+
+J = TypeVar("J")
+# Fetches under way or waiting to be read, beyond one a worker: enough that no worker ever waits for the reader.
+_READ_AHEAD = 4
+# One object being read and one on its way: more would only wait, unpacked, in memory.
+_READINGS_AT_ONCE = 2
+
+
+class Task(NamedTuple, Generic[J]):
+    """A fetch of a job."""
+
+    job: J
+    fetch: Fetch
+
+
+class Arrival(NamedTuple, Generic[J]):
+    """The end of a task's fetching or reading: what it brought, or what went wrong."""
+
+    task: Task[J]
+    outcome: Fetched | dict[date, Witness] | BaseException
+
+
+Arrivals = queue.SimpleQueue[Arrival[J]]
+
+
+class FetchLane(Generic[J]):
+    """A pool of fetching threads with its own backlog, so that the API and the archive do not wait for each other."""
+
+    def __init__(self, name: str, workers: int, fetch: Callable[[Task[J]], Fetched], arrivals: Arrivals[J]) -> None:
+        self.workers = workers
+        self.backlog: deque[Task[J]] = deque()
+        self._under_way = 0
+        self._fetch = fetch
+        self._arrivals = arrivals
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix=name)
+
+    def start_some(self) -> None:
+        """Hand out as much of the backlog as may be under way."""
+        while self.backlog and self._under_way < self.workers + _READ_AHEAD:
+            self._under_way += 1
+            self._pool.submit(self._work, self.backlog.popleft())
+
+    def finished(self) -> None:
+        """A task of this lane was fetched and read."""
+        self._under_way -= 1
+
+    def close(self) -> None:
+        """Start nothing more; what is under way ends by itself."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _work(self, task: Task[J]) -> None:
+        try:
+            outcome: Fetched | BaseException = self._fetch(task)
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that receives it
+            outcome = error
+        self._arrivals.put(Arrival(task, outcome))
+
+
+class ReadLane(Generic[J]):
+    """Reads archive objects in a helper process; compressed ones wait here, in order."""
+
+    def __init__(self, arrivals: Arrivals[J]) -> None:
+        self._arrivals = arrivals
+        self._waiting: deque[tuple[Task[J], ArchivedZip]] = deque()
+        self._under_way = 0
+        self._helpers = HelperPool(1)
+
+    def add(self, task: Task[J], archived: ArchivedZip) -> None:
+        """Read it when its turn comes; its witnesses arrive like everything else."""
+        self._waiting.append((task, archived))
+        self._start_some()
+
+    def finished(self) -> None:
+        """The witnesses of one object were received."""
+        self._under_way -= 1
+        self._start_some()
+
+    def close(self) -> None:
+        """End the helper."""
+        self._helpers.close()
+
+    def _start_some(self) -> None:
+        while self._waiting and self._under_way < _READINGS_AT_ONCE:
+            task, archived = self._waiting.popleft()
+            self._under_way += 1
+            future = self._helpers.submit(witnesses_of, task.fetch, archived)
+            future.add_done_callback(lambda done, task=task, archived=archived: self._put(done, task, archived))  # type: ignore[misc]
+
+    def _put(self, done: Future[dict[date, Witness]], task: Task[J], archived: ArchivedZip) -> None:
+        if done.cancelled():
+            return
+        error = done.exception()
+        if isinstance(error, HelperLost):
+            log.warning("%s: reading in this process instead", error.message)
+            self._arrivals.put(Arrival(task, witnesses_of(task.fetch, archived)))
+        else:
+            self._arrivals.put(Arrival(task, error if error is not None else done.result()))
