@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from cryptoservice.config import Credentials, Endpoints, NetworkConfig, RateConfig, RetryConfig, WindowBounds, WorkerConfig
     from cryptoservice.define import DefineResult, define_universe
     from cryptoservice.download import DownloadResult, download_universe_data
-    from cryptoservice.errors import CryptoserviceError
+    from cryptoservice.errors import CryptoserviceError, UsageError
     from cryptoservice.export import ExportResult, export_universe_data
     from cryptoservice.models import Dataset, Freq
+    from cryptoservice.service import MarketDataService
     from cryptoservice.status import StatusResult, universe_status
     from cryptoservice.universe import DailySnapshot, Universe
     from cryptoservice.verify import VerifyResult, verify_universe
@@ -30,11 +31,13 @@ _HOMES = {
     "Endpoints": "config",
     "ExportResult": "export",
     "Freq": "models",
+    "MarketDataService": "service",
     "NetworkConfig": "config",
     "RateConfig": "config",
     "RetryConfig": "config",
     "StatusResult": "status",
     "Universe": "universe",
+    "UsageError": "errors",
     "VerifyResult": "verify",
     "WindowBounds": "config",
     "WorkerConfig": "config",
@@ -65,11 +68,13 @@ __all__ = [
     "Endpoints",
     "ExportResult",
     "Freq",
+    "MarketDataService",
     "NetworkConfig",
     "RateConfig",
     "RetryConfig",
     "StatusResult",
     "Universe",
+    "UsageError",
     "VerifyResult",
     "WindowBounds",
     "WorkerConfig",

@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from cryptoservice import files, symbols
+from cryptoservice import files
 from cryptoservice.binance.connection import Connection
 from cryptoservice.binance.rest import TradingList
 from cryptoservice.clock import Clock, check
@@ -20,6 +20,7 @@ from cryptoservice.days import Window, utc_day, utc_text
 from cryptoservice.errors import SymbolRefused, UsageError
 from cryptoservice.models import Freq, MissingReason
 from cryptoservice.progress import Progress
+from cryptoservice.symbols import normalise
 from cryptoservice.universe import SCHEMA_VERSION, DailySnapshot, Universe, check_description
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class DefineResult:
 
 
 def define_universe(
-    requested: Iterable[str],
+    symbols: Iterable[str],
     start_date: str,
     end_date: str,
     output_path: str | Path,
@@ -78,7 +79,7 @@ def define_universe(
     network = network or NetworkConfig()
     output = Path(output_path)
     started = clock.monotonic()
-    names = symbols.normalise(requested)
+    names = normalise(symbols)
     window = Window.parse(start_date, end_date)
     _refuse_unfinished(window, clock.time(), "today")
     check_description(description)
@@ -128,9 +129,12 @@ def _probe_all(
         listed = [name for name in names if name in trading.symbols]
         log.info("%d of %d symbols are in the current trading list", len(listed), len(names))
         futures = [pool.submit(_probe, connection, name, window) for name in listed]
-        progress = Progress("define", "symbols", len(listed), clock)
+        progress = Progress("define", "symbols", len(listed), clock, connection.gauge)
         active: dict[str, frozenset[date] | None] = dict.fromkeys(names)
-        active.update(zip(listed, _join(futures, progress, stop), strict=True))
+        try:
+            active.update(zip(listed, _join(futures, progress, stop), strict=True))
+        finally:
+            progress.end()
         return active
     finally:
         # Threads that wait for the limiter must see this before anyone waits for them.
@@ -146,7 +150,7 @@ def _join(futures: Sequence[Future[Any]], progress: Progress | None, stop: threa
         done, pending = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
         for future in done:
             future.result()
-        if progress is not None and done:
+        if progress is not None:
             progress.advance(len(done))
     return [future.result() for future in futures]
 

@@ -146,13 +146,14 @@ def download_universe_data(
             log.info("%d symbol-days to fetch, %d settled already", todo.symbol_days, settled)
         else:
             log.info("nothing to do: all %d symbol-days are settled, no data is requested", settled)
-        progress = Progress("download", "symbol-days", todo.symbol_days, clock)
+        progress = Progress("download", "symbol-days", todo.symbol_days, clock, connection.gauge)
         pipeline = Pipeline(store, network.workers, clock, progress, stop)
         try:
             if todo.symbol_days:
                 pipeline.run(todo.jobs(), todo.known, todo.expected_rows)
         finally:
             halt.set()
+            progress.end()
     check(stop)
     traffic = connection.traffic
     counts = {feed.dataset: _counts(active, todo.settled[feed.dataset], pipeline.tallies.get(feed.dataset)) for feed in feeds}

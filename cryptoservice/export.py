@@ -157,6 +157,7 @@ def _export_days(
             counts.rows[exporter.dataset] += totals.exported_bars
             counts.files += totals.exported_bars > 0
         progress.advance()
+    progress.end()
     return counts
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterable
 from datetime import datetime, timezone
+from typing import TextIO
+
+from cryptoservice.progress import Display, use_display
 
 _PACKAGE = "cryptoservice"
 _REDACTED = "***"
@@ -44,21 +48,40 @@ class _Json(logging.Formatter):
         self._redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
-        entry = {
+        entry: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": self._redact(record.getMessage()),
         }
+        entry.update(getattr(record, "fields", {}))
         if record.exc_info:
             entry["traceback"] = self._redact(self.formatException(record.exc_info))
         return json.dumps(entry, ensure_ascii=False)
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes to stderr, past the progress line of a terminal."""
+
+    def __init__(self, display: Display | None) -> None:
+        super().__init__(sys.stderr)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._display is None:
+            super().emit(record)
+        else:
+            self._display.write_above(self.format(record))
+
+
 def set_up(*, quiet: bool, verbose: bool, log_format: str, secrets: Iterable[str | None]) -> Redactor:
     """Send this package's log to stderr; the redactor is for whatever else is printed."""
     redact = Redactor(secrets)
-    handler = logging.StreamHandler(sys.stderr)
+    display = None
+    if not quiet and log_format == "text" and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        display = Display(sys.stderr)
+    use_display(display)
+    handler = _Handler(display)
     handler.setFormatter(_Json(redact) if log_format == "json" else _Text(redact))
     logger = logging.getLogger(_PACKAGE)
     for old in list(logger.handlers):

@@ -143,6 +143,7 @@ class Pipeline:
                 try:
                     arrival = self._arrivals.get(timeout=_POLL_SECONDS)
                 except queue.Empty:
+                    self._progress.tick()
                     continue
             self._receive(arrival)
 
@@ -223,7 +224,7 @@ class Pipeline:
                 tally.confirmed_gaps += 1
             else:
                 tally.unsettled.append(Unsettled(series.dataset, series.symbol, day, outcome.reason or "", outcome.status))
-        self._progress.advance()
+        self._progress.advance(rows=count)
 
     def _put(self, series: Series, day: date, outcome: Outcome, evidence: Evidence) -> None:
         self._batch.append(

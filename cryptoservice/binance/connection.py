@@ -74,6 +74,15 @@ class Connection:
         """Time spent waiting for limits, pauses and retries, summed over threads."""
         return self.traffic.backoff_seconds + sum(limiter.waited_seconds for limiter in self._limiters)
 
+    def gauge(self) -> dict[str, float]:
+        """Figures for people who wait: requests so far, seconds waited, and seconds that a host still keeps us waiting."""
+        pause = max(self._api_host.gate.remaining(), self._vision_host.gate.remaining())
+        return {
+            "requests": sum(self.traffic.requests.values()),
+            "waited_seconds": round(self.waited_seconds, 1),
+            "pause_seconds": round(pause, 1),
+        }
+
     @property
     def refusal(self) -> SourceRefused | None:
         """Why one of the hosts is closed to this run, or None."""

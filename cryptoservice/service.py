@@ -1,0 +1,181 @@
+"""MarketDataService: the three synchronous functions for programs that live in an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from cryptoservice.clock import Clock
+from cryptoservice.config import Credentials, Endpoints, NetworkConfig, RateConfig, RetryConfig, WindowBounds, WorkerConfig
+from cryptoservice.define import DefineResult, define_universe
+from cryptoservice.download import DownloadResult, download_universe_data
+from cryptoservice.errors import CryptoserviceError
+from cryptoservice.export import ExportResult, export_universe_data
+from cryptoservice.models import Freq
+from cryptoservice.plan import KlineSource
+
+T = TypeVar("T")
+
+
+class MarketDataService:
+    """Runs define, download and export in worker threads, so that the event loop goes on.
+
+    Cancelling a call, or leaving the `async with` block, stops the work in good order: what was committed stays, and the
+    same call goes on later. Errors are those of the plain functions.
+    """
+
+    def __init__(self, credentials: Credentials, endpoints: Endpoints, clock: Clock | None = None) -> None:
+        self._credentials = credentials
+        self._endpoints = endpoints
+        self._clock = clock
+        self._running: set[threading.Event] = set()
+
+    @classmethod
+    async def create(
+        cls,
+        api_key: str | None = None,
+        api_secret: str | None = None,
+        *,
+        api_base_url: str | None = None,
+        vision_base_url: str | None = None,
+        clock: Clock | None = None,
+    ) -> MarketDataService:
+        """A service; everything is optional, and what is left out comes from the environment. UsageError for a bad address."""
+        return cls(Credentials.resolve(api_key, api_secret), Endpoints.resolve(api_base_url, vision_base_url), clock)
+
+    async def __aenter__(self) -> MarketDataService:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for stop in self._running:
+            stop.set()
+
+    async def define_universe(
+        self,
+        symbols: Iterable[str],
+        start_date: str,
+        end_date: str,
+        output_path: str | Path,
+        force: bool = False,
+        description: str | None = None,
+        retry_config: RetryConfig | None = None,
+        daily_check_workers: int = 5,
+        daily_check_request_delay: float = 0.0,
+        daily_check_max_requests_per_minute: int = 1800,
+        max_ban_wait: float = 300.0,
+    ) -> DefineResult:
+        """`define_universe` with flat arguments; delays and waits in seconds."""
+        rates = RateConfig(
+            max_weight_per_minute=daily_check_max_requests_per_minute,
+            api_request_delay=daily_check_request_delay,
+            max_ban_wait=max_ban_wait,
+        )
+        network = self._network(rates, retry_config, WorkerConfig(api=daily_check_workers))
+        names = list(symbols)
+
+        def work(stop: threading.Event) -> DefineResult:
+            return define_universe(
+                names,
+                start_date,
+                end_date,
+                output_path,
+                force=force,
+                description=description,
+                network=network,
+                clock=self._clock,
+                stop=stop,
+            )
+
+        return await self._in_thread(work)
+
+    async def download_universe_data(
+        self,
+        universe_file: str | Path,
+        db_path: str | Path,
+        retry_config: RetryConfig | None = None,
+        api_request_delay: float = 0.0,
+        vision_request_delay: float = 0.0,
+        download_market_metrics: bool = False,
+        incremental: bool = True,
+        interval: Freq | str = Freq.m1,
+        start_date: str | None = None,
+        end_date: str | None = None,
+        max_api_workers: int = WorkerConfig.api,
+        max_vision_workers: int = WorkerConfig.vision,
+        kline_source: KlineSource | str = KlineSource.AUTO,
+        max_ban_wait: float = 300.0,
+    ) -> DownloadResult:
+        """`download_universe_data` with flat arguments; delays and waits in seconds."""
+        rates = RateConfig(
+            api_request_delay=api_request_delay, vision_request_delay=vision_request_delay, max_ban_wait=max_ban_wait
+        )
+        network = self._network(rates, retry_config, WorkerConfig(max_api_workers, max_vision_workers))
+
+        def work(stop: threading.Event) -> DownloadResult:
+            return download_universe_data(
+                universe_file,
+                db_path,
+                interval=interval,
+                window=WindowBounds(start_date, end_date),
+                download_market_metrics=download_market_metrics,
+                incremental=incremental,
+                kline_source=KlineSource(kline_source),
+                network=network,
+                clock=self._clock,
+                stop=stop,
+            )
+
+        return await self._in_thread(work)
+
+    async def export_universe_data(
+        self,
+        universe_file: str | Path,
+        db_path: str | Path,
+        export_base_path: str | Path,
+        source_freq: Freq | str = Freq.m5,
+        export_freq: Freq | str = Freq.m5,
+        start_date: str | None = None,
+        end_date: str | None = None,
+        klines: bool = True,
+        metrics: bool = True,
+    ) -> ExportResult:
+        """`export_universe_data` with flat arguments."""
+
+        def work(stop: threading.Event) -> ExportResult:
+            return export_universe_data(
+                universe_file,
+                db_path,
+                export_base_path,
+                source_freq=source_freq,
+                export_freq=export_freq,
+                window=WindowBounds(start_date, end_date),
+                klines=klines,
+                metrics=metrics,
+                clock=self._clock,
+                stop=stop,
+            )
+
+        return await self._in_thread(work)
+
+    def _network(self, rates: RateConfig, retry: RetryConfig | None, workers: WorkerConfig) -> NetworkConfig:
+        return NetworkConfig(self._endpoints, self._credentials, rates, retry or RetryConfig(), workers)
+
+    async def _in_thread(self, work: Callable[[threading.Event], T]) -> T:
+        stop = threading.Event()
+        self._running.add(stop)
+        task = asyncio.ensure_future(asyncio.to_thread(work, stop))
+        try:
+            # Shielded: a thread cannot be cancelled, only asked to stop.
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            stop.set()
+            with contextlib.suppress(CryptoserviceError):
+                await task
+            raise
+        finally:
+            self._running.discard(stop)
