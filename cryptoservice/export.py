@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import wait
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cryptoservice import files, resample
 from cryptoservice.clock import Clock, check
 from cryptoservice.config import WindowBounds
-from cryptoservice.coverage import NOT_DOWNLOADED, SCHEMA_VERSION, Coverage, Totals
+from cryptoservice.coverage import SCHEMA_VERSION, Coverage
 from cryptoservice.coverage_html import write_map
+from cryptoservice.daily_csv import DayDone, DayTask, Shape, export_days
 from cryptoservice.days import Window, utc_text
-from cryptoservice.errors import OutputError, UsageError
-from cryptoservice.models import Dataset, Freq, Row, Status
+from cryptoservice.errors import UsageError
+from cryptoservice.models import Dataset, Freq
 from cryptoservice.progress import Progress
-from cryptoservice.resample import Resampled
-from cryptoservice.store import LedgerLine, Series, Store, columns
-from cryptoservice.universe import DailySnapshot, UniverseFile
+from cryptoservice.store import Store
+from cryptoservice.universe import UniverseFile
+from cryptoservice.workers import HelperPool
 
 log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.1
+_DAYS_A_BATCH = 4
+# Formatting is bound by the processor: helpers pay when there is more to write than they take to start, on as many cores.
+_ROWS_FOR_HELPERS = 150_000
+_MOST_HELPERS = 2
 
 
 @dataclass(frozen=True)
@@ -90,11 +98,14 @@ def export_universe_data(
             _require_metrics(store, Path(db_path))
         files.make_folder(base)
         files.clean_temps(base)
-        shapes = [_kline_shape(source, target)] if klines else []
-        shapes += [_metrics_shape(target), _funding_shape()] if metrics else []
-        exporters = _exporters(store, base, days, shapes)
-        coverage = Coverage(main)
-        counts = _export_days(exporters, loaded.universe.snapshots(days), days, coverage, clock, stop)
+        shapes = _shapes(store, source, target, days, klines=klines, metrics=metrics)
+    coverage = Coverage(main)
+    tasks = []
+    for snapshot in loaded.universe.snapshots(days):
+        coverage.defined(snapshot.date, dict(snapshot.missing_symbols))
+        tasks.append(DayTask(snapshot.date, snapshot.active_symbols))
+    export = _Export(Path(db_path), base, shapes, tasks, coverage)
+    export.run(clock, stop)
     report_path = base / f"coverage_{target}_{days.start}_{days.end}.json"
     report = {
         "schema_version": SCHEMA_VERSION,
@@ -116,8 +127,17 @@ def export_universe_data(
     if map_path:
         write_map(map_path, report, loaded.universe.requested_symbols)
     return ExportResult(
-        str(report_path), counts.files, counts.rows, report["summary"], coverage_html_path=str(map_path) if map_path else None
+        str(report_path), export.files, export.rows, report["summary"], coverage_html_path=str(map_path) if map_path else None
     )
+
+
+def _shapes(store: Store, source: Freq, target: Freq, window: Window, *, klines: bool, metrics: bool) -> list[Shape]:
+    """One for each dataset to be judged: klines always, others when the ledger knows them for the window."""
+    shapes = [Shape.of(Dataset.KLINES, source, target)] if klines else []
+    if metrics:
+        others = (Shape.of(dataset, source, target) for dataset in (Dataset.METRICS, Dataset.FUNDING_RATES))
+        shapes += [shape for shape in others if store.ledger(shape.dataset, shape.stored_freq, window)]
+    return shapes
 
 
 def _require_frequency(store: Store, source: Freq, path: Path) -> None:
@@ -133,152 +153,52 @@ def _require_metrics(store: Store, path: Path) -> None:
 
 
 @dataclass
-class _Counts:
-    files: int
-    rows: dict[Dataset, int]
+class _Export:
+    """One export under way."""
 
+    database: Path
+    base: Path
+    shapes: Sequence[Shape]
+    tasks: Sequence[DayTask]
+    coverage: Coverage
+    files: int = 0
+    rows: dict[Dataset, int] = field(default_factory=lambda: dict.fromkeys(Dataset, 0))
 
-def _export_days(
-    exporters: Sequence[_Exporter],
-    snapshots: Iterable[DailySnapshot],
-    window: Window,
-    coverage: Coverage,
-    clock: Clock,
-    stop: threading.Event | None,
-) -> _Counts:
-    counts = _Counts(0, dict.fromkeys(Dataset, 0))
-    progress = Progress("export", "days", window.length, clock)
-    for snapshot in snapshots:
-        check(stop)
-        coverage.defined(snapshot.date, dict(snapshot.missing_symbols))
-        for exporter in exporters:
-            totals, missing = exporter.export(snapshot)
-            coverage.exported(exporter.dataset, snapshot.date, totals, missing)
-            counts.rows[exporter.dataset] += totals.exported_bars
-            counts.files += totals.exported_bars > 0
-        progress.advance()
-    progress.end()
-    return counts
+    def run(self, clock: Clock, stop: threading.Event | None) -> None:
+        """Export all days: here, or in helper processes when there is much to write."""
+        progress = Progress("export", "days", len(self.tasks), clock)
+        batches = [self.tasks[first : first + _DAYS_A_BATCH] for first in range(0, len(self.tasks), _DAYS_A_BATCH)]
+        source_rows = sum(shape.source.bars_per_day * len(task.symbols) for shape in self.shapes for task in self.tasks)
+        helpers = min(os.cpu_count() or 1, _MOST_HELPERS, len(batches)) if source_rows >= _ROWS_FOR_HELPERS else 0
+        try:
+            if helpers > 1:
+                self._run_helpers(batches, helpers, progress, stop)
+            else:
+                for batch in batches:
+                    check(stop)
+                    self._add(export_days(self.database, self.base, self.shapes, batch), progress)
+        finally:
+            progress.end()
 
+    def _run_helpers(
+        self, batches: Sequence[Sequence[DayTask]], count: int, progress: Progress, stop: threading.Event | None
+    ) -> None:
+        pool = HelperPool(count)
+        try:
+            # As many at once as there are helpers: what waits is a list of names, not of rows.
+            futures = [pool.submit(export_days, self.database, self.base, self.shapes, batch) for batch in batches]
+            for future in futures:
+                while not future.done():
+                    check(stop)
+                    wait([future], timeout=_POLL_SECONDS)
+                    progress.tick()
+                self._add(future.result(), progress)
+        finally:
+            pool.close()
 
-@dataclass(frozen=True)
-class _Shape:
-    """How one dataset is exported."""
-
-    dataset: Dataset
-    stored_freq: str
-    """Its frequency in the database."""
-    folder: str
-    """Where its days stand below the base path."""
-    resample: Callable[[Sequence[Row]], Resampled]
-    expected: Callable[[LedgerLine | None], int]
-    """Rows that a whole symbol-day has after resampling."""
-
-
-def _kline_shape(source: Freq, target: Freq) -> _Shape:
-    def bars(rows: Sequence[Row]) -> Resampled:
-        return resample.resample_klines(rows, source, target)
-
-    return _Shape(Dataset.KLINES, source.value, f"klines/freq={target}", bars, lambda _: target.bars_per_day)
-
-
-def _metrics_shape(target: Freq) -> _Shape:
-    # Five minutes is the finest there is.
-    freq = target if target.milliseconds > Freq.m5.milliseconds else Freq.m5
-
-    def values(rows: Sequence[Row]) -> Resampled:
-        return resample.resample_metrics(rows, freq)
-
-    return _Shape(Dataset.METRICS, Freq.m5.value, f"metrics/freq={freq}", values, lambda _: freq.bars_per_day)
-
-
-def _funding_shape() -> _Shape:
-    # How many there are in a day is for the exchange to say: the ledger knows what the source held.
-    return _Shape(
-        Dataset.FUNDING_RATES,
-        "",
-        "funding_rates",
-        lambda rows: Resampled(rows, 0),
-        lambda line: line.expected_rows if line else 0,
-    )
-
-
-class _Exporter:
-    """One dataset, day by day, to one file a day."""
-
-    def __init__(self, store: Store, base: Path, shape: _Shape, window: Window) -> None:
-        self.dataset = shape.dataset
-        self._store = store
-        self._shape = shape
-        self._folder = base / shape.folder
-        self._ledger = store.ledger(shape.dataset, shape.stored_freq, window)
-
-    @property
-    def is_known(self) -> bool:
-        """Does the ledger know anything of this dataset in the window?"""
-        return bool(self._ledger)
-
-    def export(self, snapshot: DailySnapshot) -> tuple[Totals, dict[str, dict[str, Any]]]:
-        """Write the day's file, or remove a stale one when there is nothing to write."""
-        totals = Totals()
-        missing: dict[str, dict[str, Any]] = {}
-        chunks: list[tuple[str, Sequence[Row]]] = []
-        for symbol in sorted(snapshot.active_symbols):
-            line = self._ledger.get(symbol, {}).get(snapshot.date)
-            expected = self._shape.expected(line)
-            stored = self._store.rows(Series(self.dataset, self._shape.stored_freq, symbol), snapshot.date)
-            rows, partial = self._shape.resample(stored)
-            totals.add(expected, len(rows), partial)
-            if len(rows) < expected or partial or not rows:
-                missing[symbol] = {"expected": expected, "actual": len(rows), "reason": reason_of(line)}
-                if partial:
-                    missing[symbol]["partial_bars"] = partial
-            if rows:
-                chunks.append((symbol, rows))
-        header = ("symbol", *columns(self.dataset))
-        write_day(self._folder / f"date={snapshot.date}" / f"{self.dataset}.csv", header, chunks)
-        return totals, missing
-
-
-def _exporters(store: Store, base: Path, window: Window, shapes: Sequence[_Shape]) -> list[_Exporter]:
-    """One for each dataset to be judged: klines always, others when the ledger knows them for the window."""
-    exporters = [_Exporter(store, base, shape, window) for shape in shapes]
-    return [exporter for exporter in exporters if exporter.dataset is Dataset.KLINES or exporter.is_known]
-
-
-def reason_of(line: LedgerLine | None) -> str:
-    """Why a symbol-day is not whole, from its ledger line."""
-    if line is None:
-        return NOT_DOWNLOADED
-    # Rows that are fewer than a complete line promises have been taken away by someone: not a gap of the source.
-    return Status.INCOMPLETE.value if line.status is Status.COMPLETE else line.status.value
-
-
-def write_day(path: Path, header: Sequence[str], chunks: Sequence[tuple[str, Sequence[Row]]]) -> None:
-    """One day's CSV, whole or not at all; without rows no file, and none is left from before."""
-    files.clean_temps(path.parent)
-    if not chunks:
-        _remove(path)
-        return
-    # The data can be exported again at any time, so a day's file need not survive a power cut: durable would fsync each.
-    with files.atomic_text(path, durable=False) as handle:
-        handle.write(",".join(header) + "\n")
-        for symbol, rows in chunks:
-            handle.write(csv_lines(symbol, rows))
-
-
-def csv_lines(symbol: str, rows: Sequence[Row]) -> str:
-    """CSV lines of one symbol: floats as Python's repr, empty for NULL."""
-    # Symbols are checked to need no quoting. JSON writes floats as repr does, several times quicker than a csv writer.
-    body = json.dumps(rows, separators=(",", ":"))[2:-2].replace("null", "").replace('"', "")
-    return f"{symbol},{body.replace('],[', f'{chr(10)}{symbol},')}\n"
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot remove the stale file {path}: {files.describe(error)}", hint=files.hint_for(error)) from error
-    with suppress(OSError):
-        # Only an empty folder can be removed, so nothing of anybody else's is lost.
-        path.parent.rmdir()
+    def _add(self, done: Sequence[DayDone], progress: Progress) -> None:
+        for day, dataset, totals, missing in done:
+            self.coverage.exported(dataset, day, totals, missing)
+            self.rows[dataset] += totals.exported_bars
+            self.files += totals.exported_bars > 0
+        progress.advance(len({day.day for day in done}), rows=sum(day.totals.exported_bars for day in done))

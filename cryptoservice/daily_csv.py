@@ -1,0 +1,144 @@
+"""One day of one dataset: from SQLite to one CSV file, and what the day has and lacks. Runs in helper processes too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cryptoservice import files, resample
+from cryptoservice.coverage import NOT_DOWNLOADED, Totals
+from cryptoservice.days import Window
+from cryptoservice.errors import OutputError
+from cryptoservice.models import Dataset, Freq, Row, Status
+from cryptoservice.resample import Resampled
+from cryptoservice.store import LedgerLine, Series, Store, columns
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How one dataset is exported."""
+
+    dataset: Dataset
+    source: Freq
+    """Frequency of the rows in the database; 5m for metrics."""
+    target: Freq
+    """Frequency of the rows to write; neither counts for funding rates."""
+
+    @classmethod
+    def of(cls, dataset: Dataset, source: Freq, target: Freq) -> Shape:
+        """The shape of that dataset in an export from `source` to `target`."""
+        if dataset is Dataset.KLINES:
+            return cls(dataset, source, target)
+        # Five minutes is the finest that metrics have.
+        return cls(dataset, Freq.m5, target if target.milliseconds > Freq.m5.milliseconds else Freq.m5)
+
+    @property
+    def stored_freq(self) -> str:
+        """Its frequency in the ledger."""
+        return "" if self.dataset is Dataset.FUNDING_RATES else self.source.value
+
+    def path(self, base: Path, day: date) -> Path:
+        """The file of that day, in Hive-style folders."""
+        parts = [] if self.dataset is Dataset.FUNDING_RATES else [f"freq={self.target}"]
+        return base.joinpath(self.dataset.value, *parts, f"date={day}", f"{self.dataset}.csv")
+
+    def resample(self, rows: Sequence[Row]) -> Resampled:
+        """Rows of one symbol-day at the target frequency."""
+        if self.dataset is Dataset.KLINES:
+            return resample.resample_klines(rows, self.source, self.target)
+        if self.dataset is Dataset.METRICS:
+            return resample.resample_metrics(rows, self.target)
+        return Resampled(rows, 0)
+
+    def expected(self, line: LedgerLine | None) -> int:
+        """Rows that a whole symbol-day has. Of funding rates only the ledger knows how many the source held."""
+        if self.dataset is Dataset.FUNDING_RATES:
+            return line.expected_rows if line else 0
+        return self.target.bars_per_day
+
+
+class DayTask(NamedTuple):
+    """A day to export."""
+
+    day: date
+    symbols: Sequence[str]
+    """Its active symbols."""
+
+
+class DayDone(NamedTuple):
+    """A day of one dataset, exported."""
+
+    day: date
+    dataset: Dataset
+    totals: Totals
+    missing: dict[str, dict[str, Any]]
+    """Symbols that are not complete: {expected, actual, reason}."""
+
+
+def export_days(database: Path, base: Path, shapes: Sequence[Shape], tasks: Sequence[DayTask]) -> list[DayDone]:
+    """Export these neighbouring days from one snapshot of the database. StoreError or OutputError when that fails."""
+    window = Window(tasks[0].day, tasks[-1].day)
+    with Store.read(database) as store:
+        ledgers = {shape.dataset: store.ledger(shape.dataset, shape.stored_freq, window) for shape in shapes}
+        return [_export_day(store, base, shape, ledgers[shape.dataset], task) for task in tasks for shape in shapes]
+
+
+def _export_day(store: Store, base: Path, shape: Shape, ledger: dict[str, dict[date, LedgerLine]], task: DayTask) -> DayDone:
+    totals = Totals()
+    missing: dict[str, dict[str, Any]] = {}
+    chunks: list[str] = []
+    for symbol in sorted(task.symbols):
+        line = ledger.get(symbol, {}).get(task.day)
+        expected = shape.expected(line)
+        rows, partial = shape.resample(store.rows(Series(shape.dataset, shape.stored_freq, symbol), task.day))
+        totals.add(expected, len(rows), partial)
+        if len(rows) < expected or partial or not rows:
+            missing[symbol] = {"expected": expected, "actual": len(rows), "reason": reason_of(line)}
+            if partial:
+                missing[symbol]["partial_bars"] = partial
+        if rows:
+            chunks.append(csv_lines(symbol, rows))
+    write_day(shape.path(base, task.day), ("symbol", *columns(shape.dataset)), chunks)
+    return DayDone(task.day, shape.dataset, totals, missing)
+
+
+def reason_of(line: LedgerLine | None) -> str:
+    """Why a symbol-day is not whole, from its ledger line."""
+    if line is None:
+        return NOT_DOWNLOADED
+    # Rows that are fewer than a complete line promises have been taken away by someone: not a gap of the source.
+    return Status.INCOMPLETE.value if line.status is Status.COMPLETE else line.status.value
+
+
+def csv_lines(symbol: str, rows: Sequence[Row]) -> str:
+    """CSV lines of one symbol: floats as Python's repr, empty for NULL."""
+    # Symbols are checked to need no quoting. JSON writes floats as repr does, several times quicker than a csv writer.
+    body = json.dumps(rows, separators=(",", ":"))[2:-2].replace("null", "").replace('"', "")
+    return f"{symbol},{body.replace('],[', f'{chr(10)}{symbol},')}\n"
+
+
+def write_day(path: Path, header: Sequence[str], chunks: Sequence[str]) -> None:
+    """One day's CSV, whole or not at all; without rows no file, and none is left from before."""
+    files.clean_temps(path.parent)
+    if not chunks:
+        _remove(path)
+        return
+    # The data can be exported again at any time, so a day's file need not survive a power cut: durable would fsync each.
+    with files.atomic_text(path, durable=False) as handle:
+        handle.write(",".join(header) + "\n")
+        handle.writelines(chunks)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot remove the stale file {path}: {files.describe(error)}", hint=files.hint_for(error)) from error
+    with suppress(OSError):
+        # Only an empty folder can be removed, so nothing of anybody else's is lost.
+        path.parent.rmdir()
