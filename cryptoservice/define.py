@@ -86,6 +86,7 @@ def define_universe(
     files.refuse_folder(output, "the output")
     if output.exists() and not force:
         raise files.TargetExists(f"{output} exists already", hint="a universe is immutable: choose another name, or pass --force")
+    files.require_place(output)
     files.clean_temps(output.absolute().parent)
 
     halt = threading.Event()

@@ -22,7 +22,7 @@ from cryptoservice.models import Dataset, Freq
 from cryptoservice.pipeline import Job, Pipeline, Tally, Unsettled
 from cryptoservice.plan import KlineSource
 from cryptoservice.progress import Progress
-from cryptoservice.store import LedgerLine, Series, Store
+from cryptoservice.store import LedgerLine, Series, Store, refuse_foreign
 from cryptoservice.universe import UniverseFile
 
 log = logging.getLogger(__name__)
@@ -128,6 +128,7 @@ def download_universe_data(
     days = universe.subwindow(bounds.start_date, bounds.end_date)
     active = universe.active_days(days)
     database = Path(db_path)
+    refuse_foreign(database)
     make_folder(database.absolute().parent)
     halt = threading.Event()
     with (

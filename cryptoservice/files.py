@@ -126,6 +126,21 @@ def clean_temps(folder: Path) -> int:
     return removed
 
 
+def require_place(path: Path) -> None:
+    """OutputError when a file could not be put there: better known before an hour of work than after. Creates nothing."""
+    folder = path.absolute().parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise OutputError(
+            f"cannot write {path}: {folder} is not a folder", hint="something else stands at that path: choose another"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"cannot write {path}: no permission to write into {folder}", hint="check the permissions of that folder"
+        )
+
+
 def refuse_folder(path: Path, what: str) -> None:
     """UsageError when a folder stands where a file is meant."""
     if path.is_dir():

@@ -191,10 +191,9 @@ class Store:
     @contextlib.contextmanager
     def create(cls, path: Path) -> Iterator[Store]:
         """Open for writing; created with its folders when missing. Take the DatabaseLock first."""
-        if path.is_dir():
-            raise StoreError(f"database {path} is a folder", hint="name a file with --db-path")
         with _sqlite_errors(path), contextlib.closing(_connect(path, mode="rwc")) as db:
-            _check_version(path, db, create=True)
+            if _is_new(path, db):
+                db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
             db.execute("PRAGMA synchronous = FULL")
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             store = cls(path, db, writable=True)
@@ -211,8 +210,10 @@ class Store:
             raise UsageError(f"database {path} is a folder", hint="name the file that download wrote")
         if not path.exists():
             raise UsageError(f"database {path} does not exist", hint="make it with: cryptoservice universe download")
+        _roll_back(path)
         with _sqlite_errors(path), contextlib.closing(_connect(path, mode="ro")) as db:
-            _check_version(path, db, create=False)
+            if _is_new(path, db):
+                raise StoreError(f"database {path} is empty", hint="fill it with: cryptoservice universe download")
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             # One snapshot for the whole reading: a download that runs meanwhile cannot change what an export sees.
             db.execute("BEGIN")
@@ -383,17 +384,33 @@ class Store:
 _STATUSES: Mapping[str, Status] = {status.value: status for status in Status}
 
 
-def _check_version(path: Path, db: sqlite3.Connection, *, create: bool) -> None:
+def _is_new(path: Path, db: sqlite3.Connection) -> bool:
+    """True when there are no tables yet; StoreError when they are another program's, or of another version."""
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version == SCHEMA_VERSION:
-        return
-    empty = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-    if version != 0:
+    if version not in (0, SCHEMA_VERSION):
         raise StoreError(
             f"database {path} has schema version {version}, this program knows {SCHEMA_VERSION}",
             hint="use the version of cryptoservice that wrote it, or choose another --db-path",
         )
-    if not empty or not create:
-        what = "is empty" if empty else "was not written by cryptoservice"
-        raise StoreError(f"database {path} {what}", hint="choose another --db-path")
-    db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    if version == SCHEMA_VERSION:
+        return False
+    if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise StoreError(f"database {path} was not written by cryptoservice", hint="choose another --db-path")
+    return True
+
+
+def refuse_foreign(path: Path) -> None:
+    """Look before locking: UsageError for a folder, StoreError for a file that is not ours. Leaves no trace."""
+    if path.is_dir():
+        raise UsageError(f"database {path} is a folder", hint="name a file with --db-path")
+    with _sqlite_errors(path):
+        if path.exists() and path.stat().st_size:
+            with contextlib.closing(_connect(path, mode="rw")) as db:
+                _is_new(path, db)
+
+
+def _roll_back(path: Path) -> None:
+    """Undo what a killed run had begun, where its journal is still there: a read-only connection could not."""
+    if path.with_name(path.name + "-journal").exists():
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(path, mode="rw")) as db:
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -60,6 +60,7 @@ def run_commands(addresses: dict[str, str]) -> int:
         **os.environ,
         "BINANCE_API_BASE_URL": addresses["api_url"],
         "BINANCE_VISION_BASE_URL": addresses["vision_url"],
+        "NO_PROXY": "127.0.0.1",
         "XDG_STATE_HOME": str(FOLDER / "state"),
     }
     universe, database, exports = "demo-data/universe.json", "demo-data/market.db", "demo-data/exports"

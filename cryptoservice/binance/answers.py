@@ -47,7 +47,8 @@ def api_judge(clock: Clock) -> Callable[[Answer], Any]:
         if code == _HISTORY_CODE:
             raise HistoryEnded(f"error {code}: {message}", reason=f"api_error_{code}")
         if code is not None:
-            raise SourceError(f"the API answered error {code}: {message}", reason=f"api_error_{code}")
+            hint = "either the exchange has changed or this is a bug of cryptoservice: please report it"
+            raise SourceError(f"the API answered error {code}: {message}", reason=f"api_error_{code}", hint=hint)
         raise SourceError(f"the API answered HTTP {answer.status}", reason=f"http_{answer.status}", hint=_redirect_hint(answer))
 
     return judge
