@@ -148,18 +148,25 @@ def _download(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         vision_request_delay=args.vision_request_delay,
         max_ban_wait=args.max_ban_wait,
     )
-    result = download.download_universe_data(
-        args.universe_file,
-        args.db_path,
-        interval=args.interval,
-        window=WindowBounds(args.start_date, args.end_date),
-        download_market_metrics=args.download_market_metrics,
-        incremental=not args.no_incremental,
-        kline_source=KlineSource(args.kline_source),
-        network=_network(args, rates, WorkerConfig(api=args.max_api_workers, vision=args.max_vision_workers)),
-        clock=clock,
-        stop=stop,
-    )
+    wanted: dict[str, Any] = {
+        "interval": args.interval,
+        "window": WindowBounds(args.start_date, args.end_date),
+        "download_market_metrics": args.download_market_metrics,
+        "incremental": not args.no_incremental,
+        "kline_source": KlineSource(args.kline_source),
+        "network": _network(args, rates, WorkerConfig(api=args.max_api_workers, vision=args.max_vision_workers)),
+        "clock": clock,
+        "stop": stop,
+    }
+    if args.plan:
+        from cryptoservice import preview  # noqa: PLC0415
+
+        plan = preview.preview_download(args.universe_file, args.db_path, **wanted)
+        if not args.quiet:
+            sys.stderr.write(preview.preview_text(plan))
+        _print_result(plan.to_dict())
+        return errors.EXIT_OK
+    result = download.download_universe_data(args.universe_file, args.db_path, **wanted)
     _print_result(result.to_dict())
     if result.refused is not None:
         raise result.refused

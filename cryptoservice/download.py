@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from cryptoservice.binance.connection import Connection
 from cryptoservice.clock import Clock, check
 from cryptoservice.config import NetworkConfig, WindowBounds
-from cryptoservice.days import Window, utc_day, utc_text
+from cryptoservice.days import Window, utc_text
 from cryptoservice.errors import SourceRefused
-from cryptoservice.feeds import Feed, FundingFeed, KlineFeed, MetricsFeed
 from cryptoservice.files import make_folder
 from cryptoservice.lock import DatabaseLock
 from cryptoservice.models import Dataset, Freq
-from cryptoservice.pipeline import Job, Pipeline, Tally, Unsettled
+from cryptoservice.pipeline import Pipeline, Tally, Unsettled
 from cryptoservice.plan import KlineSource
 from cryptoservice.progress import Progress
-from cryptoservice.store import LedgerLine, Series, Store, refuse_foreign
+from cryptoservice.store import Store, refuse_foreign
 from cryptoservice.universe import UniverseFile
+from cryptoservice.worklist import ActiveDays, Worklist, make_feeds
 
 log = logging.getLogger(__name__)
-
-ActiveDays = dict[str, list[date]]
 
 
 @dataclass(frozen=True)
@@ -136,28 +132,24 @@ def download_universe_data(
         Store.create(database) as store,
         Connection(network, clock, halt) as connection,
     ):
-        today = utc_day(clock.time())
-        feeds: list[Feed] = [KlineFeed(connection, freq, today, kline_source)]
-        if download_market_metrics:
-            now = datetime.fromtimestamp(clock.time(), timezone.utc)
-            feeds += [MetricsFeed(connection, now), FundingFeed(connection, today)]
-        todo = _Todo(store, feeds, active, days, incremental=incremental)
-        settled = sum(todo.settled.values())
-        if todo.symbol_days:
-            log.info("%d symbol-days to fetch, %d settled already", todo.symbol_days, settled)
+        feeds = make_feeds(connection, freq, kline_source, clock.time(), metrics=download_market_metrics)
+        worklist = Worklist(store, feeds, active, days, incremental=incremental)
+        settled = sum(worklist.settled.values())
+        if worklist.symbol_days:
+            log.info("%d symbol-days to fetch, %d settled already", worklist.symbol_days, settled)
         else:
             log.info("nothing to do: all %d symbol-days are settled, no data is requested", settled)
-        progress = Progress("download", "symbol-days", todo.symbol_days, clock, connection.gauge)
+        progress = Progress("download", "symbol-days", worklist.symbol_days, clock, connection.gauge)
         pipeline = Pipeline(store, network.workers, clock, progress, stop)
         try:
-            if todo.symbol_days:
-                pipeline.run(todo.jobs(), todo.known, todo.expected_rows)
+            if worklist.symbol_days:
+                pipeline.run(worklist.jobs(), worklist.known, worklist.expected_rows)
         finally:
             halt.set()
             progress.end()
     check(stop)
     traffic = connection.traffic
-    counts = {feed.dataset: _counts(active, todo.settled[feed.dataset], pipeline.tallies.get(feed.dataset)) for feed in feeds}
+    counts = {feed.dataset: _counts(active, worklist.settled[feed.dataset], pipeline.tallies.get(feed.dataset)) for feed in feeds}
     failed = sorted(item for tally in pipeline.tallies.values() for item in tally.unsettled)
     return DownloadResult(
         window=days,
@@ -170,43 +162,6 @@ def download_universe_data(
         elapsed_seconds=clock.monotonic() - started,
         refused=connection.refusal if failed else None,
     )
-
-
-class _Todo:
-    """Wanted symbol-days less those that the ledger knows as settled."""
-
-    def __init__(self, store: Store, feeds: Sequence[Feed], active: ActiveDays, window: Window, *, incremental: bool) -> None:
-        self.known: dict[Series, dict[date, LedgerLine]] = {}
-        self.settled: dict[Dataset, int] = {}
-        self._wanted: list[tuple[Feed, str, list[date]]] = []
-        for feed in feeds:
-            ledger = store.ledger(feed.dataset, feed.freq, window)
-            self.settled[feed.dataset] = 0
-            for symbol, days in active.items():
-                lines = ledger.get(symbol, {})
-                wanted = days
-                if incremental and lines:
-                    wanted = [day for day in days if day not in lines or not lines[day].status.settled]
-                self.settled[feed.dataset] += len(days) - len(wanted)
-                if wanted:
-                    self._wanted.append((feed, symbol, wanted))
-                    self.known[Series(feed.dataset, feed.freq, symbol)] = lines
-
-    @property
-    def symbol_days(self) -> int:
-        """How many are left to fetch."""
-        return sum(len(days) for _, _, days in self._wanted)
-
-    @property
-    def expected_rows(self) -> int:
-        """A guess at the rows that they hold."""
-        return sum(len(days) * (Freq(feed.freq).bars_per_day if feed.freq else 3) for feed, _, days in self._wanted)
-
-    def jobs(self) -> Iterator[Job]:
-        """Jobs in the order of the universe; made one by one, as there may be many."""
-        for feed, symbol, days in self._wanted:
-            for part in feed.split(days):
-                yield Job.of(feed, symbol, part)
 
 
 def _counts(active: ActiveDays, settled: int, tally: Tally | None) -> DatasetCounts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -10,8 +11,9 @@ from typing import Protocol
 
 from cryptoservice import plan
 from cryptoservice.binance.connection import Connection
+from cryptoservice.binance.metrics import RestSeries
 from cryptoservice.binance.objects import ArchiveObject
-from cryptoservice.binance.rest import FUNDING_PAGE_ROWS, KLINES_PAGE_ROWS
+from cryptoservice.binance.rest import FUNDING_PAGE_ROWS, KLINES_PAGE_ROWS, METRICS_PAGE_ROWS, klines_weight
 from cryptoservice.binance.tables import DayTable, InvalidTable
 from cryptoservice.days import month_of
 from cryptoservice.errors import HistoryEnded, SourceError, SourceRefused, SymbolRefused
@@ -22,8 +24,26 @@ from cryptoservice.reading import Fetched
 # A REST fetch that fails loses this many rows at most. Three pages hold five days at 5m, or one at 1m, almost without waste.
 _REST_ROWS_A_FETCH = 3 * KLINES_PAGE_ROWS
 # Ten pages of funding rates at the usual three rows a day; forty days at one an hour fill a page.
-_FUNDING_DAYS_A_FETCH = 10 * FUNDING_PAGE_ROWS // 3
+_FUNDING_ROWS_A_DAY = 3
+_FUNDING_DAYS_A_FETCH = 10 * FUNDING_PAGE_ROWS // _FUNDING_ROWS_A_DAY
+# Measured on recorded objects and answers, as sent: zip and gzip.
+_BYTES_AN_ARCHIVED_ROW = 34
+_BYTES_A_REST_ROW = 50
 _FUNDING_GAP_DAYS = 40
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a fetch takes."""
+
+    requests: int
+    """Checksums included."""
+    weight: int
+    """Request weight on the API; 0 for the archive."""
+    rows: int
+    """A guess, exact for klines of whole days."""
+    bytes: int
+    """A guess from what such objects and answers measure, compressed."""
 
 
 class Feed(Protocol):
@@ -51,6 +71,9 @@ class Feed(Protocol):
 
     def fetch(self, fetch: Fetch) -> Fetched:
         """Bring it home, over the network; runs in a worker thread."""
+
+    def cost(self, fetch: Fetch) -> Cost:
+        """What that will take, if all goes well."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +113,16 @@ class KlineFeed:
             return ask_api(lambda: self.connection.api.klines(fetch.symbol, self.interval, fetch.window))
         return ask_archive(self.connection, archive_object(self.dataset, self.interval, fetch))
 
+    def cost(self, fetch: Fetch) -> Cost:
+        """Objects hold whole days or months; REST pages have their weight."""
+        rows = len(fetch.days) * self.interval.bars_per_day
+        if fetch.source is Source.REST:
+            pages, rest = divmod(rows, KLINES_PAGE_ROWS)
+            weight = pages * klines_weight(KLINES_PAGE_ROWS) + (klines_weight(rest) if rest else 0)
+            return Cost(pages + (rest > 0), weight, rows, rows * _BYTES_A_REST_ROW)
+        whole = archive_object(self.dataset, self.interval, fetch).max_rows
+        return Cost(2, 0, rows, whole * _BYTES_AN_ARCHIVED_ROW)
+
 
 @dataclass(frozen=True)
 class MetricsFeed:
@@ -121,6 +154,14 @@ class MetricsFeed:
         if fetch.source is Source.REST:
             return ask_api(lambda: self.connection.api.metrics(fetch.symbol, fetch.window))
         return ask_archive(self.connection, archive_object(self.dataset, Freq.m5, fetch))
+
+    def cost(self, fetch: Fetch) -> Cost:
+        """One object a day; five endpoints over REST."""
+        rows = len(fetch.days) * Freq.m5.bars_per_day
+        if fetch.source is Source.REST:
+            requests = len(RestSeries) * math.ceil(rows / METRICS_PAGE_ROWS)
+            return Cost(requests, requests, rows, len(RestSeries) * rows * _BYTES_A_REST_ROW)
+        return Cost(2, 0, rows, rows * _BYTES_AN_ARCHIVED_ROW)
 
 
 @dataclass(frozen=True)
@@ -154,6 +195,14 @@ class FundingFeed:
             return ask_api(lambda: self.connection.api.funding_rates(fetch.symbol, fetch.window))
         # Hourly is the shortest funding interval (wire facts 3.1).
         return ask_archive(self.connection, archive_object(self.dataset, Freq.h1, fetch))
+
+    def cost(self, fetch: Fetch) -> Cost:
+        """Pages of 1000 over the whole span, at the usual three rows a day."""
+        rows = len(fetch.days) * _FUNDING_ROWS_A_DAY
+        if fetch.source is Source.REST:
+            requests = math.ceil(fetch.window.length * _FUNDING_ROWS_A_DAY / FUNDING_PAGE_ROWS)
+            return Cost(requests, requests, rows, rows * _BYTES_A_REST_ROW)
+        return Cost(2, 0, rows, rows * _BYTES_AN_ARCHIVED_ROW)
 
 
 def by_month(days: Sequence[date]) -> Iterator[list[date]]:

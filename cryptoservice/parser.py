@@ -149,6 +149,7 @@ def _add_download(commands: Any) -> None:
         "--kline-source", choices=("auto", "vision", "api"), default="auto",
         help="where klines may come from: archive then API, the archive alone, the API alone (default %(default)s)",
     )  # fmt: skip
+    what.add_argument("--plan", action="store_true", help="say what would be fetched, and how long that takes; fetch nothing")
     rate = parser.add_argument_group("rate control")
     rate.add_argument("--max-api-workers", type=_count, default=5, metavar="N", help="API requests at once (default %(default)s)")
     rate.add_argument(

@@ -143,6 +143,7 @@ class MarketDataService:
         end_date: str | None = None,
         klines: bool = True,
         metrics: bool = True,
+        coverage_html: bool = False,
     ) -> ExportResult:
         """`export_universe_data` with flat arguments."""
 
@@ -156,6 +157,7 @@ class MarketDataService:
                 window=WindowBounds(start_date, end_date),
                 klines=klines,
                 metrics=metrics,
+                coverage_html=coverage_html,
                 clock=self._clock,
                 stop=stop,
             )

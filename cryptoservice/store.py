@@ -191,6 +191,8 @@ class Store:
     @contextlib.contextmanager
     def create(cls, path: Path) -> Iterator[Store]:
         """Open for writing; created with its folders when missing. Take the DatabaseLock first."""
+        if path.is_dir():
+            raise StoreError(f"database {path} is a folder", hint="name a file with --db-path")
         with _sqlite_errors(path), contextlib.closing(_connect(path, mode="rwc")) as db:
             if _is_new(path, db):
                 db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
