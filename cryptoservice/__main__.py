@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 
-from cryptoservice.cli import main
+
+def _end_at_once(number: int, _: object) -> None:
+    """Before the command has begun there is nothing to end in good order."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"error: interrupted by {signal.Signals(number).name}\n".encode())
+    os._exit(128 + number)
 
 
 def run() -> None:
     """Run the command line and end the process with its exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end_at_once)
+    if sys.stderr is None:
+        # Some supervisors start their children with closed streams.
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    from cryptoservice.cli import main  # noqa: PLC0415
+
     code = main(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
     if threading.active_count() > 1:
         # An interrupted or refused run leaves threads that wait for a socket; nobody should wait for them in turn.

@@ -48,7 +48,8 @@ def main(argv: Sequence[str], clock: Clock | None = None) -> int:
     except BrokenPipeError:
         return _report(errors.OutputError("nobody reads stdout any more"), args, redact)
     except OSError as error:
-        return _report(errors.OutputError(f"{error.strerror or error}"), args, redact)
+        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        return _report(errors.OutputError(f"{where}{error.strerror or error}"), args, redact)
     except Exception as error:  # noqa: BLE001 - the last line of defence: one line for people, not a traceback
         hint = "run again with -v for the traceback, and report it as a bug"
         return _report(errors.CryptoserviceError(f"unexpected {type(error).__name__}: {error}", hint=hint), args, redact)
@@ -69,11 +70,20 @@ def _report(error: errors.CryptoserviceError, args: Args, redact: Callable[[str]
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """One line that a terminal can show: what a file name may hold must not move the cursor."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(text.split()))
 
 
 def _print_result(record: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+    if sys.stdout is None:
+        raise errors.OutputError("stdout is closed: the report cannot be printed", hint="send it to a file or to /dev/null")
+    text = json.dumps(record, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        # A path in bytes that are not UTF-8, or a terminal that is not: JSON has a form for that.
+        text = json.dumps(record)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 

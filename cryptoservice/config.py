@@ -12,6 +12,9 @@ from cryptoservice.errors import UsageError
 
 API_BASE_URL = "https://fapi.binance.com"
 VISION_BASE_URL = "https://data.binance.vision"
+# A shorter value would turn up in innocent words.
+SHORTEST_SECRET = 4
+REDACTED = "***"
 
 
 def _require_count(name: str, value: int, minimum: int, maximum: int) -> None:
@@ -97,6 +100,13 @@ class Credentials:
         key = self.api_key
         if key and not (key.isascii() and key.isprintable() and " " not in key):
             raise UsageError("the API key holds characters that no key has", hint="check BINANCE_API_KEY or --api-key")
+
+    def redact(self, text: str) -> str:
+        """The text without key and secret."""
+        for value in (self.api_key, self.api_secret):
+            if value and len(value) >= SHORTEST_SECRET:
+                text = text.replace(value, REDACTED)
+        return text
 
     @classmethod
     def resolve(cls, api_key: str | None, api_secret: str | None, env: Mapping[str, str] | None = None) -> Credentials:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cryptoservice import files, resample
+from cryptoservice.clock import check
 from cryptoservice.coverage import NOT_DOWNLOADED, Totals
 from cryptoservice.days import Window
 from cryptoservice.errors import OutputError
@@ -80,19 +82,32 @@ class DayDone(NamedTuple):
     """Symbols that are not complete: {expected, actual, reason}."""
 
 
-def export_days(database: Path, base: Path, shapes: Sequence[Shape], tasks: Sequence[DayTask]) -> list[DayDone]:
-    """Export these neighbouring days from one snapshot of the database. StoreError or OutputError when that fails."""
+def export_days(
+    database: Path, base: Path, shapes: Sequence[Shape], tasks: Sequence[DayTask], stop: threading.Event | None = None
+) -> list[DayDone]:
+    """Export these neighbouring days from one snapshot of the database.
+
+    StoreError or OutputError when that fails, Interrupted when `stop` is set (a helper process has none: it is ended).
+    """
     window = Window(tasks[0].day, tasks[-1].day)
     with Store.read(database) as store:
         ledgers = {shape.dataset: store.ledger(shape.dataset, shape.stored_freq, window) for shape in shapes}
-        return [_export_day(store, base, shape, ledgers[shape.dataset], task) for task in tasks for shape in shapes]
+        return [_export_day(store, shape, ledgers[shape.dataset], task, base, stop) for task in tasks for shape in shapes]
 
 
-def _export_day(store: Store, base: Path, shape: Shape, ledger: dict[str, dict[date, LedgerLine]], task: DayTask) -> DayDone:
+def _export_day(
+    store: Store,
+    shape: Shape,
+    ledger: dict[str, dict[date, LedgerLine]],
+    task: DayTask,
+    base: Path,
+    stop: threading.Event | None,
+) -> DayDone:
     totals = Totals()
     missing: dict[str, dict[str, Any]] = {}
     chunks: list[str] = []
     for symbol in sorted(task.symbols):
+        check(stop)
         line = ledger.get(symbol, {}).get(task.day)
         expected = shape.expected(line)
         rows, partial = shape.resample(store.rows(Series(shape.dataset, shape.stored_freq, symbol), task.day))

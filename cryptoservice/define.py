@@ -84,10 +84,10 @@ def define_universe(
     _refuse_unfinished(window, clock.time(), "today")
     check_description(description)
     files.refuse_folder(output, "the output")
+    files.clean_temps(output.absolute().parent)
     if output.exists() and not force:
         raise files.TargetExists(f"{output} exists already", hint="a universe is immutable: choose another name, or pass --force")
     files.require_place(output)
-    files.clean_temps(output.absolute().parent)
 
     halt = threading.Event()
     with Connection(network, clock, halt) as connection:

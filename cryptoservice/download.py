@@ -129,7 +129,7 @@ def download_universe_data(
     halt = threading.Event()
     with (
         DatabaseLock(database, utc_text(clock.time())),
-        Store.create(database) as store,
+        Store.create(database, stop) as store,
         Connection(network, clock, halt) as connection,
     ):
         feeds = make_feeds(connection, freq, kline_source, clock.time(), metrics=download_market_metrics)

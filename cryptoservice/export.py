@@ -106,6 +106,7 @@ def export_universe_data(
         tasks.append(DayTask(snapshot.date, snapshot.active_symbols))
     export = _Export(Path(db_path), base, shapes, tasks, coverage)
     export.run(clock, stop)
+    check(stop)
     report_path = base / f"coverage_{target}_{days.start}_{days.end}.json"
     report = {
         "schema_version": SCHEMA_VERSION,
@@ -176,7 +177,7 @@ class _Export:
             else:
                 for batch in batches:
                     check(stop)
-                    self._add(export_days(self.database, self.base, self.shapes, batch), progress)
+                    self._add(export_days(self.database, self.base, self.shapes, batch, stop), progress)
         finally:
             progress.end()
 

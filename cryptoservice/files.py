@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,6 +127,40 @@ def clean_temps(folder: Path) -> int:
     return removed
 
 
+def check_name(path: Path, what: str) -> None:
+    """UsageError when no file can have that name: too long, or with a NUL in it."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    except (OSError, ValueError) as error:
+        reason = describe(error) if isinstance(error, OSError) else "it holds a NUL"
+        raise UsageError(f"{what} {str(path)[:80]!r}: its name cannot be used ({reason})", hint="check the path") from None
+
+
+def read_input(path: Path, what: str, limit: int, *, missing: str) -> bytes:
+    """The bytes of a file that somebody names as input; UsageError unless it is a readable regular file within the limit.
+
+    Only regular files: a pipe or a device may never end.
+    """
+    check_name(path, what)
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise UsageError(f"{what} {path} is a folder", hint="name a file inside it")
+        if not stat.S_ISREG(mode):
+            raise UsageError(f"{what} {path} is not a regular file", hint="write it to a file first")
+        with path.open("rb") as handle:
+            content = handle.read(limit + 1)
+    except FileNotFoundError:
+        raise UsageError(f"{what} {path} does not exist", hint=missing) from None
+    except OSError as error:
+        raise UsageError(f"{what} {path} cannot be read: {describe(error)}", hint=hint_for(error)) from None
+    if len(content) > limit:
+        raise UsageError(f"{what} {path} is larger than {limit // 2**20} MiB", hint="is it the right file?")
+    return content
+
+
 def require_place(path: Path) -> None:
     """OutputError when a file could not be put there: better known before an hour of work than after. Creates nothing."""
     folder = path.absolute().parent
@@ -143,5 +178,6 @@ def require_place(path: Path) -> None:
 
 def refuse_folder(path: Path, what: str) -> None:
     """UsageError when a folder stands where a file is meant."""
+    check_name(path, what)
     if path.is_dir():
         raise UsageError(f"{what} {path} is a folder", hint="name a file")

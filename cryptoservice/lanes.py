@@ -82,6 +82,7 @@ class ReadLane(Generic[J]):
         self._waiting: deque[tuple[Task[J], ArchivedZip]] = deque()
         self._under_way = 0
         self._helpers = HelperPool(1)
+        self._closed = False
 
     def add(self, task: Task[J], archived: ArchivedZip) -> None:
         """Read it when its turn comes; its witnesses arrive like everything else."""
@@ -95,6 +96,7 @@ class ReadLane(Generic[J]):
 
     def close(self) -> None:
         """End the helper."""
+        self._closed = True
         self._helpers.close()
 
     def _start_some(self) -> None:
@@ -105,7 +107,7 @@ class ReadLane(Generic[J]):
             future.add_done_callback(lambda done, task=task, archived=archived: self._put(done, task, archived))  # type: ignore[misc]
 
     def _put(self, done: Future[dict[date, Witness]], task: Task[J], archived: ArchivedZip) -> None:
-        if done.cancelled():
+        if done.cancelled() or self._closed:
             return
         error = done.exception()
         if isinstance(error, HelperLost):

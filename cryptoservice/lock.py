@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -55,6 +56,9 @@ class DatabaseLock:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._handle is not None:
+            with contextlib.suppress(OSError):
+                # The next holder's note comes a moment after its lock: until then nobody is named rather than the wrong one.
+                os.ftruncate(self._handle, 0)
             os.close(self._handle)
             self._handle = None
 

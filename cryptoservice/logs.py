@@ -10,25 +10,23 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import TextIO
 
+from cryptoservice.config import REDACTED, SHORTEST_SECRET
 from cryptoservice.progress import Display, use_display
 
 _PACKAGE = "cryptoservice"
-_REDACTED = "***"
-# A shorter value would turn up in innocent words.
-_SHORTEST_SECRET = 4
 
 
 class Redactor:
     """Replaces known secrets in text."""
 
     def __init__(self, secrets: Iterable[str | None]) -> None:
-        self._secrets = sorted(
-            {secret for secret in secrets if secret and len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True
-        )
+        # Credentials are used stripped; a file or variable may hold them with a line end.
+        secrets = [form for secret in secrets if secret for form in (secret, secret.strip())]
+        self._secrets = sorted({secret for secret in secrets if secret and len(secret) >= SHORTEST_SECRET}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         for secret in self._secrets:
-            text = text.replace(secret, _REDACTED)
+            text = text.replace(secret, REDACTED)
         return text
 
 
@@ -39,7 +37,10 @@ class _Text(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         prefix = {logging.WARNING: "warning: ", logging.ERROR: "error: "}.get(record.levelno, "")
-        return self._redact(prefix + super().format(record))
+        text = super().format(record)
+        if record.exc_info is None:
+            text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+        return self._redact(prefix + text)
 
 
 class _Json(logging.Formatter):

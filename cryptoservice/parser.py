@@ -84,6 +84,8 @@ def _parser_class() -> type[argparse.ArgumentParser]:
         def error(self, message: str) -> Any:
             # A mistyped --api-key would put the key itself into the log.
             masked = re.sub(r"(\S*(?:key|secret)[^\s=]*[\s=]+)\S+", r"\1***", " ".join(message.split()), flags=re.IGNORECASE)
+            # And so would a key in any other place: no name or number is a word of that length.
+            masked = re.sub(r"[A-Za-z0-9+/_=]{20,}", "***", masked)
             self.exit(2, f"error: {masked}\nhint: see {self.prog} --help\n")
 
     return Parser

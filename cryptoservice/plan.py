@@ -240,7 +240,8 @@ def _settle(case: DayCase, evidence: Evidence) -> Outcome:
     daily = evidence.get(Source.DAILY)
     old = case.age >= ABSENCE_AGE_DAYS
     # An object that is still broken after a week is as good as none: REST is the only witness that can exist.
-    archive_possible = daily is not None and not (daily.testimony is Testimony.DISTRUSTED and old)
+    broken = any(witness.testimony is Testimony.DISTRUSTED for source, witness in evidence.items() if source is not Source.REST)
+    archive_possible = daily is not None and not (archive is None and broken and old)
     if len(union.rows) == case.expected_rows and (not union.blank or (old and archive is not None)):
         return end(Status.COMPLETE, None)
     if archive is not None and rest is not None:
@@ -295,7 +296,9 @@ def _archive_answer(case: DayCase, evidence: Evidence) -> frozenset[int] | None:
     from_monthly = _times(monthly.rows) if monthly is not None else frozenset()
     if daily.testimony is Testimony.ROWS:
         return from_monthly | _times(daily.rows)
-    if daily.testimony is Testimony.ABSENT and case.age >= ABSENCE_AGE_DAYS:
+    # A month that is there but could not be read may hold what the absent day does not.
+    unread = monthly is not None and monthly.testimony not in (Testimony.ROWS, Testimony.ABSENT)
+    if daily.testimony is Testimony.ABSENT and case.age >= ABSENCE_AGE_DAYS and not unread:
         return from_monthly
     return None
 

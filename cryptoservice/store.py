@@ -7,8 +7,10 @@ is a small integer, which makes rows a third smaller and inserts quicker.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -17,14 +19,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from cryptoservice.clock import check
 from cryptoservice.days import Window, day_number, day_start_ms
 from cryptoservice.errors import StoreError, UsageError
+from cryptoservice.files import refuse_folder
 from cryptoservice.models import DAY_MS, Dataset, Freq, Row, SourceObject, Status
+
+log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 # A statement of this many rows stays under the 999 parameters that older SQLite builds allow, and divides 288 and 1440.
 _ROWS_A_STATEMENT = 72
 _CACHE_KIB = 16 * 1024
+# Short waits, many times: between them a signal is seen.
+_BUSY_MS = 200
+_BUSY_ATTEMPTS = 3000
 
 _SCHEMA = """
 CREATE TABLE series (
@@ -41,8 +50,8 @@ CREATE TABLE metric_rows (
     PRIMARY KEY (series_id, open_time)
 ) WITHOUT ROWID;
 CREATE TABLE funding_rows (
-    series_id INTEGER NOT NULL, funding_time INTEGER NOT NULL, funding_rate REAL NOT NULL, mark_price REAL,
-    rate_type TEXT NOT NULL, PRIMARY KEY (series_id, funding_time, rate_type)
+    series_id INTEGER NOT NULL, funding_time INTEGER NOT NULL, rate_type TEXT NOT NULL, funding_rate REAL NOT NULL,
+    mark_price REAL, PRIMARY KEY (series_id, funding_time, rate_type)
 ) WITHOUT ROWID;
 CREATE TABLE ledger (
     series_id INTEGER NOT NULL, day INTEGER NOT NULL, status TEXT NOT NULL, reason TEXT, rows INTEGER NOT NULL,
@@ -178,10 +187,10 @@ def _connect(path: Path, *, mode: str) -> sqlite3.Connection:
 class Store:
     """An open database. Use one thread only."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, *, writable: bool) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, stop: threading.Event | None = None) -> None:
         self._path = path
         self._db = connection
-        self._writable = writable
+        self._stop = stop
         self._logging = False
         self._series: dict[Series, int] = {}
         self._objects: dict[tuple[str, str], int] = {}
@@ -189,16 +198,17 @@ class Store:
 
     @classmethod
     @contextlib.contextmanager
-    def create(cls, path: Path) -> Iterator[Store]:
-        """Open for writing; created with its folders when missing. Take the DatabaseLock first."""
+    def create(cls, path: Path, stop: threading.Event | None = None) -> Iterator[Store]:
+        """Open for writing; created when missing. Take the DatabaseLock first. `stop` ends a wait for other programs."""
         if path.is_dir():
             raise StoreError(f"database {path} is a folder", hint="name a file with --db-path")
         with _sqlite_errors(path), contextlib.closing(_connect(path, mode="rwc")) as db:
             if _is_new(path, db):
                 db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
             db.execute("PRAGMA synchronous = FULL")
+            db.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            store = cls(path, db, writable=True)
+            store = cls(path, db, stop)
             try:
                 yield store
             finally:
@@ -208,8 +218,7 @@ class Store:
     @contextlib.contextmanager
     def read(cls, path: Path) -> Iterator[Store]:
         """Open read-only; UsageError when there is no such database."""
-        if path.is_dir():
-            raise UsageError(f"database {path} is a folder", hint="name the file that download wrote")
+        refuse_folder(path, "database")
         if not path.exists():
             raise UsageError(f"database {path} does not exist", hint="make it with: cryptoservice universe download")
         _roll_back(path)
@@ -219,13 +228,16 @@ class Store:
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             # One snapshot for the whole reading: a download that runs meanwhile cannot change what an export sees.
             db.execute("BEGIN")
-            yield cls(path, db, writable=False)
+            yield cls(path, db)
 
     def write(self, batch: Iterable[SymbolDay]) -> None:
         """Replace rows and ledger lines of these symbol-days, all in one transaction."""
         with _sqlite_errors(self._path):
-            self._write_beside_readers()
-            self._db.execute("BEGIN IMMEDIATE")
+            if not self._logging:
+                # Only now: a run that writes nothing leaves every byte as it was. Readers then go on beside the writer.
+                self._when_free("PRAGMA journal_mode = WAL")
+                self._logging = True
+            self._when_free("BEGIN IMMEDIATE")
             try:
                 for symbol_day in batch:
                     self._write_day(symbol_day)
@@ -369,11 +381,20 @@ class Store:
             known = self._objects[key] = int(found[0] or 0)
         return known
 
-    def _write_beside_readers(self) -> None:
-        """Switch the write-ahead log on with the first write: a run that writes nothing leaves every byte as it was."""
-        if not self._logging:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._logging = True
+    def _when_free(self, statement: str) -> None:
+        """Run it once no other program is in the way. StoreError after ten minutes, Interrupted when asked to stop."""
+        for attempt in range(_BUSY_ATTEMPTS):
+            try:
+                self._db.execute(statement)
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+                check(self._stop)
+                if attempt == 0:
+                    log.warning("database %s: waiting for another program that uses it", self._path)
+            else:
+                return
+        raise StoreError(f"database {self._path} is locked", hint="close the program that uses it and run again")
 
     def _leave_one_file(self) -> None:
         """Fold the write-ahead log back in: a finished run leaves one file, readable from a read-only folder."""
@@ -403,8 +424,7 @@ def _is_new(path: Path, db: sqlite3.Connection) -> bool:
 
 def refuse_foreign(path: Path) -> None:
     """Look before locking: UsageError for a folder, StoreError for a file that is not ours. Leaves no trace."""
-    if path.is_dir():
-        raise UsageError(f"database {path} is a folder", hint="name a file with --db-path")
+    refuse_folder(path, "database")
     with _sqlite_errors(path):
         if path.exists() and path.stat().st_size:
             with contextlib.closing(_connect(path, mode="rw")) as db:

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from cryptoservice import files
 from cryptoservice.days import shorten
 from cryptoservice.errors import UsageError
 
@@ -65,17 +66,11 @@ def split_inline(text: str) -> list[str]:
 
 def read_file(path: Path) -> list[str]:
     """The names in a symbols file: commas or white space between them, `#` comments, BOM and CRLF tolerated."""
-    if path.is_dir():
-        raise UsageError(f"symbols file {path} is a folder", hint="name a text file with one symbol a line")
+    content = files.read_input(path, "symbols file", _MAX_FILE_BYTES, missing="check the path")
     try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise UsageError(f"symbols file {path} is larger than {_MAX_FILE_BYTES // 2**20} MiB", hint="is it the right file?")
-        text = path.read_text(encoding="utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UsageError(f"symbols file {path} is not UTF-8 text", hint="save it as UTF-8") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "its name cannot be used"
-        raise UsageError(f"symbols file {path} cannot be read: {reason}", hint="check the path") from None
     names: list[str] = []
     for line in text.splitlines():
         names.extend(line.partition("#")[0].replace(",", " ").split())

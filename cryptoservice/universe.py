@@ -127,21 +127,10 @@ class UniverseFile:
     def load(cls, path: Path) -> UniverseFile:
         """Open read-only, parse, validate. UniverseError when that fails."""
         hint = "make one with: cryptoservice universe define"
-        if path.is_dir():
-            raise UniverseError(f"universe file {path} is a folder", hint="name the universe.json inside it")
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise UniverseError(
-                    f"universe file {path} is larger than {MAX_FILE_BYTES // 2**20} MiB", hint="is it the right file?"
-                )
-            content = path.read_bytes()
-        except FileNotFoundError:
-            raise UniverseError(f"universe file {path} does not exist", hint=hint) from None
-        except (OSError, ValueError) as error:
-            what = files.describe(error) if isinstance(error, OSError) else "its name cannot be used"
-            raise UniverseError(
-                f"universe file {path} cannot be read: {what}", hint="check the path and its permissions"
-            ) from None
+            content = files.read_input(path, "universe file", MAX_FILE_BYTES, missing=hint)
+        except UsageError as error:
+            raise UniverseError(error.message, hint=error.hint) from None
         try:
             universe = Universe.from_json(content.decode("utf-8"))
         except UnicodeDecodeError:

@@ -22,7 +22,7 @@ from cryptoservice.errors import CryptoserviceError
 T = TypeVar("T")
 _START = "from cryptoservice.workers import serve; serve()"
 # A helper needs nothing secret, and what it does not know it cannot show in a process listing.
-_SECRETS = ("BINANCE_API_KEY", "BINANCE_API_SECRET")
+_SECRETS = ("BINANCE_API_KEY", "BINANCE_API_SECRET", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _END_SECONDS = 2.0
 
 
@@ -84,7 +84,7 @@ class HelperPool:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+    environment = {name: value for name, value in os.environ.items() if name.upper() not in _SECRETS}
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     return subprocess.Popen(  # noqa: S603 - a literal
         [sys.executable, "-c", _START],
@@ -110,5 +110,9 @@ def serve() -> None:
             outcome: tuple[bool, Any] = (True, function(*arguments))
         except Exception as error:  # noqa: BLE001 - raised again in the parent
             outcome = (False, error)
-        pickle.dump(outcome, answers, pickle.HIGHEST_PROTOCOL)
-        answers.flush()
+        try:
+            pickle.dump(outcome, answers, pickle.HIGHEST_PROTOCOL)
+            answers.flush()
+        except OSError:
+            # The parent is gone, and with it whoever would read a complaint.
+            os._exit(1)

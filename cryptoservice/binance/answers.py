@@ -24,15 +24,19 @@ _PASSING_CODES = frozenset((-1000, -1001, -1006, -1007, _OVERLOADED, -1021))
 _SYMBOL_CODES = frozenset((-1121, -1122, -4141, -4144))
 _HISTORY_CODE = -1130
 _OVERLOAD_PATIENCE = 4.0
+_CODE_FORM = re.compile(r"-?[0-9]{1,6}\Z")
+_LONGEST_TEXT = 10_000
+# No ban or pause lasts ten years: a later time is nonsense, and might not even be a date.
+_LONGEST_PAUSE_SECONDS = 3650 * 86_400.0
 
 
-def api_judge(clock: Clock) -> Callable[[Answer], Any]:
-    """A judge of API answers: the parsed JSON of a good one, or the matching error."""
+def api_judge(clock: Clock, redact: Callable[[str], str] = str) -> Callable[[Answer], Any]:
+    """A judge of API answers: the parsed JSON of a good one, or the matching error. Error texts go through `redact`."""
 
     def judge(answer: Answer) -> Any:
         _refuse_common(answer, clock)
         record = _parse(answer)
-        code, message = _error_of(record)
+        code, message = _error_of(record, redact)
         if answer.status == 200 and code is None:
             return record
         if code == _TOO_MANY_REQUESTS:
@@ -104,21 +108,22 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _error_of(record: Any) -> tuple[int | str | None, str]:
+def _error_of(record: Any, redact: Callable[[str], str]) -> tuple[int | str | None, str]:
     """Code and text of an error body; (None, "") for anything else. A code can be text ("000002")."""
     if not isinstance(record, dict) or "code" not in record:
         return None, ""
     code = record["code"]
-    if isinstance(code, bool) or not isinstance(code, (int, str)):
-        code = str(code)
-    message = record.get("msg") or record.get("errorData") or ""
-    text = "".join(char if char.isprintable() else " " for char in str(message))
-    return code if isinstance(code, int) else code[:20], text[:200]
+    # It goes into reports and the ledger: nothing but a short number passes.
+    if isinstance(code, bool) or not _CODE_FORM.match(str(code)):
+        code = "unreadable"
+    message = redact(str(record.get("msg") or record.get("errorData") or "")[:_LONGEST_TEXT])
+    text = "".join(char if char.isprintable() else " " for char in message)
+    return code if isinstance(code, int) else str(code), text[:200]
 
 
 def _throttled(answer: Answer, text: str, clock: Clock) -> Throttled:
     now = clock.time()
-    until = max(_retry_after(answer, now), _banned_until(text))
+    until = min(max(_retry_after(answer, now), _banned_until(text)), now + _LONGEST_PAUSE_SECONDS)
     banned = answer.status == 418 or _BANNED_UNTIL.search(text) is not None
     told = until > now
     if not told:

@@ -18,17 +18,20 @@ _LONGEST_SECONDS = 7 * 86_400.0
 _MAX_BYTES = 256 * 1024
 
 
-def default_path() -> Path:
-    """`${XDG_STATE_HOME:-~/.local/state}/cryptoservice/bans.json`."""
+def default_path() -> Path | None:
+    """`${XDG_STATE_HOME:-~/.local/state}/cryptoservice/bans.json`; None where the user has no home, as in some containers."""
     state = os.environ.get("XDG_STATE_HOME")
-    base = Path(state) if state else Path("~/.local/state").expanduser()
+    try:
+        base = Path(state) if state else Path("~/.local/state").expanduser()
+    except RuntimeError:
+        return None
     return base / "cryptoservice" / "bans.json"
 
 
 class BanMemory:
     """Ban-until times by `host:port`, in one small JSON file. Losing it costs a refused request: trouble with it is no error."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path | None, clock: Clock) -> None:
         self._path = path
         self._clock = clock
 
@@ -38,6 +41,8 @@ class BanMemory:
 
     def remember(self, host: str, until: float) -> None:
         """Note a ban; expired ones are dropped on the way."""
+        if self._path is None:
+            return
         try:
             bans = self._read()
             bans[host] = max(until, bans.get(host, 0.0))
@@ -48,6 +53,8 @@ class BanMemory:
             log.debug("the ban of %s could not be remembered: %s", host, error)
 
     def _read(self) -> dict[str, float]:
+        if self._path is None:
+            return {}
         try:
             if self._path.stat().st_size > _MAX_BYTES:
                 return {}

@@ -66,7 +66,7 @@ class Connection:
             stop=halt,
         )
         self._limiters = (*limits.all, vision_limiter)
-        self.api = FuturesApi(self._api_host, limits, clock)
+        self.api = FuturesApi(self._api_host, limits, clock, config.credentials.redact)
         self.archive = Archive(self._vision_host, vision_limiter, clock)
 
     @property

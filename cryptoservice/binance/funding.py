@@ -79,6 +79,6 @@ def _table(rows: list[Row], window: Window) -> DayTable:
             raise InvalidTable("time_not_milliseconds")
         if not window.start_ms <= moment < window.end_ms:
             raise InvalidTable("row_outside_range")
-        if abs(rate) > _LARGEST_RATE or (price is not None and not 0 <= price <= _LARGEST_PRICE):
+        if not abs(rate) <= _LARGEST_RATE or (price is not None and not 0 <= price <= _LARGEST_PRICE):
             raise InvalidTable("number_out_of_range")
     return collapse(rows, key_of=lambda row: (row[0], row[3]))

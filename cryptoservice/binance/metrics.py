@@ -154,7 +154,7 @@ def parse_rest(series: RestSeries, page: object, symbol: str, bars: range) -> di
     for entry in page:
         try:
             # The timestamp was text until mid-2026 (wire facts 3.2).
-            open_time = int(entry["timestamp"]) - shift
+            open_time = _timestamp(entry["timestamp"]) - shift
             texts = [entry[field] for field in fields]
             named = entry.get("symbol", symbol)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
@@ -169,6 +169,14 @@ def parse_rest(series: RestSeries, page: object, symbol: str, bars: range) -> di
         if found.setdefault(open_time, values) != values:
             raise InvalidTable("conflicting_rows")
     return found
+
+
+def _timestamp(value: object) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("not a whole number")
+    return value
 
 
 def _value(value: object) -> float | None:

@@ -23,6 +23,9 @@ from cryptoservice.models import DAY_MS, Freq, Row
 KLINES_PAGE_ROWS = 499
 FUNDING_PAGE_ROWS = 1000
 METRICS_PAGE_ROWS = 500
+# 820 symbols are one megabyte; every other answer is a page of rows, far below the default.
+_EXCHANGE_INFO_BYTES = 32 * 1024 * 1024
+_LARGEST_LIMIT = 10**7
 
 T = TypeVar("T")
 
@@ -65,11 +68,11 @@ class FuturesApi:
     run, SourceError when retries did not help, and Interrupted when asked to stop.
     """
 
-    def __init__(self, host: Host, limits: ApiLimits, clock: Clock) -> None:
+    def __init__(self, host: Host, limits: ApiLimits, clock: Clock, redact: Callable[[str], str] = str) -> None:
         self._host = host
         self._limits = limits
         self._clock = clock
-        self._judge = api_judge(clock)
+        self._judge = api_judge(clock, redact)
 
     def trading_list(self) -> TradingList:
         """The symbols that trade now (GET /fapi/v1/exchangeInfo, weight 1)."""
@@ -81,11 +84,16 @@ class FuturesApi:
                 limit = _minute_limit(record.get("rateLimits"))
             except (KeyError, TypeError, AttributeError):
                 raise Transient("unexpected_answer", "the exchange information has no list of symbols") from None
+            if not names:
+                # An exchange without a single market is an answer that was not understood, and would become a lasting truth.
+                raise Transient("unexpected_answer", "the exchange information lists no trading USDT perpetual")
             if limit:
                 self._limits.weighted.announce(limit)
             return TradingList(names, answer.server_time)
 
-        return self._host.fetch(Call("exchange_info", "/fapi/v1/exchangeInfo", {}, self._limits.weighted), judge)
+        return self._host.fetch(
+            Call("exchange_info", "/fapi/v1/exchangeInfo", {}, self._limits.weighted, max_bytes=_EXCHANGE_INFO_BYTES), judge
+        )
 
     def klines(self, symbol: str, freq: Freq, window: Window) -> DayTable:
         """Finished klines of every day of the window (GET /fapi/v1/klines, pages of 499 rows, weight 2 or less each)."""
@@ -104,7 +112,11 @@ class FuturesApi:
         start, last = window.start_ms, window.end_ms - 1
 
         def parse(record: Any) -> tuple[DayTable, int]:
-            return funding.parse_rest(record, symbol, window), len(record)
+            table = funding.parse_rest(record, symbol, window)
+            if any(rows[0][0] < start for rows in table.days.values()):
+                # A server that ignores the start would be asked for the same page for ever.
+                raise InvalidTable("row_outside_range")
+            return table, len(record)
 
         while start <= last:
             params: Mapping[str, str | int] = {
@@ -227,5 +239,5 @@ def _minute_limit(limits: Any) -> int | None:
     for limit in limits if isinstance(limits, list) else ():
         if limit.get("rateLimitType") == "REQUEST_WEIGHT" and limit.get("interval") == "MINUTE" and limit.get("intervalNum") == 1:
             value = limit.get("limit")
-            return value if isinstance(value, int) and not isinstance(value, bool) else None
+            return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LARGEST_LIMIT else None
     return None

@@ -20,7 +20,7 @@ from cryptoservice._version import __version__
 from cryptoservice.binance.limiter import Gate, RateLimiter
 from cryptoservice.clock import Clock, check
 from cryptoservice.config import RetryConfig
-from cryptoservice.errors import SourceError, SourceRefused
+from cryptoservice.errors import SourceError, SourceRefused, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ READ_TIMEOUT = 30.0
 # The read timeout starts anew with every byte; this one does not.
 WHOLE_TIMEOUT = 300.0
 _CHUNK = 16 * 1024
+_LONGEST_LENGTH = 19
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Call:
     params: Mapping[str, str | int]
     limiter: RateLimiter
     weight: float = 1.0
-    max_bytes: int = 32 * 1024 * 1024
+    max_bytes: int = 2 * 1024 * 1024
     headers: Mapping[str, str] | None = None
 
     def target(self) -> str:
@@ -238,8 +239,9 @@ class Host:
             raise Transient("tls_error", "no secure connection could be made") from None
         except requests.exceptions.ConnectionError as error:
             raise Transient("connection_error", _plain(error)) from None
-        except (requests.exceptions.RequestException, UrllibError, OSError) as error:
-            raise Transient("connection_error", f"the answer broke off ({type(error).__name__})") from None
+        except (requests.exceptions.RequestException, UrllibError, OSError, ValueError, TypeError) as error:
+            # ValueError and TypeError come out of requests for headers and proxy addresses that make no sense.
+            raise Transient("connection_error", f"the request or its answer broke off ({type(error).__name__})") from None
         headers = {name.lower(): value for name, value in response.headers.items()}
         if log.isEnabledFor(logging.DEBUG):
             log.debug(
@@ -276,16 +278,25 @@ def _read(response: requests.Response, max_bytes: int, stop: threading.Event | N
         chunks.append(chunk)
     # requests leaves it to the urllib3 version at hand whether a short body is an error: look for ourselves.
     declared = response.headers.get("Content-Length", "")
-    if declared.isdecimal() and response.raw.tell() != int(declared):
+    if declared.isdecimal() and len(declared) < _LONGEST_LENGTH and response.raw.tell() != int(declared):
         raise Transient("truncated_answer", f"{response.raw.tell()} of {declared} bytes arrived")
     return b"".join(chunks)
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Redirects are answers like all others: even one that is not followed would be resolved, and its body read."""
+        return None
+
+
 def _session(base_url: str, workers: int, headers: Mapping[str, str]) -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     # Proxies and certificates come from the usual environment variables, read once. trust_env itself stays off after
     # that: with it every request would look into ~/.netrc, and send what it finds there.
-    settings = session.merge_environment_settings(base_url, {}, False, None, None)
+    try:
+        settings = session.merge_environment_settings(base_url, {}, False, None, None)
+    except ValueError:
+        raise UsageError("the proxy in the environment has no usable address", hint="check HTTP_PROXY and HTTPS_PROXY") from None
     session.trust_env = False
     session.proxies = dict(settings["proxies"])
     session.verify = settings["verify"]

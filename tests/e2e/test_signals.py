@@ -1,0 +1,242 @@
+"""SIGINT and SIGTERM: the exit code of the signal within two seconds, one line that says so, and nothing lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+
+import pytest
+
+from tests.e2e.conftest import Workspace
+from tests.e2e.crash_steps import (
+    DOWNLOAD,
+    EXPORT,
+    Reference,
+    assert_finished,
+    assert_sound,
+    csvs,
+    freeze_when,
+    make_reference,
+    store_minutes,
+    temps,
+)
+from tests.e2e.steps import contents, wait_until, write_universe
+from tests.exchange import Fault, ReplayExchange
+
+DEFINE = ("universe", "define", "--symbols", "LINKUSDT,AVAXUSDT,ALGOUSDT", "--start-date", "2026-02-01",
+          "--end-date", "2026-02-28", "--output", "universe.json")  # fmt: skip
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+PROMPT = 2.0
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    return make_reference(tmp_path_factory)
+
+
+@pytest.fixture(autouse=True)
+def _stacks_on_abort(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that does not end is asked where it stands."""
+    monkeypatch.setenv("PYTHONFAULTHANDLER", "1")
+
+
+def end(process: subprocess.Popen[str], *numbers: signal.Signals, thaw: bool = False) -> float:
+    """Send the signals and see the process end as the last one demands; how long that took."""
+    started = time.monotonic()
+    for number in numbers:
+        process.send_signal(number)
+        if thaw:
+            process.send_signal(signal.SIGCONT)
+        if len(numbers) > 1:
+            time.sleep(0.02)
+    try:
+        stdout, stderr = process.communicate(timeout=6)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        pytest.fail(f"it went on for six seconds: {process.communicate()[1]}")
+    took = time.monotonic() - started
+    assert process.returncode in {128 + number for number in numbers}, (process.returncode, stderr)
+    assert stdout == ""
+    assert "Traceback" not in stderr, stderr
+    errors = [line for line in stderr.splitlines() if line.startswith("error:")]
+    # A second signal may cut the last words off.
+    assert len(errors) <= 1 if len(numbers) > 1 else errors == [f"error: interrupted by {numbers[0].name}"], stderr
+    assert took < PROMPT, took
+    return took
+
+
+@SIGNALS
+def test_download(workspace: Workspace, exchange: ReplayExchange, reference: Reference, number: signal.Signals) -> None:
+    reference.give(workspace.folder, "universe.json")
+    exchange.latency = 0.1
+    running = workspace.start(*DOWNLOAD)
+    wait_until(lambda: len(exchange.requests) > 20)
+    end(running, number)
+    assert assert_sound(workspace.folder / "market.db") < 54
+    assert contents(workspace.folder).keys() == {"universe.json", "market.db", "market.db.lock"}
+    exchange.latency = 0.0
+    assert_finished(workspace, reference)
+
+
+WAITS = {
+    "rate limit pause": Fault.too_many(retry_after=60, host="api", times=None),
+    "ban": Fault.banned(int((time.time() + 120) * 1000), host="api", times=None),
+    "slow answer": Fault.slow(60.0, times=None),
+    "dripping answer": Fault.drip(60.0, times=None),
+    "retry": Fault.server_error(503, times=None),
+}
+
+
+@pytest.mark.parametrize(("command", "wait"), [*(("download", wait) for wait in WAITS), ("define", "rate limit pause")])
+def test_in_the_midst_of_a_long_wait(workspace: Workspace, exchange: ReplayExchange, command: str, wait: str) -> None:
+    if command == "download":
+        write_universe(workspace.folder)
+    exchange.faults.add(WAITS[wait])
+    running = workspace.start(*(DEFINE if command == "define" else (*DOWNLOAD, "--kline-source", "api")))
+    wait_until(lambda: exchange.requests)
+    time.sleep(0.3)
+    end(running, signal.SIGTERM if wait == "ban" else signal.SIGINT)
+    assert not temps(workspace.folder)
+    if command == "define":
+        assert contents(workspace.folder) == {}
+    else:
+        assert_sound(workspace.folder / "market.db")
+
+
+@pytest.mark.parametrize("pause", [pytest.param(0.0, marks=pytest.mark.slow), 0.2])
+def test_two_signals(workspace: Workspace, exchange: ReplayExchange, reference: Reference, pause: float) -> None:
+    reference.give(workspace.folder, "universe.json")
+    exchange.faults.add(Fault.slow(60.0, skip=12, times=None))
+    running = workspace.start(*DOWNLOAD)
+    wait_until(lambda: exchange.faults.struck)
+    time.sleep(pause)
+    end(running, signal.SIGINT, signal.SIGTERM)
+    assert_sound(workspace.folder / "market.db")
+    exchange.faults.clear()
+    assert_finished(workspace, reference)
+
+
+@pytest.mark.parametrize("pause", [pytest.param(0.0, marks=pytest.mark.slow), 0.003])
+def test_an_impatient_person_sees_no_traceback(workspace: Workspace, exchange: ReplayExchange, pause: float) -> None:
+    """Ctrl-C again and again, also while the first one is being obeyed."""
+    write_universe(workspace.folder)
+    exchange.faults.add(Fault.slow(60.0, times=None))
+    running = workspace.start(*DOWNLOAD)
+    wait_until(lambda: exchange.requests)
+    for _ in range(40):
+        if running.poll() is not None:
+            break
+        running.send_signal(signal.SIGINT)
+        time.sleep(pause)
+    _, stderr = running.communicate(timeout=10)
+    assert (running.returncode, "Traceback" in stderr) == (130, False), stderr
+
+
+@SIGNALS
+def test_export(workspace: Workspace, reference: Reference, number: signal.Signals) -> None:
+    reference.give(workspace.folder, "universe.json", "market.db", "market.db.lock")
+    exports = workspace.folder / "exports"
+    running = workspace.start(*EXPORT)
+    assert freeze_when(running, lambda: csvs(exports))
+    end(running, number, thaw=True)
+    assert 0 < len(csvs(exports)) < len(reference.exports)
+    assert csvs(exports).items() <= reference.exports.items()
+    assert not temps(exports)
+    assert not list(exports.glob("*.json"))
+    assert_finished(workspace, reference)
+
+
+def test_export_in_the_midst_of_a_large_day(workspace: Workspace) -> None:
+    """One day, many symbols: the signal is obeyed inside the day, not after it, and never forgotten."""
+    names = [f"S{number:03d}USDT" for number in range(200)]
+    write_universe(workspace.folder, names, "2026-02-09", "2026-02-09")
+    store_minutes(workspace.folder / "market.db", names, "2026-02-09")
+    exports = workspace.folder / "exports"
+    running = workspace.start(*EXPORT[:-4], "--source-freq", "1m", "--export-freq", "1m")
+    wait_until(exports.exists)
+    time.sleep(0.2)
+    end(running, signal.SIGTERM)
+    assert not csvs(exports)
+    assert not list(exports.glob("*.json"))
+
+
+@SIGNALS
+def test_define(workspace: Workspace, exchange: ReplayExchange, number: signal.Signals) -> None:
+    exchange.latency = 0.5
+    running = workspace.start(*DEFINE)
+    wait_until(lambda: len(exchange.requests) > 1)
+    end(running, number)
+    assert contents(workspace.folder) == {}
+    exchange.latency = 0.0
+    assert workspace.run(*DEFINE).code == 0
+
+
+def test_while_another_program_holds_the_database(workspace: Workspace, exchange: ReplayExchange, reference: Reference) -> None:
+    """Someone's open write transaction makes the run wait; that wait ends with the signal too."""
+    reference.give(workspace.folder, "universe.json")
+    exchange.faults.add(Fault.slow(0.7, times=None))
+    running = workspace.start(*DOWNLOAD)
+    database = workspace.folder / "market.db"
+    wait_until(lambda: len(exchange.requests) > 8)
+    other = sqlite3.connect(database, isolation_level=None, timeout=10.0)
+    other.execute("BEGIN IMMEDIATE")
+    time.sleep(1.0)
+    try:
+        end(running, signal.SIGINT)
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+    exchange.faults.clear()
+    assert_finished(workspace, reference)
+
+
+@SIGNALS
+def test_at_the_very_start(workspace: Workspace, number: signal.Signals) -> None:
+    """From the first line of the program on: while it still imports, a signal ends it without a traceback of its own."""
+    write_universe(workspace.folder)
+    told = []
+    for step in range(8):
+        running = workspace.start(*DOWNLOAD)
+        time.sleep(0.025 * (step + 1))
+        running.send_signal(number)
+        _, stderr = running.communicate(timeout=10)
+        # Before the interpreter has reached the program, nobody can answer for it.
+        if "cryptoservice/cli.py" in stderr or "cryptoservice/__main__.py" in stderr:
+            told.append(stderr)
+        assert running.returncode in (128 + number, -number, 1)
+    assert not told, told[0]
+
+
+@pytest.mark.slow
+def test_a_hangup_is_no_different_from_a_kill(workspace: Workspace, exchange: ReplayExchange, reference: Reference) -> None:
+    reference.give(workspace.folder, "universe.json")
+    exchange.latency = 0.1
+    running = workspace.start(*DOWNLOAD)
+    wait_until(lambda: len(exchange.requests) > 20)
+    os.kill(running.pid, signal.SIGHUP)
+    running.communicate(timeout=10)
+    assert running.returncode != 0
+    exchange.latency = 0.0
+    assert_finished(workspace, reference)
+
+
+@SIGNALS
+def test_the_whole_process_group(workspace: Workspace, exchange: ReplayExchange, number: signal.Signals) -> None:
+    """Ctrl-C reaches every process of the terminal, a helper too: it says nothing of its own and leaves nobody behind."""
+    write_universe(workspace.folder)
+    exchange.latency = 0.3
+    command = workspace.command(*DOWNLOAD[:6], "--interval", "1m", "--download-market-metrics")
+    pipe = subprocess.PIPE
+    running = subprocess.Popen(
+        command, cwd=workspace.folder, env=workspace.env(), stdout=pipe, stderr=pipe, text=True, start_new_session=True
+    )
+    wait_until(lambda: len(exchange.requests) > 10)
+    os.killpg(running.pid, number)
+    _, stderr = running.communicate(timeout=10)
+    assert running.returncode == 128 + number
+    assert "Traceback" not in stderr, stderr
+    assert "helper" not in stderr, stderr
+    assert_sound(workspace.folder / "market.db")
