@@ -79,7 +79,7 @@ def _print_result(record: dict[str, Any]) -> None:
         raise errors.OutputError("stdout is closed: the report cannot be printed", hint="send it to a file or to /dev/null")
     text = json.dumps(record, ensure_ascii=False)
     try:
-        text.encode(sys.stdout.encoding)
+        text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         # A path in bytes that are not UTF-8, or a terminal that is not: JSON has a form for that.
         text = json.dumps(record)

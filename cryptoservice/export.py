@@ -112,7 +112,7 @@ def export_universe_data(
         "schema_version": SCHEMA_VERSION,
         "generated_at": utc_text(clock.time()),
         "universe": {
-            "file": str(loaded.path),
+            "file": files.name_of(loaded.path),
             "sha256": loaded.sha256,
             "start_date": loaded.universe.start_date.isoformat(),
             "end_date": loaded.universe.end_date.isoformat(),

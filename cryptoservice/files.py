@@ -127,6 +127,11 @@ def clean_temps(folder: Path) -> int:
     return removed
 
 
+def name_of(path: Path) -> str:
+    """The path as text that every encoding can hold: bytes that are not UTF-8 become a replacement mark."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
 def check_name(path: Path, what: str) -> None:
     """UsageError when no file can have that name: too long, or with a NUL in it."""
     try:
@@ -145,18 +150,21 @@ def read_input(path: Path, what: str, limit: int, *, missing: str) -> bytes:
     """
     check_name(path, what)
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
+        mode = status.st_mode
         if stat.S_ISDIR(mode):
             raise UsageError(f"{what} {path} is a folder", hint="name a file inside it")
         if not stat.S_ISREG(mode):
             raise UsageError(f"{what} {path} is not a regular file", hint="write it to a file first")
-        with path.open("rb") as handle:
-            content = handle.read(limit + 1)
+        content = b""
+        if status.st_size <= limit:
+            with path.open("rb") as handle:
+                content = handle.read(limit + 1)
     except FileNotFoundError:
         raise UsageError(f"{what} {path} does not exist", hint=missing) from None
     except OSError as error:
         raise UsageError(f"{what} {path} cannot be read: {describe(error)}", hint=hint_for(error)) from None
-    if len(content) > limit:
+    if max(status.st_size, len(content)) > limit:
         raise UsageError(f"{what} {path} is larger than {limit // 2**20} MiB", hint="is it the right file?")
     return content
 

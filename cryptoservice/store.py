@@ -392,6 +392,8 @@ class Store:
                 check(self._stop)
                 if attempt == 0:
                     log.warning("database %s: waiting for another program that uses it", self._path)
+                # SQLite does not wait by itself where it fears a deadlock.
+                (self._stop or threading.Event()).wait(_BUSY_MS / 1000)
             else:
                 return
         raise StoreError(f"database {self._path} is locked", hint="close the program that uses it and run again")
