@@ -88,6 +88,7 @@ def test_what_was_there_survives_a_full_disk(workspace: Workspace, reference: Re
     assert_finished(workspace, reference)
 
 
+@pytest.mark.slow
 def test_download_onto_a_really_full_disk(workspace: Workspace, reference: Reference, tiny_disk: Path) -> None:
     reference.give(workspace.folder, "universe.json")
     flags = (*DOWNLOAD[:5], "disk/market.db", *DOWNLOAD[6:])
@@ -243,6 +244,7 @@ def test_a_folder_in_the_way(full: Workspace, reference: Reference) -> None:
     assert_finished(full, reference)
 
 
+@pytest.mark.slow
 def test_a_file_in_the_way(full: Workspace, reference: Reference) -> None:
     (full.folder / "exports").write_text("mine")
     assert_failure(full.run(*EXPORT), "exports", code=2)

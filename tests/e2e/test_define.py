@@ -250,6 +250,7 @@ def test_a_signal_ends_it_without_a_file(
     assert contents(workspace.folder) == {}
 
 
+@pytest.mark.slow
 def test_requests_keep_their_distance(workspace: Workspace, exchange: ReplayExchange) -> None:
     assert workspace.define("--daily-check-request-delay", "0.2", window=THREE_DAYS).code == 0
     times = [request.received_at for request in exchange.requests]
@@ -257,6 +258,7 @@ def test_requests_keep_their_distance(workspace: Workspace, exchange: ReplayExch
     assert times[-1] - times[0] > 0.4, "three times 0.2 s, less what a busy machine blurs"
 
 
+@pytest.mark.slow
 def test_the_budget_of_a_minute_is_kept(workspace: Workspace, exchange: ReplayExchange) -> None:
     symbols = "ALGOUSDT,AVAXUSDT,LINKUSDT,ETHUSDT,BTCUSDT"
     command = ("universe", "define", "--symbols", symbols, *THREE_DAYS, "--output", "universe.json")

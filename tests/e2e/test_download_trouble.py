@@ -260,6 +260,7 @@ def test_a_second_run_on_one_database_is_sent_away(workspace: Workspace, exchang
     assert workspace.download().code == 0, "the lock file that is left means nothing"
 
 
+@pytest.mark.slow
 def test_workers_and_delays(workspace: Workspace, exchange: ReplayExchange) -> None:
     write_universe(workspace.folder, ["LINKUSDT"], "2026-02-01", "2026-02-06")
     flags = ("--max-api-workers", "1", "--max-vision-workers", "1", "--api-request-delay", "0.2", "--vision-request-delay", "0.2")

@@ -153,6 +153,7 @@ def test_a_hot_journal_is_rolled_back_by_the_next_run(workspace: Workspace, refe
     assert_finished(workspace, reference)
 
 
+@pytest.mark.slow
 def test_a_killed_download_can_be_exported_as_it_is(workspace: Workspace, exchange: ReplayExchange, reference: Reference) -> None:
     """The write-ahead log that the kill left is read; a later export of the whole replaces the partial files."""
     reference.give(workspace.folder, "universe.json")

@@ -189,6 +189,7 @@ def test_the_report_knows_the_place_of_each_dataset(stored: tuple[Workspace, Mar
     assert alone["merged_missing"] == {DAYS[0]: {"AVAXUSDT": "no_kline_on_date"}, ALGO_DAY: {"ALGOUSDT": "missing_in_export"}}
 
 
+@pytest.mark.slow
 def test_datasets_are_judged_only_when_they_are_known(workspace: Workspace) -> None:
     exports = workspace.folder / "exports"
     write_universe(workspace.folder, ["LINKUSDT"], *WINDOW)

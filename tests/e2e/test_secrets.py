@@ -232,6 +232,7 @@ def test_a_traceback_does_not_hold_the_key(workspace: Workspace) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked at through /proc")
+@pytest.mark.slow
 def test_no_child_process_is_given_the_key(workspace: Workspace, exchange: ReplayExchange) -> None:
     write_universe(workspace.folder)
     exchange.faults.add(Fault.slow(2.0, host="vision", path=".CHECKSUM", skip=1, times=None))

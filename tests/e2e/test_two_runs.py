@@ -93,6 +93,7 @@ def test_another_name_of_the_same_file(
         kill(running)
 
 
+@pytest.mark.slow
 def test_two_that_start_together(workspace: Workspace, database: Path, reference: Reference) -> None:
     """On a database that neither has made yet: one does the work or both do it in turn, none breaks."""
     for _ in range(2):
@@ -200,6 +201,7 @@ def test_a_stopped_holder_still_holds(workspace: Workspace, exchange: ReplayExch
     kill(running)
 
 
+@pytest.mark.slow
 def test_the_universe_may_be_replaced_while_a_run_reads_by_it(
     workspace: Workspace, exchange: ReplayExchange, database: Path, reference: Reference
 ) -> None:

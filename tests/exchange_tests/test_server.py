@@ -86,6 +86,7 @@ def test_it_ends_by_itself(state_file: Path) -> None:
     assert launch(state_file, "--max-seconds", "0.2").wait(5) == 0
 
 
+@pytest.mark.slow
 def test_it_ends_with_its_parent(state_file: Path) -> None:
     # The shell goes away at once and leaves the exchange without a parent.
     script = (

@@ -260,6 +260,7 @@ def test_every_state_has_its_own_shape_however_narrow() -> None:
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.slow
 def test_a_year_of_five_hundred_symbols_stays_small() -> None:
     symbols = [f"SYMBOL{index:03}USDT" for index in range(500)]
     assert len(render(made_up(symbols, 365, lacking=0.02), symbols).encode()) < 500_000
