@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 
 
 def _end_at_once(number: int, _: object) -> None:
@@ -29,10 +28,8 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
-    if threading.active_count() > 1:
-        # An interrupted or refused run leaves threads that wait for a socket; nobody should wait for them in turn.
-        os._exit(code)
-    sys.exit(code)
+    # Not sys.exit: the interpreter would wait for threads that wait for a socket, and complain of streams that nobody reads.
+    os._exit(code)
 
 
 if __name__ == "__main__":
