@@ -194,9 +194,11 @@ def test_while_another_program_holds_the_database(workspace: Workspace, exchange
 
 
 @SIGNALS
-def test_at_the_very_start(workspace: Workspace, number: signal.Signals) -> None:
+def test_at_the_very_start(workspace: Workspace, exchange: ReplayExchange, number: signal.Signals) -> None:
     """From the first line of the program on: while it still imports, a signal ends it without a traceback of its own."""
     write_universe(workspace.folder)
+    # No run is quick enough to have ended before its signal.
+    exchange.latency = 2.0
     told = []
     for step in range(8):
         running = workspace.start(*DOWNLOAD)
