@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ from tests.exchange import Market, ReplayExchange
 ROOT = Path(__file__).resolve().parents[2]
 FEBRUARY = ("--start-date", "2026-02-01", "--end-date", "2026-02-28")
 RECORDED = ("ALGOUSDT", "AVAXUSDT", "LINKUSDT")
+
+
+def _default_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,8 @@ class Workspace:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A suite that runs in the background of a shell hands an ignored SIGINT down to its children.
+            preexec_fn=_default_sigint,
         )
 
     def define(self, *arguments: str, symbols: str = ",".join(RECORDED), window: tuple[str, ...] = FEBRUARY) -> Outcome:
