@@ -7,8 +7,9 @@ import queue
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import date
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from cryptoservice.binance.objects import ArchivedZip
 from cryptoservice.plan import Fetch, Witness
@@ -24,14 +25,16 @@ _READ_AHEAD = 4
 _READINGS_AT_ONCE = 2
 
 
-class Task(NamedTuple, Generic[J]):
+@dataclass(frozen=True)
+class Task(Generic[J]):
     """A fetch of a job."""
 
     job: J
     fetch: Fetch
 
 
-class Arrival(NamedTuple, Generic[J]):
+@dataclass(frozen=True)
+class Arrival(Generic[J]):
     """The end of a task's fetching or reading: what it brought, or what went wrong."""
 
     task: Task[J]

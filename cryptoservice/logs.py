@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Iterable
 from datetime import datetime, timezone
-from typing import TextIO
 
 from cryptoservice.config import REDACTED, SHORTEST_SECRET
 from cryptoservice.progress import Display, use_display
@@ -61,7 +60,7 @@ class _Json(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False)
 
 
-class _Handler(logging.StreamHandler[TextIO]):
+class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscriptable before Python 3.11
     """Writes to stderr, past the progress line of a terminal."""
 
     def __init__(self, display: Display | None) -> None:

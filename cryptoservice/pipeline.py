@@ -152,7 +152,7 @@ class Pipeline:
         return hungry and self._open_jobs < self._max_jobs
 
     def _receive(self, arrival: Arrival[Job]) -> None:
-        task, outcome = arrival
+        task, outcome = arrival.task, arrival.outcome
         if isinstance(outcome, BaseException):
             raise outcome
         if isinstance(outcome, dict):
@@ -167,7 +167,7 @@ class Pipeline:
             self._hear(task, witnesses_of(task.fetch, outcome))
 
     def _hear(self, task: Task[Job], witnesses: dict[date, Witness]) -> None:
-        job, fetch = task
+        job, fetch = task.job, task.fetch
         self._lane(fetch.source).finished()
         job.fetches_open -= 1
         for day, witness in witnesses.items():
