@@ -104,8 +104,10 @@ class _Stop:
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            # Once asked to stop, the last word has been said: another signal just ends the process.
+            if not self.event.is_set():
+                for number, handler in before.items():
+                    signal.signal(number, handler)
 
     def _handle(self, number: int, _: object) -> None:
         if self.event.is_set():
