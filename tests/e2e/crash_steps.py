@@ -194,9 +194,9 @@ def _drop(capability: int) -> None:
 
 
 def need_permissions() -> None:
-    """Skip where a test that runs as root cannot shake that off."""
+    """Fail with a hint where a test that runs as root cannot shake that off."""
     if os.geteuid() == 0 and not sys.platform.startswith("linux"):
-        pytest.skip("root is bound by no permission here")
+        pytest.fail("root is bound by no permission here: run the suite as an ordinary user")
 
 
 def store_minutes(database: Path, symbols: list[str], day: str) -> None:

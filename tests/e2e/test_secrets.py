@@ -231,9 +231,9 @@ def test_a_traceback_does_not_hold_the_key(workspace: Workspace) -> None:
             assert_clean(done.stdout + done.stderr)
 
 
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked at through /proc")
 @pytest.mark.slow
 def test_no_child_process_is_given_the_key(workspace: Workspace, exchange: ReplayExchange) -> None:
+    assert Path("/proc/self/environ").exists(), "the slow suite looks at processes through /proc: run it on Linux"
     write_universe(workspace.folder)
     exchange.faults.add(Fault.slow(2.0, host="vision", path=".CHECKSUM", skip=1, times=None))
     command = ("universe", "download", "--universe-file", "universe.json", "--db-path", "market.db", "--interval", "1m")
