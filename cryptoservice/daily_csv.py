@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -105,20 +105,22 @@ def _export_day(
 ) -> DayDone:
     totals = Totals()
     missing: dict[str, dict[str, Any]] = {}
-    chunks: list[str] = []
-    for symbol in sorted(task.symbols):
-        check(stop)
-        line = ledger.get(symbol, {}).get(task.day)
-        expected = shape.expected(line)
-        rows, partial = shape.resample(store.rows(Series(shape.dataset, shape.stored_freq, symbol), task.day))
-        totals.add(expected, len(rows), partial)
-        if len(rows) < expected or partial or not rows:
-            missing[symbol] = {"expected": expected, "actual": len(rows), "reason": reason_of(line)}
-            if partial:
-                missing[symbol]["partial_bars"] = partial
-        if rows:
-            chunks.append(csv_lines(symbol, rows))
-    write_day(shape.path(base, task.day), ("symbol", *columns(shape.dataset)), chunks)
+
+    def pieces() -> Iterator[str]:
+        for symbol in sorted(task.symbols):
+            check(stop)
+            line = ledger.get(symbol, {}).get(task.day)
+            expected = shape.expected(line)
+            rows, partial = shape.resample(store.rows(Series(shape.dataset, shape.stored_freq, symbol), task.day))
+            totals.add(expected, len(rows), partial)
+            if len(rows) < expected or partial or not rows:
+                missing[symbol] = {"expected": expected, "actual": len(rows), "reason": reason_of(line)}
+                if partial:
+                    missing[symbol]["partial_bars"] = partial
+            if rows:
+                yield csv_lines(symbol, rows)
+
+    write_day(shape.path(base, task.day), ("symbol", *columns(shape.dataset)), pieces())
     return DayDone(task.day, shape.dataset, totals, missing)
 
 
@@ -137,16 +139,18 @@ def csv_lines(symbol: str, rows: Sequence[Row]) -> str:
     return f"{symbol},{body.replace('],[', f'{chr(10)}{symbol},')}\n"
 
 
-def write_day(path: Path, header: Sequence[str], chunks: Sequence[str]) -> None:
-    """One day's CSV, whole or not at all; without rows no file, and none is left from before."""
+def write_day(path: Path, header: Sequence[str], pieces: Iterator[str]) -> None:
+    """One day's CSV as its pieces come, whole or not at all; without rows no file, and none is left from before."""
     files.clean_temps(path.parent)
-    if not chunks:
+    first = next(pieces, None)
+    if first is None:
         _remove(path)
         return
     # The data can be exported again at any time, so a day's file need not survive a power cut: durable would fsync each.
     with files.atomic_text(path, durable=False) as handle:
         handle.write(",".join(header) + "\n")
-        handle.writelines(chunks)
+        handle.write(first)
+        handle.writelines(pieces)
 
 
 def _remove(path: Path) -> None:

@@ -6,8 +6,9 @@ import json
 import logging
 import os
 import threading
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,12 @@ from cryptoservice.workers import HelperPool
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
-_DAYS_A_BATCH = 4
-# Formatting is bound by the processor: helpers pay when there is more to write than they take to start, on as many cores.
-_ROWS_FOR_HELPERS = 150_000
-_MOST_HELPERS = 2
+# Some 50 ms of work: what a signal waits for at most, and what one process may work longer than the other in the end.
+_ROWS_A_BATCH = 12_000
+_BATCHES_A_HELPER = 2
+# Formatting is bound by the processor: a helper pays when there is more to write than it takes to start.
+_ROWS_FOR_HELPERS = 100_000
+_MOST_PROCESSES = 2
 
 
 @dataclass(frozen=True)
@@ -166,36 +169,37 @@ class _Export:
     rows: dict[Dataset, int] = field(default_factory=lambda: dict.fromkeys(Dataset, 0))
 
     def run(self, clock: Clock, stop: threading.Event | None) -> None:
-        """Export all days: here, or in helper processes when there is much to write."""
+        """Export all days: here, and in helper processes as well when there is much to write."""
         progress = Progress("export", "days", len(self.tasks), clock)
-        batches = [self.tasks[first : first + _DAYS_A_BATCH] for first in range(0, len(self.tasks), _DAYS_A_BATCH)]
-        source_rows = sum(shape.source.bars_per_day * len(task.symbols) for shape in self.shapes for task in self.tasks)
-        helpers = min(os.cpu_count() or 1, _MOST_HELPERS, len(batches)) if source_rows >= _ROWS_FOR_HELPERS else 0
+        rows_a_day = [sum(shape.source.bars_per_day * len(task.symbols) for shape in self.shapes) for task in self.tasks]
+        is_long = sum(rows_a_day) >= _ROWS_FOR_HELPERS
+        days = max(1, _ROWS_A_BATCH // max(1, *rows_a_day))
+        batches = deque(self.tasks[first : first + days] for first in range(0, len(self.tasks), days))
+        pool = HelperPool(min((os.cpu_count() or 1), _MOST_PROCESSES) - 1 if is_long else 0)
         try:
-            if helpers > 1:
-                self._run_helpers(batches, helpers, progress, stop)
-            else:
-                for batch in batches:
-                    check(stop)
-                    self._add(export_days(self.database, self.base, self.shapes, batch, stop), progress)
-        finally:
-            progress.end()
-
-    def _run_helpers(
-        self, batches: Sequence[Sequence[DayTask]], count: int, progress: Progress, stop: threading.Event | None
-    ) -> None:
-        pool = HelperPool(count)
-        try:
-            # As many at once as there are helpers: what waits is a list of names, not of rows.
-            futures = [pool.submit(export_days, self.database, self.base, self.shapes, batch) for batch in batches]
-            for future in futures:
-                while not future.done():
-                    check(stop)
-                    wait([future], timeout=_POLL_SECONDS)
-                    progress.tick()
-                self._add(future.result(), progress)
+            self._share(batches, pool, progress, stop)
         finally:
             pool.close()
+            progress.end()
+
+    def _share(
+        self, batches: deque[Sequence[DayTask]], pool: HelperPool, progress: Progress, stop: threading.Event | None
+    ) -> None:
+        """This process takes batches from one end while helpers take them; what is done is counted in order."""
+        order: deque[Future[list[DayDone]]] = deque()
+        while batches or order:
+            check(stop)
+            while batches and sum(not future.done() for future in order) < _BATCHES_A_HELPER * pool.count:
+                order.append(pool.submit(export_days, self.database, self.base, self.shapes, batches.popleft()))
+            if batches:
+                own: Future[list[DayDone]] = Future()
+                order.append(own)
+                own.set_result(export_days(self.database, self.base, self.shapes, batches.popleft(), stop))
+            else:
+                wait([order[0]], timeout=_POLL_SECONDS)
+            while order and order[0].done():
+                self._add(order.popleft().result(), progress)
+            progress.tick()
 
     def _add(self, done: Sequence[DayDone], progress: Progress) -> None:
         for day, dataset, totals, missing in done:

@@ -1,4 +1,4 @@
-"""Lanes: the threads that fetch and the helper process that reads. What waits in them is bounded, and every end is reported."""
+"""Lanes: the threads that fetch and the helper processes that read. What waits in them is bounded, and every end is reported."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ log = logging.getLogger(__name__)
 J = TypeVar("J")
 # Fetches under way or waiting to be read, beyond one a worker: enough that no worker ever waits for the reader.
 _READ_AHEAD = 4
-# One object being read and one on its way: more would only wait, unpacked, in memory.
-_READINGS_AT_ONCE = 2
+# Reading takes more time than writing. Two readers and one writer share two cores well; more cores would wait for the writer.
+_READERS = 2
+# To each reader one object at work and one on its way: more would only wait, unpacked, in memory.
+_READINGS_AT_ONCE = 2 * _READERS
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,14 @@ class FetchLane(Generic[J]):
 
 
 class ReadLane(Generic[J]):
-    """Reads archive objects in a helper process; compressed ones wait here, in order."""
+    """Reads archive objects in helper processes; compressed ones wait here, in order."""
 
     def __init__(self, arrivals: Arrivals[J]) -> None:
         self._arrivals = arrivals
         self._waiting: deque[tuple[Task[J], ArchivedZip]] = deque()
         self._under_way = 0
-        self._helpers = HelperPool(1)
+        self._helpers = HelperPool(_READERS)
+        self._helpers.warm_up()
         self._closed = False
 
     def add(self, task: Task[J], archived: ArchivedZip) -> None:
@@ -98,7 +101,7 @@ class ReadLane(Generic[J]):
         self._start_some()
 
     def close(self) -> None:
-        """End the helper."""
+        """End the helpers."""
         self._closed = True
         self._helpers.close()
 

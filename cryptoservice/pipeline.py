@@ -29,11 +29,11 @@ from cryptoservice.store import LedgerLine, Series, Store, SymbolDay
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
-# Rows waiting for one commit: large enough to make fsync cheap, small enough to lose little work to a kill.
-_BATCH_ROWS = 20_000
-_BATCH_DAYS = 400
-# A helper process takes some 0.15 s to start: it pays when there is more to read than that.
-_ROWS_FOR_A_HELPER = 100_000
+# What waits for one commit: enough to make fsync cheap, little enough that a kill costs little work.
+_BATCH_ROWS = 50_000
+_BATCH_SECONDS = 0.25
+# Helper processes take some 0.1 s to start: they pay when there is more to read than that.
+_ROWS_FOR_HELPERS = 100_000
 
 
 @dataclass
@@ -102,16 +102,17 @@ class Pipeline:
         self._open_jobs = 0
         self._batch: list[SymbolDay] = []
         self._batch_rows = 0
+        self._batch_began = 0.0
         self._known: dict[Series, dict[date, LedgerLine]] = {}
         self.tallies: dict[Dataset, Tally] = {}
 
     def run(self, jobs: Iterable[Job], known: dict[Series, dict[date, LedgerLine]], expected_rows: int) -> None:
         """Work until every day of every job is settled or given up; Interrupted keeps what is finished.
 
-        `expected_rows` is a guess at all rows together: with many of them a helper process does the reading.
+        `expected_rows` is a guess at all rows together: with many of them helper processes do the reading.
         """
         self._known = known
-        self._is_long = expected_rows >= _ROWS_FOR_A_HELPER and (os.cpu_count() or 1) > 1
+        self._is_long = expected_rows >= _ROWS_FOR_HELPERS and (os.cpu_count() or 1) > 1
         try:
             self._loop(iter(jobs))
         finally:
@@ -136,16 +137,13 @@ class Pipeline:
             if exhausted and self._open_jobs == 0:
                 return
             try:
-                arrival = self._arrivals.get_nowait()
+                arrival = self._arrivals.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 # Nothing to read just now: the best moment to commit what is finished.
                 self._flush()
-                try:
-                    arrival = self._arrivals.get(timeout=_POLL_SECONDS)
-                except queue.Empty:
-                    self._progress.tick()
-                    continue
-            self._receive(arrival)
+                self._progress.tick()
+            else:
+                self._receive(arrival)
 
     def _has_room(self) -> bool:
         hungry = len(self._archive.backlog) < self._archive.workers or len(self._api.backlog) < self._api.workers
@@ -159,9 +157,7 @@ class Pipeline:
             assert self._reader is not None  # noqa: S101 - only the reader sends witnesses
             self._reader.finished()
             self._hear(task, outcome)
-        elif isinstance(outcome, ArchivedZip) and self._is_long:
-            if self._reader is None:
-                self._reader = ReadLane(self._arrivals)
+        elif isinstance(outcome, ArchivedZip) and self._reader is not None:
             self._reader.add(task, outcome)
         else:
             self._hear(task, witnesses_of(task.fetch, outcome))
@@ -200,6 +196,9 @@ class Pipeline:
     def _start(self, job: Job, steps: dict[date, Source]) -> None:
         for fetch in job.feed.group(job.symbol, steps):
             job.fetches_open += 1
+            if self._is_long and self._reader is None and fetch.source is not Source.REST:
+                # Before the first object is there: the helpers start while it is on its way.
+                self._reader = ReadLane(self._arrivals)
             self._lane(fetch.source).backlog.append(Task(job, fetch))
 
     def _settle(self, job: Job, day: date, outcome: Outcome, evidence: Evidence) -> None:
@@ -227,6 +226,9 @@ class Pipeline:
         self._progress.advance(rows=count)
 
     def _put(self, series: Series, day: date, outcome: Outcome, evidence: Evidence) -> None:
+        now = self._clock.monotonic()
+        if not self._batch:
+            self._batch_began = now
         self._batch.append(
             SymbolDay(
                 series=series,
@@ -241,7 +243,7 @@ class Pipeline:
             )
         )
         self._batch_rows += len(outcome.rows)
-        if self._batch_rows >= _BATCH_ROWS or len(self._batch) >= _BATCH_DAYS:
+        if self._batch_rows >= _BATCH_ROWS or now - self._batch_began >= _BATCH_SECONDS:
             self._flush()
 
     def _flush(self) -> None:

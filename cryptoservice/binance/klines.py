@@ -18,6 +18,7 @@ from cryptoservice.models import Freq
 
 Columns = tuple[list[Any], ...]
 _WIRE_COLUMNS = 12
+_LINE_SKELETON = b"," * (_WIRE_COLUMNS - 1) + b"\n"
 # Of a row as it is stored: 64-bit integers for time and trades, floats for the rest.
 _COLUMN_KINDS = "qddddddqdd"
 _HEADER = "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"
@@ -40,14 +41,8 @@ def parse_csv(text: str, freq: Freq, window: Window) -> DayTable:
     body = _without_header(text.replace("\r\n", "\n"))
     columns = tuple(array(kind) for kind in _COLUMN_KINDS)
     for chunk in _chunks(body):
-        if {line.count(",") for line in chunk.split("\n")} != {_WIRE_COLUMNS - 1}:
-            raise InvalidTable("wrong_column_count")
-        # One JSON array of all fields: several times quicker than csv and float(), and only plain numbers pass.
-        flat = _numbers("[" + chunk.replace("\n", ",") + "]")
-        if len(flat) % _WIRE_COLUMNS:
-            raise InvalidTable("wrong_column_count")
-        for column, values in zip(columns, _check(flat, freq, window), strict=True):
-            column.extend(values)
+        for column, values in zip(columns, _check(_fields(chunk), freq, window), strict=True):
+            column.extend(array(column.typecode, values))
     if all(map(gt, columns[0][1:], columns[0])):
         return DayTable(column_days(columns))
     return collapse(list(zip(*columns, strict=True)))
@@ -96,16 +91,31 @@ def _chunks(body: str) -> Iterator[str]:
         start = end + 1
 
 
+def _fields(lines: str) -> list[Any]:
+    """All fields of these lines in one list."""
+    # What is left without digits and points tells in one pass that every line has its columns and that all of them are numbers.
+    skeleton = lines.encode().translate(None, b"0123456789.")
+    is_plain = skeleton == _LINE_SKELETON * lines.count("\n") + _LINE_SKELETON[:-1]
+    if not is_plain and {line.count(",") for line in lines.split("\n")} != {_WIRE_COLUMNS - 1}:
+        raise InvalidTable("wrong_column_count")
+    # One JSON array of all fields: several times quicker than csv and float(), and only numbers written plainly pass.
+    flat = _numbers("[" + lines.replace("\n", ",") + "]", is_plain=is_plain)
+    if len(flat) % _WIRE_COLUMNS:
+        raise InvalidTable("wrong_column_count")
+    return flat
+
+
 def _no_constant(_: str) -> NoReturn:
     raise InvalidTable("not_finite")
 
 
-def _numbers(array: str) -> list[Any]:
+def _numbers(text: str, *, is_plain: bool = False) -> list[Any]:
+    """The numbers of a JSON array. `is_plain` vouches that it holds nothing but digits, points and commas."""
     try:
-        flat: list[Any] = json.loads(array, parse_constant=_no_constant)
+        flat: list[Any] = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise InvalidTable("not_a_number") from None
-    if not set(map(type, flat)) <= _NUMBERS:
+    if not is_plain and not set(map(type, flat)) <= _NUMBERS:
         raise InvalidTable("not_a_number")
     return flat
 
@@ -134,7 +144,8 @@ def _check(flat: list[Any], freq: Freq, window: Window) -> Columns:
     first, last = window.start_ms, window.end_ms - length
     if min(open_time) < first or max(open_time) > last:
         raise InvalidTable("row_outside_range")
-    if any((moment - first) % length for moment in open_time):
+    without_hole = open_time == list(range(open_time[0], open_time[-1] + 1, length))
+    if any((moment - first) % length for moment in (open_time[:1] if without_hole else open_time)):
         raise InvalidTable("time_off_grid")
     return open_time, opened, high, low, close, volume, quote, trades, taker, taker_quote
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from operator import eq
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 from cryptoservice.days import day_of_ms, day_start_ms
 from cryptoservice.models import DAY_MS, Row
+from cryptoservice.rows import ColumnRows
 
 
 class InvalidTable(Exception):
@@ -29,46 +29,6 @@ class DayTable(NamedTuple):
     """Days in which two rows of one time differ: they do not count in this object."""
     note: str | None = None
     """How the rows were read, where that took a decision."""
-
-
-class ColumnRows(Sequence[Row]):
-    """Rows kept as columns: a fifth of the memory of tuples, and quick to send to another process. Made into tuples when read."""
-
-    def __init__(self, columns: Sequence[array[Any]], start: int, stop: int) -> None:
-        self._columns = columns
-        self._start = start
-        self._stop = stop
-
-    def __len__(self) -> int:
-        return self._stop - self._start
-
-    def __iter__(self) -> Iterator[Row]:
-        return zip(*(column[self._start : self._stop].tolist() for column in self._columns), strict=True)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return len(self) == len(other) and all(map(eq, self, other))
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"ColumnRows({len(self)} rows)"
-
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Row]: ...
-
-    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
-        if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
-            if step != 1:
-                return list(self)[index]
-            return ColumnRows(self._columns, self._start + start, self._start + max(start, stop))
-        position = range(self._start, self._stop)[index]
-        return tuple(column[position] for column in self._columns)
 
 
 def drop_header(lines: list[str], header: str) -> None:
