@@ -14,7 +14,7 @@ import pytest
 from tests.e2e import truth
 from tests.e2e.conftest import ROOT, Workspace
 from tests.e2e.crash_steps import csvs, temps
-from tests.e2e.recipe_steps import Server, block, section, tool
+from tests.e2e.recipe_steps import RECIPES, Server, block, blocks, section, tool
 from tests.e2e.steps import contents, stamps, write_universe
 from tests.exchange import Fault, Market, ReplayExchange
 
@@ -34,6 +34,13 @@ def market() -> Market:
 @pytest.fixture
 def server(workspace: Workspace) -> Server:
     return Server(workspace)
+
+
+def test_the_readme_links_every_file_and_every_block_is_known_here() -> None:
+    linked = set(re.findall(r"\]\(recipes/([\w.]+)\)", section()))
+    assert linked == {path.name for path in RECIPES.iterdir() if path.is_file()}
+    fences = sorted(name for name, _ in blocks())
+    assert fences == ["crontab", "ini", "make", *["python"] * 5, *["sh"] * 3, "sql"], "a block that no test runs?"
 
 
 def test_make_does_what_is_needed_and_nothing_else(server: Server, exchange: ReplayExchange) -> None:
