@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ import pytest
 from tests.e2e import truth
 from tests.e2e.conftest import Outcome, Workspace
 from tests.e2e.crash_steps import csvs, temps
-from tests.e2e.recipe_steps import RECIPES, Server, block
+from tests.e2e.recipe_steps import RECIPES, Server, block, section
 from tests.e2e.steps import contents, query, stamps, wait_until, write_universe
 from tests.exchange import Fault, Market, ReplayExchange
 
@@ -60,6 +61,14 @@ def assert_one_line(outcome: Outcome, code: int, *words: str) -> None:
         assert word in outcome.stdout
 
 
+def assert_in_readme(outcome: Outcome) -> None:
+    """The README's table shows this line, with dots where machines and moments differ."""
+    shown = re.search(rf"^\| {outcome.code} \| `([^`]+)`", section(), flags=re.MULTILINE)
+    assert shown
+    form = re.escape(shown[1]).replace(re.escape("2026-02-11"), r"2026-\d\d-\d\d").replace(re.escape("..."), ".+")
+    assert re.match(form, outcome.stdout), (shown[1], outcome.stdout)
+
+
 def exported(server: Server, day: str) -> list[str]:
     """Symbols in a day's file, each once for a bar."""
     lines = (server.folder / f"exports/klines/freq=5m/date={day}/klines.csv").read_text().splitlines()[1:]
@@ -79,6 +88,9 @@ def test_day_after_day_is_the_same_as_all_at_once(server: Server, exchange: Repl
     assert_silent(night(server, exchange, "2026-02-03"))
     done = csvs(server.folder / "exports")
     assert len(done) == 4
+    reports = [json.loads(line) for line in (server.folder / "reports.jsonl").read_text().splitlines()]
+    assert len(reports) == 4 * 3
+    assert [report["rows"]["klines"] for report in reports if "report_path" in report] == [288, 576, 576, 576]
     assert (
         done["klines/freq=5m/date=2026-02-03/klines.csv"]
         .decode()
@@ -104,6 +116,7 @@ def test_what_is_missing_comes_the_next_night(server: Server, exchange: ReplayEx
     market.archive_until = date(2026, 2, 9)
     first = night(server, exchange, "2026-02-10", "2026-02-10")
     assert_one_line(first, 3, "2026-02-10: download: ", "asked for again by the next run")
+    assert_in_readme(first)
     assert exported(server, "2026-02-10").count("LINKUSDT") == 216
     # The mail's own words say why.
     why = re.search(r"why: (cd .*) \(exit", first.stdout)
@@ -138,6 +151,7 @@ def test_an_overlapping_night_leaves_everything_alone(server: Server, exchange: 
     before, asked = contents(server.folder), len(exchange.requests)
     second = server.run("./nightly.sh 2026-02-10 2026-02-11")
     assert_one_line(second, 5, "2026-02-10: download: error: another run holds this database: host ", "; hint: wait until")
+    assert_in_readme(second)
     assert (contents(server.folder), len(exchange.requests)) == (before, asked)
     # systemctl stop sends SIGTERM to the script and its command alike.
     os.killpg(running.pid, signal.SIGTERM)
@@ -170,12 +184,21 @@ def test_a_first_night_without_any_data(server: Server, exchange: ReplayExchange
 
 
 def test_a_night_that_is_refused_is_made_up_for(server: Server, exchange: ReplayExchange) -> None:
+    # The history before came through one universe, into the same database and folder.
+    window = ("--start-date", "2026-02-08", "--end-date", "2026-02-09")
+    assert server.workspace.define(symbols="LINKUSDT", window=window).code == 0
+    assert server.workspace.download().code == server.workspace.export().code == 0
+    before = csvs(server.folder / "exports")
     exchange.faults.add(Fault.restricted_451(host="api", times=None))
-    assert_one_line(night(server, exchange, "2026-02-10", "2026-02-10"), 4, "define: error: ", "; hint: ")
-    assert not csvs(server.folder)
+    refused = night(server, exchange, "2026-02-10", "2026-02-10")
+    assert_one_line(refused, 4, "define: error: ", "; hint: ")
+    assert_in_readme(refused)
+    assert csvs(server.folder / "exports") == before
     exchange.faults.clear()
     assert_silent(night(server, exchange, "2026-02-11", "2026-02-10"))
-    assert len(csvs(server.folder / "exports")) == 2
+    after = csvs(server.folder / "exports")
+    assert len(after) == 4
+    assert {name: after[name] for name in before} == before
 
 
 @pytest.mark.parametrize("arguments", ["", "yesterday", "2026-2-1", "2026-02-01 tomorrow"])
