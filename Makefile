@@ -13,7 +13,7 @@ help:
 	@echo "make lint      ruff and mypy --strict"
 	@echo "make define ARGS='...'    cryptoservice universe define ..., likewise make download and make export"
 
-# Two stamps: the demo needs the package alone, tests and linters need their tools as well.
+# Three stamps: the demo needs the package alone, tests and linters their tools as well, the long tests big engines on top.
 $(VENV)/.package: setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("python3 >= 3.10 is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 10) else 0)'
 	$(PYTHON) -m venv $(VENV)
@@ -24,13 +24,17 @@ $(VENV)/.tools: $(VENV)/.package
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
+$(VENV)/.engines: $(VENV)/.tools
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,engines]'
+	@touch $@
+
 demo: $(VENV)/.package
 	@$(BIN)/python scripts/demo.py
 
 test: $(VENV)/.tools
 	$(BIN)/python -m pytest
 
-test-slow: $(VENV)/.tools
+test-slow: $(VENV)/.engines
 	$(BIN)/python -m pytest -m "slow or not slow"
 
 lint: $(VENV)/.tools

@@ -6,15 +6,21 @@ import contextlib
 import errno
 import os
 import re
+import socket
 import stat
 import threading
+import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
 from cryptoservice.errors import OutputError, UsageError
 
-_TEMP_FORM = re.compile(r"\..+\.(\d+)\.tmp\Z")
+# Machines that share a folder tell their temp files apart: a process that does not live here may live there.
+_HOST = f"{zlib.crc32(socket.gethostname().encode(errors='replace')):08x}"
+_TEMP_FORM = re.compile(r"\..+\.(?:([0-9a-f]{8})-)?(\d+)\.tmp\Z")
+_FOREIGN_TEMP_SECONDS = 86_400.0
 
 
 class TargetExists(UsageError):
@@ -65,7 +71,7 @@ def atomic_text(target: Path, *, replace: bool = True, durable: bool = True) -> 
     target = Path(os.path.realpath(target))
     make_folder(target.parent)
     # Cut, so that a long name stays a legal one; the thread tells writers of one process apart.
-    temp = target.with_name(f".{target.name[:80]}.{threading.get_ident()}.{os.getpid()}.tmp")
+    temp = target.with_name(f".{target.name[:80]}.{threading.get_ident()}.{_HOST}-{os.getpid()}.tmp")
     try:
         # Windows needs newline="" too: the bytes are the same on every system.
         with temp.open("w", encoding="utf-8", newline="") as handle:
@@ -115,16 +121,26 @@ def is_running(pid: int) -> bool:
 
 
 def clean_temps(folder: Path) -> int:
-    """Remove temp files that runs which no longer live have left in `folder`; how many."""
+    """Remove temp files that runs which no longer live have left in `folder`; how many.
+
+    Those of another machine, which may share the folder, are only taken for left over when they are a day old.
+    """
     removed = 0
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
             match = _TEMP_FORM.match(entry.name)
-            if match and entry.is_file(follow_symlinks=False) and not is_running(int(match[1])):
+            if match and entry.is_file(follow_symlinks=False):
                 with contextlib.suppress(OSError):
-                    Path(entry.path).unlink()
-                    removed += 1
+                    if _is_left_over(entry, match[1] or _HOST, int(match[2])):
+                        Path(entry.path).unlink()
+                        removed += 1
     return removed
+
+
+def _is_left_over(entry: os.DirEntry[str], host: str, pid: int) -> bool:
+    if host != _HOST:
+        return time.time() - entry.stat().st_mtime > _FOREIGN_TEMP_SECONDS
+    return not is_running(pid)
 
 
 def name_of(path: Path) -> str:

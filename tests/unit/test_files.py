@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -215,6 +216,24 @@ def test_the_temps_that_a_killed_run_leaves_are_recognised(tmp_path: Path) -> No
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "out.csv")], check=False)
     assert len(names(tmp_path)) == 1
+    assert files.clean_temps(tmp_path) == 1
+    assert names(tmp_path) == []
+
+
+def test_the_temps_of_another_machine_are_left_to_it(tmp_path: Path) -> None:
+    """Several machines may export into one folder: that a process does not live here says nothing of one over there."""
+    program = (
+        "import os, socket, sys\nfrom pathlib import Path\nsocket.gethostname = lambda: 'another-machine'\n"
+        "from cryptoservice import files\nwith files.atomic_text(Path(sys.argv[1])) as handle:\n"
+        "    handle.write('half')\n    handle.flush()\n    os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "out.csv")], check=False)
+    left = names(tmp_path)
+    assert len(left) == 1
+    assert files.clean_temps(tmp_path) == 0
+    # One that has not been written to for a day is nobody's any more: containers have another name each time.
+    yesterday = time.time() - 25 * 3600
+    os.utime(tmp_path / left[0], (yesterday, yesterday))
     assert files.clean_temps(tmp_path) == 1
     assert names(tmp_path) == []
 

@@ -1,0 +1,217 @@
+"""Recipes: a Makefile, uv and several machines, each as the README shows it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import truth
+from tests.e2e.conftest import ROOT, Workspace
+from tests.e2e.crash_steps import csvs, temps
+from tests.e2e.recipe_steps import RECIPES, Server, block, blocks, section, tool
+from tests.e2e.steps import contents, stamps, write_universe
+from tests.exchange import Fault, Market, ReplayExchange
+
+PEPE = "1000PEPEUSDT"
+# Where a command would end that did not get the exchange's addresses.
+NOWHERE = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
+
+
+@pytest.fixture
+def market() -> Market:
+    """The recorded February, and a symbol that was listed on its fifth day."""
+    market = Market.recorded()
+    market.add_symbol(PEPE, first_day=date(2026, 2, 5))
+    return market
+
+
+@pytest.fixture
+def server(workspace: Workspace) -> Server:
+    return Server(workspace)
+
+
+def test_the_readme_links_every_file_and_every_block_is_known_here() -> None:
+    linked = set(re.findall(r"\]\(recipes/([\w.]+)\)", section()))
+    assert linked == {path.name for path in RECIPES.iterdir() if path.is_file()}
+    fences = sorted(name for name, _ in blocks())
+    assert fences == ["crontab", "ini", "make", *["python"] * 5, *["sh"] * 3, "sql"], "a block that no test runs?"
+
+
+def test_make_does_what_is_needed_and_nothing_else(server: Server, exchange: ReplayExchange) -> None:
+    (server.folder / "Makefile").write_text(block("make"))
+    done = server.run("make -j2")
+    assert done.code == 0, done
+    files = csvs(server.folder / "exports")
+    assert len(files) == 56
+    link = truth.csv_text({"LINKUSDT": truth.rows("LINKUSDT", "1h", "2026-02-04", "2026-02-04")})
+    assert files["klines/freq=1h/date=2026-02-04/klines.csv"].decode() == link
+    before, asked = stamps(server.folder), len(exchange.requests)
+    again = server.run("make -j2")
+    assert (again.code, stamps(server.folder), len(exchange.requests)) == (0, before, asked), again
+    assert "Nothing to be done" in again.stdout
+    # Another list is another universe: that is for a person to decide.
+    universe = (server.folder / "universe.json").read_bytes()
+    (server.folder / "symbols.txt").write_text("LINKUSDT\n")
+    refused = server.run("make")
+    assert refused.code == 2
+    assert "exists already" in refused.stderr
+    assert (server.folder / "universe.json").read_bytes() == universe
+    (server.folder / "universe.json").unlink()
+    assert server.run("make").code == 0
+    assert csvs(server.folder / "exports")["klines/freq=1h/date=2026-02-28/klines.csv"].count(PEPE.encode()) == 0
+
+
+def test_make_goes_on_after_an_incomplete_download(server: Server, exchange: ReplayExchange) -> None:
+    (server.folder / "Makefile").write_text(block("make"))
+    # No archive, and an API that has no answer for five-minute bars of one symbol.
+    exchange.market.without_objects(lambda key: "LINKUSDT" in key)
+    hindrance = Fault.api_error(-1100, "no", when=lambda request: request.params.get("interval") == "5m", times=None)
+    exchange.faults.add(hindrance)
+    stopped = server.run("make")
+    assert stopped.code == 2
+    shown = re.search(r"`(download\.json\] Error 3)`", section())
+    assert shown
+    assert shown[1] in stopped.stderr
+    assert not (server.folder / "download.json").exists()
+    assert not (server.folder / "exports").exists()
+    exchange.faults.clear()
+    assert server.run("make").code == 0
+    assert len(csvs(server.folder / "exports")) == 56
+
+
+def project(folder: Path, exchange: ReplayExchange) -> Path:
+    """A project with nothing in it, and the environment file that the README tells of."""
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text('[project]\nname = "research"\nversion = "0"\nrequires-python = ">=3.10"\n')
+    lines = (
+        f"BINANCE_API_BASE_URL={exchange.api_url}", f"BINANCE_VISION_BASE_URL={exchange.vision_url}",
+        "BINANCE_API_KEY=key-from-the-file", "BINANCE_API_SECRET=secret-from-the-file",
+    )  # fmt: skip
+    (folder / ".env").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def assert_defined(folder: Path, exchange: ReplayExchange) -> None:
+    assert '"end_date": "2026-02-28"' in (folder / "universe.json").read_text()
+    assert {request.headers.get("x-mbx-apikey") for request in exchange.requests} == {"key-from-the-file"}
+
+
+def test_uv_runs_it_with_an_environment_file(server: Server, exchange: ReplayExchange) -> None:
+    folder = project(server.folder / "research", exchange)
+    server.workspace.environment.clear()
+    line = block("sh", "uv run")
+    assert line.startswith("uv run --env-file .env cryptoservice universe define ")
+    # The project's environment is the one that runs this test: nothing is to be resolved or fetched.
+    settings = {"UV_PROJECT_ENVIRONMENT": sys.prefix, "UV_NO_SYNC": "1", "UV_OFFLINE": "1", "UV_CACHE_DIR": str(folder / "cache")}
+    path = f"{Path(tool('uv')).parent}:/usr/bin:/bin"
+    done = server.run(line, folder, PATH=path, **settings, **NOWHERE)
+    assert done.code == 0, done
+    assert_defined(folder, exchange)
+
+
+@pytest.mark.slow
+def test_uv_adds_the_package_to_a_project(server: Server, exchange: ReplayExchange) -> None:
+    """The same in a project of its own, with what it needs from a package index."""
+    folder = project(server.folder / "research", exchange)
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "tests", "data")
+    shutil.copytree(ROOT, server.folder / "cryptoservice", ignore=ignored)
+    server.workspace.environment.clear()
+    path = f"{Path(tool('uv')).parent}:/usr/bin:/bin"
+    settings = {"PATH": path, "UV_PYTHON": sys.executable, "UV_PYTHON_DOWNLOADS": "never"}
+    settings["UV_CACHE_DIR"] = str(server.folder / "cache")
+    added = re.search(r"`(uv add [^`]+)`", section())
+    assert added
+    # What leads to the package index here, certificates and proxies, may stand in the environment.
+    base = {name: value for name, value in Workspace(folder).env().items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run(
+        ["/bin/sh", "-c", added[1]],
+        cwd=folder,
+        env={**base, **settings},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    outcome = server.run(block("sh", "uv run"), folder, UV_OFFLINE="1", UV_NO_SYNC="1", **settings, **NOWHERE)
+    assert outcome.code == 0, outcome
+    assert_defined(folder, exchange)
+    assert (folder / ".venv/bin/cryptoservice").exists()
+
+
+WINDOWS = (("2026-02-01", "2026-02-10"), ("2026-02-11", "2026-02-19"), ("2026-02-20", "2026-02-28"))
+
+
+@pytest.fixture
+def split(server: Server) -> Server:
+    """A universe, its export by one machine in `single`, and an empty folder `shared`."""
+    days = truth.days("2026-02-01", "2026-02-04")
+    write_universe(server.folder, ["LINKUSDT", PEPE, "AVAXUSDT"], missing={PEPE: days})
+    lines = block("sh", "$first").replace("first=2026-02-01 last=2026-02-14", "first=2026-02-01 last=2026-02-28")
+    done = server.run(lines.replace(" exports ", " single "))
+    assert done.code == 0, done
+    (server.folder / "shared").mkdir()
+    return server
+
+
+def machine(server: Server, window: tuple[str, str]) -> tuple[str, Path]:
+    """What one of the machines runs, and where."""
+    folder = server.folder / f"machine {window[0]}"
+    folder.mkdir()
+    shutil.copy(server.folder / "universe.json", folder)
+    (folder / "exports").symlink_to(server.folder / "shared")
+    shown = block("sh", "$first")
+    lines = shown.replace("first=2026-02-01 last=2026-02-14", f"first={window[0]} last={window[1]}")
+    assert f"last={window[1]}" in lines
+    return f"set -e\n{lines}", folder
+
+
+def whole(server: Server) -> list[str]:
+    """What the README's lines of Python say of the shared folder."""
+    (server.folder / "exports").unlink(missing_ok=True)
+    (server.folder / "exports").symlink_to(server.folder / "shared")
+    code = block("python", "days without a report")
+    done = subprocess.run([sys.executable, "-c", code], cwd=server.folder, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_several_machines_make_what_one_makes(split: Server) -> None:
+    running = [split.start(*machine(split, window)) for window in WINDOWS]
+    ends = [process.communicate(timeout=100)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], ends
+    assert csvs(split.folder / "shared") == csvs(split.folder / "single")
+    assert len(csvs(split.folder / "shared")) == 28
+    reports = sorted(path.name for path in (split.folder / "shared").glob("*.json"))
+    assert reports == [f"coverage_5m_{first}_{last}.json" for first, last in WINDOWS]
+    assert not temps(split.folder / "shared")
+    assert whole(split) == ["days without a report: []", "symbol-days not whole: 0"]
+
+
+def test_what_one_machine_lacks_is_told(split: Server, exchange: ReplayExchange, market: Market) -> None:
+    first, second, _ = WINDOWS
+    hole = truth.moment("2026-02-12T12:00")
+    market.drop_klines("LINKUSDT", hole, hole + 30 * truth.MINUTE)
+    for window in (first, second):
+        assert split.run(*machine(split, window)).code == 0
+    lacking = truth.days("2026-02-20", "2026-02-28")
+    assert whole(split) == [f"days without a report: {lacking}", "symbol-days not whole: 1"]
+
+
+def test_a_machine_that_forgets_its_window_takes_away_the_others_days(split: Server) -> None:
+    """Why the README says: always give export the machine's own window."""
+    first, second, _ = WINDOWS
+    for window in (first, second):
+        assert split.run(*machine(split, window)).code == 0
+    before = contents(split.folder / "shared")
+    folder = split.folder / f"machine {first[0]}"
+    export = block("sh", "$first").splitlines()[-1]
+    assert split.run(export, folder, first=first[0], last=first[1]).code == 0
+    assert csvs(split.folder / "shared").keys() == {name for name in before if name.endswith(".csv")}
+    assert split.run(export.split(" --start-date")[0], folder).code == 0
+    assert len(csvs(split.folder / "shared")) == 10
