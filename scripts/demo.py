@@ -3,66 +3,32 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from replay import ROOT, client_environment, replay_exchange
+
 FOLDER = ROOT / "demo-data"
 # Three recorded symbols, one listed after February 2026, one SETTLING, and a name that nobody knows.
 SYMBOLS = "ALGOUSDT,AVAXUSDT,LINKUSDT,GRAMUSDT,OMGUSDT,NOSUCHUSDT"
-START_SECONDS = 20.0
 
 
 def main() -> int:
     """Run the demo; the exchange that it starts is stopped whatever happens."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
-    state = FOLDER / "exchange.json"
-    command = [sys.executable, "-m", "tests.exchange", "--state-file", str(state)]
-    with (FOLDER / "exchange.log").open("w") as log:
-        exchange = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        addresses = wait_for(state, exchange)
+    with replay_exchange(FOLDER) as addresses:
         print(f"The replay exchange listens on {addresses['api_url']} (API) and {addresses['vision_url']} (archive).")
         return run_commands(addresses)
-    finally:
-        exchange.terminate()
-        try:
-            exchange.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            exchange.kill()
-            exchange.wait()
-        state.unlink(missing_ok=True)
-
-
-def wait_for(state: Path, exchange: subprocess.Popen[bytes]) -> dict[str, str]:
-    """The exchange's addresses, once it listens."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if state.exists():
-            addresses: dict[str, str] = json.loads(state.read_text())
-            return addresses
-        if exchange.poll() is not None:
-            break
-        time.sleep(0.05)
-    raise SystemExit(f"the replay exchange did not start; see {FOLDER / 'exchange.log'}")
 
 
 def run_commands(addresses: dict[str, str]) -> int:
     """define, download, export, each printed as it would be typed."""
-    environment = {
-        **os.environ,
-        "BINANCE_API_BASE_URL": addresses["api_url"],
-        "BINANCE_VISION_BASE_URL": addresses["vision_url"],
-        "NO_PROXY": "127.0.0.1",
-        "XDG_STATE_HOME": str(FOLDER / "state"),
-    }
+    environment = client_environment(addresses, FOLDER)
     universe, database, exports = "demo-data/universe.json", "demo-data/market.db", "demo-data/exports"
     reports: list[dict[str, Any]] = []
     for arguments in (
