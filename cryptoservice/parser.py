@@ -61,6 +61,10 @@ def build_parser() -> argparse.ArgumentParser:
     """The whole tree; `args.command` names the command."""
     parser = _parser_class()(prog="cryptoservice", description=_DESCRIPTION, epilog=_EXIT_CODES, **_RAW)
     parser.add_argument("--version", action="version", version=f"cryptoservice {__version__}")
+    parser.add_argument(
+        "--print-completion", action=_completion_action(), choices=("bash", "zsh"), metavar="SHELL",
+        help="print a completion script for bash or zsh",
+    )  # fmt: skip
     areas = parser.add_subparsers(title="areas", metavar="AREA", required=True)
     universe = areas.add_parser(
         "universe", help="define, download and export a universe of symbols", description=_DESCRIPTION, epilog=_EXIT_CODES, **_RAW
@@ -89,6 +93,19 @@ def _parser_class() -> type[argparse.ArgumentParser]:
             self.exit(2, f"error: {masked}\nhint: see {self.prog} --help\n")
 
     return Parser
+
+
+def _completion_action() -> type[argparse.Action]:
+    class Completion(argparse.Action):
+        """Prints the script and ends, as --version does."""
+
+        def __call__(self, parser: argparse.ArgumentParser, _: Any, shell: Any, __: Any = None) -> None:
+            from cryptoservice.completion import completion_script  # noqa: PLC0415
+
+            print(completion_script(parser, shell), end="")
+            parser.exit()
+
+    return Completion
 
 
 def _add_define(commands: Any) -> None:
