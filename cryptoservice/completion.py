@@ -92,8 +92,9 @@ _BASH = """\
         fi
     done
     # Most shells hand over --flag=value as three words, those without = in COMP_WORDBREAKS as one.
-    if [[ $cur == = ]]; then
-        cur=
+    if [[ $cur == = || ${COMP_WORDS[COMP_CWORD - 1]} == = ]]; then
+        cur=${cur#=}
+        want=${want:-/text}
     elif [[ $cur == --*=* && ! $want ]]; then
         @FUNC@_value "$at ${cur%%=*}"
         [[ $COMP_WORDBREAKS == *=* ]] || prefix="${cur%%=*}="
@@ -176,7 +177,7 @@ _ZSH_BRANCH = """\
         @WORDS@
     )
     local -A opt_args
-    _arguments -C \\
+    _arguments -C -A "-*" \\
         @SPECS@ \\
         '1: :->word' \\
         '*:: :->rest' && ret=0
