@@ -167,7 +167,7 @@ class _Export:
 
     def run(self, clock: Clock, stop: threading.Event | None) -> None:
         """Export all days: here, or in helper processes when there is much to write."""
-        progress = Progress("export", "days", len(self.tasks), clock)
+        progress = Progress("export", "symbol-days", sum(len(task.symbols) for task in self.tasks), clock)
         batches = [self.tasks[first : first + _DAYS_A_BATCH] for first in range(0, len(self.tasks), _DAYS_A_BATCH)]
         source_rows = sum(shape.source.bars_per_day * len(task.symbols) for shape in self.shapes for task in self.tasks)
         helpers = min(os.cpu_count() or 1, _MOST_HELPERS, len(batches)) if source_rows >= _ROWS_FOR_HELPERS else 0
@@ -177,7 +177,7 @@ class _Export:
             else:
                 for batch in batches:
                     check(stop)
-                    self._add(export_days(self.database, self.base, self.shapes, batch, stop), progress)
+                    self._add(batch, export_days(self.database, self.base, self.shapes, batch, stop), progress)
         finally:
             progress.end()
 
@@ -188,18 +188,19 @@ class _Export:
         try:
             # As many at once as there are helpers: what waits is a list of names, not of rows.
             futures = [pool.submit(export_days, self.database, self.base, self.shapes, batch) for batch in batches]
-            for future in futures:
+            for batch, future in zip(batches, futures, strict=True):
                 while not future.done():
                     check(stop)
                     wait([future], timeout=_POLL_SECONDS)
                     progress.tick()
-                self._add(future.result(), progress)
+                self._add(batch, future.result(), progress)
         finally:
             pool.close()
 
-    def _add(self, done: Sequence[DayDone], progress: Progress) -> None:
+    def _add(self, batch: Sequence[DayTask], done: Sequence[DayDone], progress: Progress) -> None:
         for day, dataset, totals, missing in done:
             self.coverage.exported(dataset, day, totals, missing)
             self.rows[dataset] += totals.exported_bars
             self.files += totals.exported_bars > 0
-        progress.advance(len({day.day for day in done}), rows=sum(day.totals.exported_bars for day in done))
+        symbol_days = sum(len(task.symbols) for task in batch)
+        progress.advance(symbol_days, rows=sum(day.totals.exported_bars for day in done))

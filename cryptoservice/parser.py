@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from cryptoservice._version import __version__
+from cryptoservice.errors import UsageError
 from cryptoservice.models import Freq
 
 _INTERVALS = " ".join(freq.value for freq in Freq)
@@ -90,7 +91,7 @@ def _parser_class() -> type[argparse.ArgumentParser]:
             masked = re.sub(r"(\S*(?:key|secret)[^\s=]*[\s=]+)\S+", r"\1***", " ".join(message.split()), flags=re.IGNORECASE)
             # And so would a key in any other place: no name or number is a word of that length.
             masked = re.sub(r"[A-Za-z0-9+/_=]{20,}", "***", masked)
-            self.exit(2, f"error: {masked}\nhint: see {self.prog} --help\n")
+            raise UsageError(masked, hint=f"see {self.prog} --help")
 
     return Parser
 
