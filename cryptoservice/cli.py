@@ -33,7 +33,7 @@ def main(argv: Sequence[str], clock: Clock | None = None) -> int:
         args = build_parser().parse_args(argv)
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else errors.EXIT_USAGE
-    except errors.UsageError as error:
+    except errors.CryptoserviceError as error:
         return _refuse(error, argv)
     from cryptoservice import logs  # noqa: PLC0415
 
@@ -61,7 +61,7 @@ def main(argv: Sequence[str], clock: Clock | None = None) -> int:
         return _report(errors.CryptoserviceError(f"unexpected {type(error).__name__}: {error}", hint=hint), args, redact)
 
 
-def _refuse(error: errors.UsageError, argv: Sequence[str]) -> int:
+def _refuse(error: errors.CryptoserviceError, argv: Sequence[str]) -> int:
     """Arguments that cannot be parsed say all the same in which form to complain."""
     from cryptoservice import logs  # noqa: PLC0415
 

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from cryptoservice._version import __version__
-from cryptoservice.errors import UsageError
+from cryptoservice.errors import OutputError, UsageError
 from cryptoservice.models import Freq
 
 _INTERVALS = " ".join(freq.value for freq in Freq)
@@ -103,7 +103,10 @@ def _completion_action() -> type[argparse.Action]:
         def __call__(self, parser: argparse.ArgumentParser, _: Any, shell: Any, __: Any = None) -> None:
             from cryptoservice.completion import completion_script  # noqa: PLC0415
 
-            print(completion_script(parser, shell), end="")
+            try:
+                print(completion_script(parser, shell), end="", flush=True)
+            except OSError as error:
+                raise OutputError(f"stdout: {error.strerror or error}", hint="half a script is no use: print it again") from None
             parser.exit()
 
     return Completion

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.e2e import truth
-from tests.e2e.conftest import ROOT, Workspace
+from tests.e2e.conftest import ROOT, Outcome, Workspace
 from tests.e2e.shells import Typing, Zsh, bash_offers, script, zsh
 from tests.e2e.steps import assert_refused
 
@@ -302,6 +303,15 @@ def test_a_line_typed_into_a_real_zsh(folder: Path) -> None:
 @pytest.mark.parametrize("arguments", [["fish"], [""], []])
 def test_an_unknown_shell_is_refused(tmp_path: Path, arguments: list[str]) -> None:
     assert_refused(Workspace(tmp_path).run("--print-completion", *arguments), "--print-completion", "--help")
+
+
+def test_half_a_script_is_a_failure() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as nobody:
+        command = [sys.executable, "-m", "cryptoservice", "--print-completion", "bash"]
+        done = subprocess.run(command, cwd=ROOT, stdout=nobody, stderr=subprocess.PIPE, text=True, check=False)
+    assert_refused(Outcome(done.returncode, "", done.stderr), "stdout", code=1)
 
 
 def test_the_help_costs_no_more(tmp_path: Path) -> None:
