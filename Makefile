@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test test-slow lint define download export clean
+.PHONY: help demo test test-slow lint docs define download export clean
 
 help:
 	@echo "make demo      install into .venv, then define, download and export recorded market data from a local replay exchange"
 	@echo "make test      install into .venv, then run the test suite"
 	@echo "make test-slow the long form of the suite"
 	@echo "make lint      ruff and mypy --strict"
+	@echo "make docs      write docs/cli.md from the help of every command"
 	@echo "make define ARGS='...'    cryptoservice universe define ..., likewise make download and make export"
 
 # Three stamps: the demo needs the package alone, tests and linters their tools as well, the long tests big engines on top.
@@ -41,6 +42,9 @@ lint: $(VENV)/.tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.package
+	$(BIN)/python scripts/cli_docs.py
 
 # Named through a variable: a line that starts with "define" would open a definition.
 COMMANDS := define download export

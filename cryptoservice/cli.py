@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from cryptoservice import errors
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from cryptoservice.config import NetworkConfig
 
 Args = argparse.Namespace
+# This room speaks for the whole package.
+log = logging.getLogger("cryptoservice")
 
 
 def main(argv: Sequence[str], clock: Clock | None = None) -> int:
@@ -29,6 +33,8 @@ def main(argv: Sequence[str], clock: Clock | None = None) -> int:
         args = build_parser().parse_args(argv)
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else errors.EXIT_USAGE
+    except errors.CryptoserviceError as error:
+        return _refuse(error, argv)
     from cryptoservice import logs  # noqa: PLC0415
 
     redact = logs.set_up(
@@ -55,14 +61,22 @@ def main(argv: Sequence[str], clock: Clock | None = None) -> int:
         return _report(errors.CryptoserviceError(f"unexpected {type(error).__name__}: {error}", hint=hint), args, redact)
 
 
+def _refuse(error: errors.CryptoserviceError, argv: Sequence[str]) -> int:
+    """Arguments that cannot be parsed say all the same in which form to complain."""
+    from cryptoservice import logs  # noqa: PLC0415
+
+    as_json = "--log-format=json" in argv or ("--log-format", "json") in pairwise(argv)
+    args = argparse.Namespace(verbose=False, log_format="json" if as_json else "text")
+    return _report(error, args, logs.set_up(quiet=True, verbose=False, log_format=args.log_format, secrets=()))
+
+
 def _report(error: errors.CryptoserviceError, args: Args, redact: Callable[[str], str]) -> int:
-    if args.verbose and sys.exc_info()[0] is not None:
-        sys.stderr.write(redact(traceback.format_exc()))
     if args.log_format == "json":
-        hint = redact(error.hint) if error.hint else None
-        record = {"level": "error", "message": redact(error.message), "hint": hint, "exit_code": error.exit_code}
-        sys.stderr.write(json.dumps(record, ensure_ascii=False) + "\n")
+        fields = {"hint": redact(error.hint) if error.hint else None, "exit_code": error.exit_code}
+        log.error("%s", error.message, extra={"fields": fields}, exc_info=args.verbose)
     else:
+        if args.verbose and sys.exc_info()[0] is not None:
+            sys.stderr.write(redact(traceback.format_exc()))
         sys.stderr.write(redact(f"error: {_one_line(error.message)}") + "\n")
         if error.hint:
             sys.stderr.write(redact(f"hint: {_one_line(error.hint)}") + "\n")
@@ -174,7 +188,7 @@ def _download(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         from cryptoservice import preview  # noqa: PLC0415
 
         plan = preview.preview_download(args.universe_file, args.db_path, **wanted)
-        if not args.quiet:
+        if not args.quiet and args.log_format == "text":
             sys.stderr.write(preview.preview_text(plan))
         _print_result(plan.to_dict())
         return errors.EXIT_OK

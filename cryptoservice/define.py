@@ -130,10 +130,10 @@ def _probe_all(
         listed = [name for name in names if name in trading.symbols]
         log.info("%d of %d symbols are in the current trading list", len(listed), len(names))
         futures = [pool.submit(_probe, connection, name, window) for name in listed]
-        progress = Progress("define", "symbols", len(listed), clock, connection.gauge)
+        progress = Progress("define", "symbol-days", len(listed) * window.length, clock, connection.gauge)
         active: dict[str, frozenset[date] | None] = dict.fromkeys(names)
         try:
-            active.update(zip(listed, _join(futures, progress, stop), strict=True))
+            active.update(zip(listed, _join(futures, progress, stop, window.length), strict=True))
         finally:
             progress.end()
         return active
@@ -143,8 +143,8 @@ def _probe_all(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _join(futures: Sequence[Future[Any]], progress: Progress | None, stop: threading.Event | None) -> list[Any]:
-    """All results in order; the first failure ends the wait."""
+def _join(futures: Sequence[Future[Any]], progress: Progress | None, stop: threading.Event | None, units: int = 1) -> list[Any]:
+    """All results in order, each of which is progress by so many units; the first failure ends the wait."""
     pending = set(futures)
     while pending:
         check(stop)
@@ -152,7 +152,7 @@ def _join(futures: Sequence[Future[Any]], progress: Progress | None, stop: threa
         for future in done:
             future.result()
         if progress is not None:
-            progress.advance(len(done))
+            progress.advance(len(done) * units)
     return [future.result() for future in futures]
 
 

@@ -170,7 +170,7 @@ class _Export:
 
     def run(self, clock: Clock, stop: threading.Event | None) -> None:
         """Export all days: here, and in helper processes as well when there is much to write."""
-        progress = Progress("export", "days", len(self.tasks), clock)
+        progress = Progress("export", "symbol-days", sum(len(task.symbols) for task in self.tasks), clock)
         rows_a_day = [sum(shape.source.bars_per_day * len(task.symbols) for shape in self.shapes) for task in self.tasks]
         is_long = sum(rows_a_day) >= _ROWS_FOR_HELPERS
         days = max(1, _ROWS_A_BATCH // max(1, *rows_a_day))
@@ -186,24 +186,27 @@ class _Export:
         self, batches: deque[Sequence[DayTask]], pool: HelperPool, progress: Progress, stop: threading.Event | None
     ) -> None:
         """This process takes batches from one end while helpers take them; what is done is counted in order."""
-        order: deque[Future[list[DayDone]]] = deque()
+        order: deque[tuple[Sequence[DayTask], Future[list[DayDone]]]] = deque()
         while batches or order:
             check(stop)
-            while batches and sum(not future.done() for future in order) < _BATCHES_A_HELPER * pool.count:
-                order.append(pool.submit(export_days, self.database, self.base, self.shapes, batches.popleft()))
+            while batches and sum(not future.done() for _, future in order) < _BATCHES_A_HELPER * pool.count:
+                batch = batches.popleft()
+                order.append((batch, pool.submit(export_days, self.database, self.base, self.shapes, batch)))
             if batches:
-                own: Future[list[DayDone]] = Future()
-                order.append(own)
-                own.set_result(export_days(self.database, self.base, self.shapes, batches.popleft(), stop))
+                batch, own = batches.popleft(), Future[list[DayDone]]()
+                order.append((batch, own))
+                own.set_result(export_days(self.database, self.base, self.shapes, batch, stop))
             else:
-                wait([order[0]], timeout=_POLL_SECONDS)
-            while order and order[0].done():
-                self._add(order.popleft().result(), progress)
+                wait([order[0][1]], timeout=_POLL_SECONDS)
+            while order and order[0][1].done():
+                batch, done = order.popleft()
+                self._add(batch, done.result(), progress)
             progress.tick()
 
-    def _add(self, done: Sequence[DayDone], progress: Progress) -> None:
+    def _add(self, batch: Sequence[DayTask], done: Sequence[DayDone], progress: Progress) -> None:
         for day, dataset, totals, missing in done:
             self.coverage.exported(dataset, day, totals, missing)
             self.rows[dataset] += totals.exported_bars
             self.files += totals.exported_bars > 0
-        progress.advance(len({day.day for day in done}), rows=sum(day.totals.exported_bars for day in done))
+        symbol_days = sum(len(task.symbols) for task in batch)
+        progress.advance(symbol_days, rows=sum(day.totals.exported_bars for day in done))

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from cryptoservice._version import __version__
+from cryptoservice.errors import OutputError, UsageError
 from cryptoservice.models import Freq
 
 _INTERVALS = " ".join(freq.value for freq in Freq)
@@ -61,6 +62,10 @@ def build_parser() -> argparse.ArgumentParser:
     """The whole tree; `args.command` names the command."""
     parser = _parser_class()(prog="cryptoservice", description=_DESCRIPTION, epilog=_EXIT_CODES, **_RAW)
     parser.add_argument("--version", action="version", version=f"cryptoservice {__version__}")
+    parser.add_argument(
+        "--print-completion", action=_completion_action(), choices=("bash", "zsh"), metavar="SHELL",
+        help="print a completion script for bash or zsh",
+    )  # fmt: skip
     areas = parser.add_subparsers(title="areas", metavar="AREA", required=True)
     universe = areas.add_parser(
         "universe", help="define, download and export a universe of symbols", description=_DESCRIPTION, epilog=_EXIT_CODES, **_RAW
@@ -86,9 +91,25 @@ def _parser_class() -> type[argparse.ArgumentParser]:
             masked = re.sub(r"(\S*(?:key|secret)[^\s=]*[\s=]+)\S+", r"\1***", " ".join(message.split()), flags=re.IGNORECASE)
             # And so would a key in any other place: no name or number is a word of that length.
             masked = re.sub(r"[A-Za-z0-9+/_=]{20,}", "***", masked)
-            self.exit(2, f"error: {masked}\nhint: see {self.prog} --help\n")
+            raise UsageError(masked, hint=f"see {self.prog} --help")
 
     return Parser
+
+
+def _completion_action() -> type[argparse.Action]:
+    class Completion(argparse.Action):
+        """Prints the script and ends, as --version does."""
+
+        def __call__(self, parser: argparse.ArgumentParser, _: Any, shell: Any, __: Any = None) -> None:
+            from cryptoservice.completion import completion_script  # noqa: PLC0415
+
+            try:
+                print(completion_script(parser, shell), end="", flush=True)
+            except OSError as error:
+                raise OutputError(f"stdout: {error.strerror or error}", hint="half a script is no use: print it again") from None
+            parser.exit()
+
+    return Completion
 
 
 def _add_define(commands: Any) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
@@ -19,6 +21,8 @@ _QUIET_SECONDS = 2.0
 Gauge = Callable[[], Mapping[str, float]]
 """Figures to show beside the count: `requests`, `waited_seconds`, and `pause_seconds` while a host keeps the run waiting."""
 
+_NO_NETWORK: Mapping[str, float] = {"requests": 0, "waited_seconds": 0.0, "pause_seconds": 0.0}
+
 
 class Display:
     """The one line of a terminal that is drawn over and over. Log lines pass above it."""
@@ -26,29 +30,41 @@ class Display:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._line = ""
+        # Threads log while the main one draws.
+        self._lock = threading.RLock()
 
     def show(self, line: str) -> None:
         """Draw this line in place of the one before."""
-        width = max(20, shutil.get_terminal_size().columns - 1)
-        self._line = line[:width]
-        self._stream.write("\r" + self._line + "\x1b[K")
-        self._stream.flush()
+        with self._lock:
+            self._line = line[: self._columns() - 1]
+            self._stream.write("\r" + self._line + "\x1b[K")
+            self._stream.flush()
 
     def clear(self) -> None:
         """Leave an empty line."""
-        if self._line:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
-            self._line = ""
+        with self._lock:
+            if self._line:
+                self._stream.write("\r\x1b[K")
+                self._stream.flush()
+                self._line = ""
 
     def write_above(self, text: str) -> None:
         """Write a line that stays, and draw the progress below it again."""
-        line = self._line
-        self.clear()
-        self._stream.write(text + "\n")
-        self._stream.flush()
-        if line:
-            self.show(line)
+        with self._lock:
+            line = self._line
+            self.clear()
+            self._stream.write(text + "\n")
+            self._stream.flush()
+            if line:
+                self.show(line)
+
+    def _columns(self) -> int:
+        """The width of this very terminal: stdout may be a file."""
+        try:
+            columns = os.get_terminal_size(self._stream.fileno()).columns
+        except (OSError, ValueError):
+            columns = 0
+        return max(20, columns or shutil.get_terminal_size().columns)
 
 
 _display: Display | None = None
@@ -115,7 +131,7 @@ class Progress:
             "rows_per_second": round(self._rows / elapsed),
             "elapsed_seconds": round(elapsed, 1),
             "eta_seconds": round(elapsed * left / self._done, 1) if self._done else None,
-            **(self._gauge() if self._gauge is not None else {}),
+            **(self._gauge() if self._gauge is not None else _NO_NETWORK),
         }
 
     def _text(self, now: float) -> str:

@@ -217,28 +217,30 @@ def _check_all(
     """What was checked, in the order of the universe, and the kline symbol-days that another source can be asked about."""
     wanted = {symbol: set(map(day_number, days)) for symbol, days in active.items()}
     known = [(dataset, freq) for dataset in Dataset for freq in store.frequencies(dataset)]
-    progress = Progress("verify", "series", len(known) * len(wanted), clock)
+    progress = Progress("verify", "symbol-days", len(known) * sum(map(len, wanted.values())), clock)
     checked: list[CheckedDataset] = []
     candidates: list[Sampled] = []
-    for dataset, name in known:
-        freq = Freq.parse(name) if name else None
-        series = audit.series_ids(store, dataset, name)
-        count = rows = 0
-        for symbol, numbers in wanted.items():
-            check(stop)
-            progress.advance()
-            if symbol not in series:
-                continue
-            for day in audit.check_series(store, dataset, freq, symbol, series[symbol], window):
-                if day.number not in numbers:
-                    continue
-                count += 1
-                rows += day.rows
-                findings.add(day.differences)
-                other = other_source(day.source)
-                if dataset is Dataset.KLINES and freq and day.source and other and day.status == Status.COMPLETE:
-                    candidates.append(Sampled(freq, symbol, day_of_number(day.number), day.source, other))
-        checked.append(CheckedDataset(dataset, name, sum(map(len, wanted.values())), count, rows))
+    try:
+        for dataset, name in known:
+            freq = Freq.parse(name) if name else None
+            series = audit.series_ids(store, dataset, name)
+            count = rows = 0
+            for symbol, numbers in wanted.items():
+                check(stop)
+                before = rows
+                for day in audit.check_series(store, dataset, freq, symbol, series[symbol], window) if symbol in series else ():
+                    if day.number not in numbers:
+                        continue
+                    count += 1
+                    rows += day.rows
+                    findings.add(day.differences)
+                    other = other_source(day.source)
+                    if dataset is Dataset.KLINES and freq and day.source and other and day.status == Status.COMPLETE:
+                        candidates.append(Sampled(freq, symbol, day_of_number(day.number), day.source, other))
+                progress.advance(len(numbers), rows=rows - before)
+            checked.append(CheckedDataset(dataset, name, sum(map(len, wanted.values())), count, rows))
+    finally:
+        progress.end()
     return checked, candidates
 
 
@@ -256,13 +258,13 @@ def _second_opinions(
     not_compared: list[Opinion] = []
     halt = threading.Event()
     log.info("%d of %d complete kline symbol-days are fetched again, seed %d", len(draw.chosen), draw.candidates, draw.seed)
-    progress = Progress("verify", "symbol-days", len(draw.chosen), clock)
     with Connection(network, clock, halt) as connection:
+        progress = Progress("verify", "symbol-days", len(draw.chosen), clock, connection.gauge)
         try:
             workers = max(network.workers.api, network.workers.vision)
             for opinion in opinions(connection, utc_day(clock.time()), draw.chosen, workers, stop):
-                progress.advance()
                 if not opinion.heard:
+                    progress.advance()
                     not_compared.append(opinion)
                     continue
                 item = opinion.sampled
@@ -273,8 +275,10 @@ def _second_opinions(
                 compared += 1
                 rows += comparison.compared
                 lacking += comparison.lacking
+                progress.advance(rows=comparison.compared)
         finally:
             halt.set()
+            progress.end()
     check(stop)
     result = SampleResult(draw.seed, draw.candidates, tuple(draw.chosen), compared, rows, lacking, tuple(not_compared))
     return result, connection

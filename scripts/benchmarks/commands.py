@@ -47,7 +47,9 @@ def run(
     """Run it; a command that fails ends the benchmark with what it said."""
     with TemporaryFile("w+") as stdout, TemporaryFile("w+") as stderr:
         started = time.perf_counter()
-        child = subprocess.Popen(command, env=env, stdin=subprocess.PIPE if stdin else None, stdout=stdout, stderr=stderr, text=True)
+        child = subprocess.Popen(
+            command, env=env, stdin=subprocess.PIPE if stdin else None, stdout=stdout, stderr=stderr, text=True
+        )
         watch = _MemoryWatch(child.pid) if watch_memory else contextlib.nullcontext()
         with watch:
             child.communicate(stdin)

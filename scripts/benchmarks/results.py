@@ -82,7 +82,9 @@ def machine() -> dict[str, str]:
 
 def _processor() -> str:
     try:
-        names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+        names = [
+            line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+        ]
     except OSError:
         names = []
     return names[0] if names else platform.processor()

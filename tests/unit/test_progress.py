@@ -1,0 +1,178 @@
+"""The progress of a stage: when it speaks, what it says, and what a terminal shows of it. Time is ours."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from cryptoservice.progress import Display, Progress, use_display
+from tests.unit.fakes import FakeClock
+
+CLEAR = "\x1b[K"
+
+
+@pytest.fixture(autouse=True)
+def _no_display_is_left() -> Iterator[None]:
+    yield
+    use_display(None)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """What goes to the log."""
+    monkeypatch.setattr(logging.getLogger("cryptoservice"), "propagate", True)
+    caplog.set_level(logging.INFO, logger="cryptoservice.progress")
+    return caplog
+
+
+def progress(clock: FakeClock, total: int = 100, **gauge: float) -> Progress:
+    return Progress("download", "symbol-days", total, clock, lambda: gauge)
+
+
+# -- in a log ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_line_stands_for_every_twentieth(clock: FakeClock, said: pytest.LogCaptureFixture) -> None:
+    stage = progress(clock, total=1000)
+    for _ in range(1000):
+        clock.advance(0.1)
+        stage.advance(rows=288)
+    # The first two seconds say nothing; from then on 50 units make a line.
+    assert [message.split(", ")[0] for message in said.messages] == [
+        f"download: {done:,} of 1,000 symbol-days ({done // 10} %)" for done in range(50, 1001, 50)
+    ]
+    assert said.messages[9] == "download: 500 of 1,000 symbol-days (50 %), 2,880 rows/s, about 50 s left"
+
+
+def test_a_slow_stage_says_something_every_thirty_seconds(clock: FakeClock, said: pytest.LogCaptureFixture) -> None:
+    stage = progress(clock)
+    moments = []
+    for second in range(1, 101):
+        clock.advance(1)
+        stage.tick()
+        if len(said.messages) > len(moments):
+            moments.append(second)
+    assert moments == [30, 60, 90]
+    assert set(said.messages) == {"download: 0 of 100 symbol-days (0 %)"}
+
+
+def test_both_rules_count_from_the_last_line(clock: FakeClock, said: pytest.LogCaptureFixture) -> None:
+    stage = progress(clock)
+    clock.advance(20)
+    stage.advance(5)
+    clock.advance(29)
+    stage.advance(4)
+    assert len(said.messages) == 1
+    clock.advance(1)
+    stage.tick()
+    assert [message[:14] for message in said.messages] == ["download: 5 of", "download: 9 of"]
+
+
+def test_work_that_is_soon_over_says_nothing(clock: FakeClock, said: pytest.LogCaptureFixture) -> None:
+    stage = progress(clock)
+    for _ in range(100):
+        clock.advance(0.019)
+        stage.advance(rows=1)
+    stage.end()
+    assert said.messages == []
+
+
+def test_the_keys_are_the_same_in_every_stage(clock: FakeClock, said: pytest.LogCaptureFixture) -> None:
+    stages = [
+        Progress("export", "symbol-days", 10, clock),
+        progress(clock, 10, requests=7, waited_seconds=2.5, pause_seconds=0.0),
+    ]
+    clock.advance(4)
+    for stage in stages:
+        stage.advance(5, rows=1440)
+    bare, full = (record.__dict__["fields"] for record in said.records)
+    assert list(bare) == list(full)
+    assert full == {
+        "event": "progress", "stage": "download", "unit": "symbol-days", "done": 5, "total": 10, "rows": 1440,
+        "rows_per_second": 360, "elapsed_seconds": 4.0, "eta_seconds": 4.0, "requests": 7, "waited_seconds": 2.5,
+        "pause_seconds": 0.0,
+    }  # fmt: skip
+    assert (bare["requests"], bare["waited_seconds"], bare["pause_seconds"]) == (0, 0.0, 0.0)
+
+
+def test_nothing_done_has_no_end_in_sight(clock: FakeClock, said: pytest.LogCaptureFixture) -> None:
+    stage = progress(clock)
+    clock.advance(30)
+    stage.tick()
+    assert said.records[0].__dict__["fields"]["eta_seconds"] is None
+    assert "left" not in said.messages[0]
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "left"),
+    [
+        (30.0, "30 s"),
+        (59.4, "59 s"),
+        (60.0, "1 min 00 s"),
+        (3599.0, "59 min 59 s"),
+        (3600.0, "1 h 00 min"),
+        (90_061, "25 h 01 min"),
+    ],
+)
+def test_the_time_left_in_words(clock: FakeClock, said: pytest.LogCaptureFixture, elapsed: float, left: str) -> None:
+    stage = progress(clock)
+    clock.advance(elapsed)
+    stage.advance(50)
+    assert said.messages[0].endswith(f", about {left} left")
+
+
+def test_a_host_that_keeps_us_waiting_is_named_instead(clock: FakeClock, said: pytest.LogCaptureFixture) -> None:
+    stage = progress(clock, requests=12, waited_seconds=1234.5, pause_seconds=41.6)
+    clock.advance(30)
+    stage.advance(10)
+    assert said.messages == [
+        "download: 10 of 100 symbol-days (10 %), 12 requests, 1,234 s waited, paused by the host, 42 s to go"
+    ]
+
+
+# -- on a terminal -----------------------------------------------------------------------------------------------------
+
+
+def test_a_terminal_gets_one_line_over_and_over(clock: FakeClock, said: pytest.LogCaptureFixture) -> None:
+    terminal = io.StringIO()
+    use_display(Display(terminal))
+    stage = progress(clock, total=30)
+    for _ in range(30):
+        clock.advance(0.1)
+        stage.advance(rows=10)
+    # After two seconds, and then not more often than five times a second.
+    drawn = terminal.getvalue().split("\r")[1:]
+    assert all(line.endswith(CLEAR) for line in drawn)
+    assert [line.split()[1] for line in drawn] == ["20", "22", "24", "26", "28", "30"]
+    assert drawn[2] == f"download: 24 of 30 symbol-days (80 %), 100 rows/s, about 1 s left{CLEAR}"
+    stage.end()
+    assert terminal.getvalue().endswith(f"\r{CLEAR}")
+    assert said.messages == []
+
+
+def test_a_terminal_shows_nothing_of_short_work(clock: FakeClock) -> None:
+    terminal = io.StringIO()
+    use_display(Display(terminal))
+    stage = progress(clock)
+    clock.advance(1.9)
+    stage.advance(100)
+    stage.end()
+    assert terminal.getvalue() == ""
+
+
+def test_a_log_line_passes_above(clock: FakeClock) -> None:
+    terminal = io.StringIO()
+    display = Display(terminal)
+    display.write_above("first")
+    display.show("half way")
+    display.write_above("second")
+    display.clear()
+    assert terminal.getvalue() == f"first\n\rhalf way{CLEAR}\r{CLEAR}second\n\rhalf way{CLEAR}\r{CLEAR}"
