@@ -1,0 +1,62 @@
+"""`make bench`: whole commands measured against public tools in the same run, as a table and as JSON.
+
+`make bench-scale` (--scale) does one, two, four and eight times the work instead and compares the time of a row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import exporting, footprint, loading, planning, reference, scaling
+from benchmarks.results import Line, Report
+from benchmarks.world import loopback_world
+
+
+def main() -> int:
+    """Print the table; 0 when every target is met, 1 when one is not, 2 when the reference is not there."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", action="store_true", help="one, two, four and eight times the work")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures (default bench-results/*.json)")
+    args = parser.parse_args()
+    if not reference.SHELL:
+        print("the reference is the sqlite3 shell: install it (Debian: apt-get install sqlite3)", file=sys.stderr)
+        return 2
+    started = time.perf_counter()
+    measured = []
+    with TemporaryDirectory(prefix="cryptoservice-bench-") as folder:
+        for line in (scaling.lines if args.scale else _lines)(Path(folder)):
+            print(f"{line.what}: {line.measured}", file=sys.stderr, flush=True)
+            measured.append(line)
+    report = Report(measured, time.perf_counter() - started)
+    print(report.to_text())
+    target = args.json or Path("bench-results") / ("scale.json" if args.scale else "bench.json")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(report.to_dict(), indent=2) + "\n")
+    print(f"written to {target}", file=sys.stderr)
+    return 0 if report.met else 1
+
+
+def _lines(folder: Path) -> Iterator[Line]:
+    yield from planning.lines(folder)
+    with loopback_world(folder / "exchange", [*loading.SYMBOLS, *exporting.MINUTE_SYMBOLS]) as world:
+        quarter = loading.make_quarter(world, folder)
+        yield from loading.lines(quarter, folder)
+        yield from exporting.rows_line(quarter, folder)
+        minutes = exporting.make_minute_year(world, folder)
+        yield from exporting.hours_line(minutes, folder)
+        yield from footprint.memory_lines(quarter, minutes, folder)
+        yield from footprint.size_lines(quarter, folder / "month.db")
+    yield from footprint.idle_lines(folder)
+    yield from footprint.start_line()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

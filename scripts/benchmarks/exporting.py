@@ -1,0 +1,95 @@
+"""Export: rows as they are and minutes to hours, against the sqlite3 shell writing the same as CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import reference
+from benchmarks.commands import best_pair
+from benchmarks.loading import Quarter
+from benchmarks.results import Line, at_least
+from benchmarks.truth import Sums, assert_same, export_digests
+from benchmarks.world import World, names
+
+MINUTE_SYMBOLS = names("M", 4)
+MINUTE_YEAR = ("2025-01-01", "2025-12-31")
+MINUTE_ROWS = len(MINUTE_SYMBOLS) * 365 * 1440
+
+
+@dataclass(frozen=True)
+class MinuteYear:
+    """4 symbols x 12 months of 1m klines: two million rows."""
+
+    world: World
+    universe: Path
+    database: Path
+
+
+def make_minute_year(world: World, folder: Path) -> MinuteYear:
+    """Download it once."""
+    universe, database = folder / "minutes.json", folder / "minutes.db"
+    world.define(universe, MINUTE_SYMBOLS, *MINUTE_YEAR)
+    report = json.loads(world.download(universe, database, "1m").stdout)
+    assert_same("minutes", (report["status"], Sums.of(database).rows), ("complete", MINUTE_ROWS))
+    return MinuteYear(world, universe, database)
+
+
+def rows_line(quarter: Quarter, folder: Path) -> Iterator[Line]:
+    """5m rows as they are."""
+    target, dump = folder / "rows", folder / "rows.csv"
+    expected = quarter.zips.day_digests()
+
+    def ours() -> float:
+        shutil.rmtree(target, ignore_errors=True)
+        seconds = quarter.world.export(quarter.universe, quarter.database, target, "5m", "5m").seconds
+        assert_same("exported files", export_digests(target, "5m"), expected)
+        return seconds
+
+    def shell() -> float:
+        seconds = reference.dump_rows(quarter.database, dump)
+        with dump.open("rb") as handle:
+            assert_same("dumped rows", sum(1 for _ in handle), quarter.rows)
+        return seconds
+
+    pair = best_pair(ours, shell)
+    rate = f" ({quarter.rows / pair.ours / 1000:.0f}k rows/s)"
+    yield at_least(f"export 5m -> 5m, {quarter.rows / 1000:.0f}k rows: of sqlite3 -csv", 0.8, pair.speed, note=rate)
+
+
+def hours_line(minutes: MinuteYear, folder: Path) -> Iterator[Line]:
+    """1m to 1h."""
+    target, dump = folder / "hours", folder / "hours.csv"
+
+    def ours() -> float:
+        shutil.rmtree(target, ignore_errors=True)
+        return minutes.world.export(minutes.universe, minutes.database, target, "1m", "1h").seconds
+
+    pair = best_pair(ours, lambda: reference.dump_hours(minutes.database, dump))
+    _assert_hours(target, dump)
+    rate = f" ({MINUTE_ROWS / pair.ours / 1000:.0f}k source rows/s)"
+    what = f"export 1m -> 1h, {MINUTE_ROWS / 1e6:.1f} million source rows: of one GROUP BY in the shell"
+    yield at_least(what, 0.8, pair.speed, note=rate)
+
+
+def _assert_hours(target: Path, dump: Path) -> None:
+    """Prices and counts equal the shell's; its sums are binary, so amounts are compared to eleven digits."""
+    with dump.open(newline="") as handle:
+        expected = {(row[0], int(row[1])): row[2:] for row in csv.reader(handle)}
+    count = 0
+    for path in sorted((target / "klines" / "freq=1h").glob("date=*/klines.csv")):
+        with path.open(newline="") as handle:
+            next(handle)
+            for symbol, hour, *values in csv.reader(handle):
+                theirs = list(map(float, expected[symbol, int(hour)]))
+                mine = list(map(float, values))
+                assert_same(f"{symbol} {hour}", [*mine[:4], mine[6]], [*theirs[:4], theirs[6]])
+                if not all(math.isclose(a, b, rel_tol=1e-11) for a, b in zip(mine, theirs, strict=True)):
+                    raise SystemExit(f"{symbol} {hour}: {mine} and {theirs}")
+                count += 1
+    assert_same("hours", (count, len(expected)), (len(MINUTE_SYMBOLS) * 365 * 24,) * 2)

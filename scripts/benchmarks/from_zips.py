@@ -1,0 +1,63 @@
+"""A program to be timed: klines from zips in a folder into a new database, through the package's own pipeline, without a network.
+
+python from_zips.py ZIPS UNIVERSE DATABASE
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from cryptoservice.binance.objects import ArchivedZip, ArchiveObject
+from cryptoservice.clock import Clock
+from cryptoservice.config import WorkerConfig
+from cryptoservice.feeds import KlineFeed
+from cryptoservice.models import Freq
+from cryptoservice.pipeline import Pipeline
+from cryptoservice.progress import Progress
+from cryptoservice.store import Store
+from cryptoservice.universe import UniverseFile
+from cryptoservice.worklist import Worklist
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Stands where the archive stands."""
+
+    path: Path
+
+    def fetch(self, source: ArchiveObject) -> ArchivedZip:
+        """The object, as if it had come over the network."""
+        body = (self.path / f"{source.stem}.zip").read_bytes()
+        return ArchivedZip(source, body, hashlib.sha256(body).hexdigest(), None, time.time())
+
+
+@dataclass(frozen=True)
+class Offline:
+    """A connection to that folder alone."""
+
+    archive: Folder
+
+
+def main(zips: str, universe_file: str, database: str) -> int:
+    """Store all active symbol-days; 1 when one is not complete."""
+    universe = UniverseFile.load(Path(universe_file)).universe
+    window = universe.subwindow(None, None)
+    connection: Any = Offline(Folder(Path(zips)))
+    feed = KlineFeed(connection, Freq.m5, date.today())
+    clock = Clock()
+    with Store.create(Path(database)) as store:
+        worklist = Worklist(store, [feed], universe.active_days(window), window, incremental=True)
+        progress = Progress("load", "symbol-days", worklist.symbol_days, clock)
+        pipeline = Pipeline(store, WorkerConfig(), clock, progress, None)
+        pipeline.run(worklist.jobs(), worklist.known, worklist.expected_rows)
+    return any(tally.unsettled for tally in pipeline.tallies.values()) or not pipeline.tallies
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,48 @@
+"""define and --plan: how few requests a large universe takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+from benchmarks.results import Line, at_most
+from benchmarks.truth import assert_same
+from benchmarks.world import NOWHERE, World, names
+from tests.exchange import Market, ReplayExchange
+
+SYMBOLS = 500
+_FIRST, _LAST = "2025-01-01", "2025-12-31"
+_DAYS = [date(2025, 1, 1) + timedelta(days=number) for number in range(365)]
+
+
+def lines(folder: Path) -> Iterator[Line]:
+    """define 500 symbols x 365 days, and the plan for the same in 5m klines."""
+    universe = folder / "year.json"
+    yield from _define(folder, universe)
+    where = ("--universe-file", universe, "--db-path", folder / "none.db", "--interval", "5m")
+    plan = json.loads(World(folder, NOWHERE).run("download", *where, "--plan").stdout)
+    assert_same("plan, symbol-days", sum(share["symbol_days"] for share in plan["shares"]), plan["symbol_days"])
+    pages = sum(share["requests"] for share in plan["shares"] if share["source"] == "rest")
+    what = f"plan for klines 5m, {SYMBOLS} symbols x 2025"
+    yield at_most(f"{what}: archive objects", 6500, plan["archive_objects"])
+    yield at_most(f"{what}: REST pages", 0, pages)
+
+
+def _define(folder: Path, universe: Path) -> Iterator[Line]:
+    # Half of them are listed in the course of the year, on a day each.
+    listed = {symbol: date(2024, 6, 1) + timedelta(days=number) for number, symbol in enumerate(names("P", SYMBOLS))}
+    market = Market.recorded()
+    for symbol, first_day in listed.items():
+        market.add_symbol(symbol, first_day=first_day)
+    with ReplayExchange(market) as exchange:
+        world = World(folder, {"api_url": exchange.api_url, "vision_url": exchange.vision_url})
+        world.define(universe, list(listed), _FIRST, _LAST)
+        served = exchange.requests
+    snapshots = json.loads(universe.read_text())["daily_snapshots"]
+    truth = [[symbol for symbol, first_day in listed.items() if first_day <= day] for day in _DAYS]
+    assert_same("universe", [snapshot["active_symbols"] for snapshot in snapshots], truth)
+    what = f"define, {SYMBOLS} symbols x 365 days"
+    yield at_most(f"{what}: klines requests", 500, sum(request.path.endswith("/klines") for request in served))
+    yield at_most(f"{what}: weight", 1002, sum(request.weight for request in served), note=", truth exact")
