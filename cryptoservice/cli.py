@@ -1,15 +1,14 @@
-"""The command line: arguments to one of the functions, results to stdout, outcomes to exit codes."""
+"""The command line: arguments to one of the functions, results to stdout, outcomes to exit codes.
+
+What `--help` does not need is imported where it is used: people and completion wait for it.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-import logging
 import os
 import signal
 import sys
-import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -19,12 +18,12 @@ from cryptoservice import errors
 from cryptoservice.parser import build_parser
 
 if TYPE_CHECKING:
+    import threading
+
     from cryptoservice.clock import Clock
     from cryptoservice.config import NetworkConfig
 
 Args = argparse.Namespace
-# This room speaks for the whole package.
-log = logging.getLogger("cryptoservice")
 
 
 def main(argv: Sequence[str], clock: Clock | None = None) -> int:
@@ -71,9 +70,13 @@ def _refuse(error: errors.CryptoserviceError, argv: Sequence[str]) -> int:
 
 
 def _report(error: errors.CryptoserviceError, args: Args, redact: Callable[[str], str]) -> int:
+    import logging  # noqa: PLC0415
+    import traceback  # noqa: PLC0415
+
     if args.log_format == "json":
         fields = {"hint": redact(error.hint) if error.hint else None, "exit_code": error.exit_code}
-        log.error("%s", error.message, extra={"fields": fields}, exc_info=args.verbose)
+        # This room speaks for the whole package.
+        logging.getLogger("cryptoservice").error("%s", error.message, extra={"fields": fields}, exc_info=args.verbose)
     else:
         if args.verbose and sys.exc_info()[0] is not None:
             sys.stderr.write(redact(traceback.format_exc()))
@@ -91,6 +94,8 @@ def _one_line(text: str) -> str:
 def _print_result(record: dict[str, Any]) -> None:
     if sys.stdout is None:
         raise errors.OutputError("stdout is closed: the report cannot be printed", hint="send it to a file or to /dev/null")
+    import json  # noqa: PLC0415
+
     text = json.dumps(record, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -105,13 +110,16 @@ class _Stop:
     """The stop event, and which signal set it."""
 
     def __init__(self) -> None:
+        import threading  # noqa: PLC0415
+
         self.event = threading.Event()
+        self._is_main = threading.current_thread() is threading.main_thread()
         self._signal = signal.SIGINT
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
         """SIGINT and SIGTERM end the run in good order; a second one ends it at once."""
-        if threading.current_thread() is not threading.main_thread():
+        if not self._is_main:
             yield
             return
         before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -165,10 +173,11 @@ def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
 
 
 def _download(args: Args, clock: Clock | None, stop: threading.Event) -> int:
-    from cryptoservice import download  # noqa: PLC0415
+    from cryptoservice import download, memory  # noqa: PLC0415
     from cryptoservice.config import RateConfig, WindowBounds, WorkerConfig  # noqa: PLC0415
     from cryptoservice.plan import KlineSource  # noqa: PLC0415
 
+    memory.return_large_blocks()
     rates = RateConfig(
         api_request_delay=args.api_request_delay,
         vision_request_delay=args.vision_request_delay,
@@ -200,9 +209,10 @@ def _download(args: Args, clock: Clock | None, stop: threading.Event) -> int:
 
 
 def _export(args: Args, clock: Clock | None, stop: threading.Event) -> int:
-    from cryptoservice import export  # noqa: PLC0415
+    from cryptoservice import export, memory  # noqa: PLC0415
     from cryptoservice.config import WindowBounds  # noqa: PLC0415
 
+    memory.return_large_blocks()
     result = export.export_universe_data(
         args.universe_file,
         args.db_path,

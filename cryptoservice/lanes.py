@@ -21,10 +21,12 @@ log = logging.getLogger(__name__)
 J = TypeVar("J")
 # Fetches under way or waiting to be read, beyond one a worker: enough that no worker ever waits for the reader.
 _READ_AHEAD = 4
+# The same in bytes, for long objects: a month of minutes is a hundred times a day of five minutes.
+_MOST_BYTES = 8_000_000
 # Reading takes more time than writing. Two readers and one writer share two cores well; more cores would wait for the writer.
 _READERS = 2
 # To each reader one object at work and one on its way: more would only wait, unpacked, in memory.
-_READINGS_AT_ONCE = 2 * _READERS
+_READINGS_AT_ONCE = 1 + _READERS
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Task(Generic[J]):
 
     job: J
     fetch: Fetch
+    bytes: int
+    """A guess at what it brings."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +57,28 @@ class FetchLane(Generic[J]):
         self.workers = workers
         self.backlog: deque[Task[J]] = deque()
         self._under_way = 0
+        self._bytes = 0
         self._fetch = fetch
         self._arrivals = arrivals
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix=name)
 
     def start_some(self) -> None:
         """Hand out as much of the backlog as may be under way."""
-        while self.backlog and self._under_way < self.workers + _READ_AHEAD:
+        while self.backlog and self._has_room(self.backlog[0]):
+            task = self.backlog.popleft()
             self._under_way += 1
-            self._pool.submit(self._work, self.backlog.popleft())
+            self._bytes += task.bytes
+            self._pool.submit(self._work, task)
 
-    def finished(self) -> None:
+    def _has_room(self, task: Task[J]) -> bool:
+        if not self._under_way:
+            return True
+        return self._under_way < self.workers + _READ_AHEAD and self._bytes + task.bytes <= _MOST_BYTES
+
+    def finished(self, task: Task[J]) -> None:
         """A task of this lane was fetched and read."""
         self._under_way -= 1
+        self._bytes -= task.bytes
 
     def close(self) -> None:
         """Start nothing more; what is under way ends by itself."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
+import sys
+from contextlib import suppress
 from typing import Any
 
 from cryptoservice._version import __version__
@@ -54,6 +57,23 @@ def _seconds(text: str) -> float:
     return value
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal. argparse would look up the width in shutil, whose import takes a fifth of all the time."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_terminal_columns() - 2)
+
+
+def _terminal_columns() -> int:
+    with suppress(ValueError):
+        if (columns := int(os.environ.get("COLUMNS", "0"))) > 0:
+            return columns
+    with suppress(OSError, ValueError, AttributeError):
+        if (columns := os.get_terminal_size(sys.__stdout__.fileno()).columns) > 0:  # type: ignore[union-attr]
+            return columns
+    return 80
+
+
 # argparse names the type in "invalid ... value": let it be a word.
 _count.__name__, _retries.__name__, _seconds.__name__ = "whole number", "whole number", "seconds"
 
@@ -79,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-_RAW: Any = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+_RAW: Any = {"formatter_class": _Help, "allow_abbrev": False}
 
 
 def _parser_class() -> type[argparse.ArgumentParser]:

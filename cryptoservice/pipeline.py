@@ -164,7 +164,7 @@ class Pipeline:
 
     def _hear(self, task: Task[Job], witnesses: dict[date, Witness]) -> None:
         job, fetch = task.job, task.fetch
-        self._lane(fetch.source).finished()
+        self._lane(fetch.source).finished(task)
         job.fetches_open -= 1
         for day, witness in witnesses.items():
             job.evidence.setdefault(day, {})[fetch.source] = witness
@@ -199,7 +199,7 @@ class Pipeline:
             if self._is_long and self._reader is None and fetch.source is not Source.REST:
                 # Before the first object is there: the helpers start while it is on its way.
                 self._reader = ReadLane(self._arrivals)
-            self._lane(fetch.source).backlog.append(Task(job, fetch))
+            self._lane(fetch.source).backlog.append(Task(job, fetch, job.feed.cost(fetch).bytes))
 
     def _settle(self, job: Job, day: date, outcome: Outcome, evidence: Evidence) -> None:
         series = Series(job.feed.dataset, job.feed.freq, job.symbol)

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 # A statement of this many rows stays under the 999 parameters that older SQLite builds allow, and divides 288 and 1440.
 _ROWS_A_STATEMENT = 72
-_CACHE_KIB = 16 * 1024
+_CACHE_KIB = 8 * 1024
 # Short waits, many times: between them a signal is seen.
 _BUSY_MS = 200
 _BUSY_ATTEMPTS = 3000

@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from cryptoservice.errors import CryptoserviceError
+from cryptoservice.memory import return_large_blocks
 
 T = TypeVar("T")
 _START = "from cryptoservice.workers import serve; serve()"
@@ -107,6 +108,7 @@ def serve() -> None:
     """The helper's side: answer calls until the other end hangs up, as it does when the parent dies."""
     # Ctrl-C reaches every process of the terminal; only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return_large_blocks()
     calls, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     # Nothing that a library prints may get between the answers.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from operator import ge, gt, le
 from typing import Any, NoReturn
 
@@ -23,8 +23,6 @@ _LINE_SKELETON = b"," * (_WIRE_COLUMNS - 1) + b"\n"
 _COLUMN_KINDS = "qddddddqdd"
 _HEADER = "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"
 _HEADER_START = "open_time,"
-_CHUNK_CHARS = 100_000
-_LONGEST_LINE = 1_000
 _WHOLE_NUMBERS = frozenset((int,))
 _NUMBERS = frozenset((int, float))
 # Larger counts or prices than this are no market data, and SQLite integers end at 2**63.
@@ -33,15 +31,15 @@ _SECONDS_LIMIT = 10**11
 _MICROSECONDS_START = 10**14
 
 
-def parse_csv(text: str, freq: Freq, window: Window) -> DayTable:
+def parse_csv(pieces: Iterable[str], freq: Freq, window: Window) -> DayTable:
     """Rows of an archive CSV by day, checked; InvalidTable when anything in it cannot be trusted.
 
-    `window` is the range of days that the object is named after: a row outside it disqualifies the object.
+    The text comes in pieces of whole lines, so that it need not be in memory at once. `window` is the range of days that the
+    object is named after: a row outside it disqualifies the object.
     """
-    body = _without_header(text.replace("\r\n", "\n"))
     columns = tuple(array(kind) for kind in _COLUMN_KINDS)
-    for chunk in _chunks(body):
-        for column, values in zip(columns, _check(_fields(chunk), freq, window), strict=True):
+    for lines in _rows_alone(pieces):
+        for column, values in zip(columns, _check(_fields(lines), freq, window), strict=True):
             column.extend(array(column.typecode, values))
     if all(map(gt, columns[0][1:], columns[0])):
         return DayTable(column_days(columns))
@@ -63,14 +61,33 @@ def parse_rest(page: object, freq: Freq, window: Window) -> DayTable:
     return collapse(list(zip(*_check(flat, freq, window), strict=True)))
 
 
+def _rows_alone(pieces: Iterable[str]) -> Iterator[str]:
+    """The pieces without header row and final newlines. Blank lines may stand before and after all rows."""
+    at_top, started, ended = True, False, False
+    for piece in pieces:
+        text = piece.replace("\r\n", "\n")
+        if at_top:
+            text = text.removeprefix("\ufeff").lstrip("\n")
+            at_top = not text
+            text = _without_header(text)
+        if not started:
+            text = text.lstrip("\n")
+        lines = text.rstrip("\n")
+        if lines:
+            if ended:
+                raise InvalidTable("wrong_column_count")
+            started = True
+            yield lines
+        ended = ended or (started and len(text) - len(lines) > bool(lines))
+
+
 def _without_header(text: str) -> str:
-    text = text.removeprefix("\ufeff").strip("\n")
     # Files before mid-2022 have no header row, later ones have: the first byte tells (wire facts 5.5).
     if text and not text[0].isdigit():
         header, _, text = text.partition("\n")
         if header != _HEADER:
             raise InvalidTable(_header_fault(header))
-    return text.strip("\n")
+    return text
 
 
 def _header_fault(header: str) -> str:
@@ -79,22 +96,10 @@ def _header_fault(header: str) -> str:
     return "unknown_columns" if header.count(",") == _WIRE_COLUMNS - 1 else "wrong_column_count"
 
 
-def _chunks(body: str) -> Iterator[str]:
-    """The text in pieces of whole lines: small enough to stay in the processor's cache and to keep memory flat."""
-    start = 0
-    while start < len(body):
-        end = body.find("\n", start + _CHUNK_CHARS)
-        end = len(body) if end < 0 else end
-        if end - start > _CHUNK_CHARS + _LONGEST_LINE:
-            raise InvalidTable("wrong_column_count")
-        yield body[start:end]
-        start = end + 1
-
-
 def _fields(lines: str) -> list[Any]:
     """All fields of these lines in one list."""
     # What is left without digits and points tells in one pass that every line has its columns and that all of them are numbers.
-    skeleton = lines.encode().translate(None, b"0123456789.")
+    skeleton = lines.encode("utf-8", "surrogatepass").translate(None, b"0123456789.")
     is_plain = skeleton == _LINE_SKELETON * lines.count("\n") + _LINE_SKELETON[:-1]
     if not is_plain and {line.count(",") for line in lines.split("\n")} != {_WIRE_COLUMNS - 1}:
         raise InvalidTable("wrong_column_count")
@@ -151,7 +156,7 @@ def _check(flat: list[Any], freq: Freq, window: Window) -> Columns:
 
 
 def _milliseconds(open_time: list[int], close_time: list[int]) -> tuple[list[int], list[int]]:
-    """Both columns in milliseconds: other units are told by their magnitude, and must be the same in every row."""
+    """Both columns in milliseconds: other units are told by their magnitude, and must be the same in all rows of a piece."""
     least, most = min(open_time), max(open_time)
     if most < _SECONDS_LIMIT:
         return [moment * 1000 for moment in open_time], [moment * 1000 + 999 for moment in close_time]

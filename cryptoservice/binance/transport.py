@@ -29,7 +29,7 @@ CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 30.0
 # The read timeout starts anew with every byte; this one does not.
 WHOLE_TIMEOUT = 300.0
-_CHUNK = 16 * 1024
+_CHUNK = 64 * 1024
 _LONGEST_LENGTH = 19
 
 

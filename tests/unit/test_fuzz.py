@@ -164,19 +164,19 @@ def test_changed_kline_files_are_sane_or_refused(edits: list[tuple[int, int, str
     for row, column, text in edits:
         lines[row][column] = text
     text = "\n".join([*(KLINE_LINES[:1] if header else ()), *map(",".join, lines)])
-    kline_table(lambda: klines.parse_csv(text, Freq.m1, ONE_DAY))
+    kline_table(lambda: klines.parse_csv([text], Freq.m1, ONE_DAY))
 
 
 @fuzzed(st.one_of(st.text(max_size=60), st.text('0123456789,.\n\r-e[]"{}:naN', max_size=80)))
 def test_any_text_is_refused_as_klines_or_empty(text: str) -> None:
-    kline_table(lambda: klines.parse_csv(text, Freq.m1, ONE_DAY))
+    kline_table(lambda: klines.parse_csv([text], Freq.m1, ONE_DAY))
 
 
 @fuzzed(st.permutations(range(40)), st.lists(st.integers(0, 39), max_size=10))
 def test_order_and_identical_doubles_change_nothing(order: list[int], doubled: list[int]) -> None:
-    plain = klines.parse_csv("\n".join(KLINE_LINES), Freq.m1, ONE_DAY)
+    plain = klines.parse_csv(["\n".join(KLINE_LINES)], Freq.m1, ONE_DAY)
     shuffled = [KLINE_LINES[1 + number] for number in [*order, *doubled]]
-    table = klines.parse_csv("\n".join(shuffled), Freq.m1, ONE_DAY)
+    table = klines.parse_csv(["\n".join(shuffled)], Freq.m1, ONE_DAY)
     assert list(table.days[FEBRUARY]) == list(plain.days[FEBRUARY])
     assert not table.conflicting
 

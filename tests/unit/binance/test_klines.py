@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptoservice.binance.klines import parse_csv, parse_rest
+from cryptoservice.binance import klines
+from cryptoservice.binance.klines import parse_rest
 from cryptoservice.binance.tables import DayTable, InvalidTable
 from cryptoservice.days import Window
 from cryptoservice.models import Freq
@@ -51,6 +52,20 @@ def expected(*minutes: int) -> list[tuple[Any, ...]]:
 
 def rows_of(table: DayTable) -> list[tuple[Any, ...]]:
     return [row for day in sorted(table.days) for row in table.days[day]]
+
+
+def parse_csv(content: str, freq: Freq, window: Window) -> DayTable:
+    """In one piece, after a look at what line by line gives: the same rows, or no rows either."""
+    lines = [line + "\n" for line in content.split("\n")]
+    lines[-1] = lines[-1].removesuffix("\n")
+    try:
+        whole = klines.parse_csv([content], freq, window)
+    except InvalidTable:
+        with pytest.raises(InvalidTable):
+            klines.parse_csv(lines, freq, window)
+        raise
+    assert klines.parse_csv(lines, freq, window) == whole
+    return whole
 
 
 def refusal(content: str, window: Window = ONE_DAY, freq: Freq = Freq.m1) -> str:
@@ -224,8 +239,12 @@ def test_absurd_times_disqualify_the_object(scale: int) -> None:
 
 
 def test_mixed_units_disqualify_the_object() -> None:
-    assert refusal(text(line(0), in_unit(1, lambda t: t * 1000, lambda t: t * 1000 + 59_999_999)))
-    assert refusal(text(line(0), in_unit(1, lambda t: t // 1000, lambda t: t // 1000 + 59)))
+    for other in (
+        in_unit(1, lambda t: t * 1000, lambda t: t * 1000 + 59_999_999),
+        in_unit(1, lambda t: t // 1000, lambda t: t // 1000 + 59),
+    ):
+        with pytest.raises(InvalidTable):
+            klines.parse_csv([text(line(0), other)], Freq.m1, ONE_DAY)
 
 
 @pytest.mark.parametrize(
