@@ -10,6 +10,7 @@ import json
 from array import array
 from collections.abc import Iterable, Iterator
 from operator import ge, gt, le
+from struct import pack
 from typing import Any, NoReturn
 
 from cryptoservice.binance.tables import DayTable, InvalidTable, collapse, column_days
@@ -40,7 +41,7 @@ def parse_csv(pieces: Iterable[str], freq: Freq, window: Window) -> DayTable:
     columns = tuple(array(kind) for kind in _COLUMN_KINDS)
     for lines in _rows_alone(pieces):
         for column, values in zip(columns, _check(_fields(lines), freq, window), strict=True):
-            column.extend(array(column.typecode, values))
+            column.frombytes(pack(f"{len(values)}{column.typecode}", *values))
     if all(map(gt, columns[0][1:], columns[0])):
         return DayTable(column_days(columns))
     return collapse(list(zip(*columns, strict=True)))
@@ -65,7 +66,7 @@ def _rows_alone(pieces: Iterable[str]) -> Iterator[str]:
     """The pieces without header row and final newlines. Blank lines may stand before and after all rows."""
     at_top, started, ended = True, False, False
     for piece in pieces:
-        text = piece.replace("\r\n", "\n")
+        text = piece.replace("\r\n", "\n") if "\r" in piece else piece
         if at_top:
             text = text.removeprefix("\ufeff").lstrip("\n")
             at_top = not text
@@ -120,8 +121,11 @@ def _numbers(text: str, *, is_plain: bool = False) -> list[Any]:
         flat: list[Any] = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise InvalidTable("not_a_number") from None
-    if not is_plain and not set(map(type, flat)) <= _NUMBERS:
-        raise InvalidTable("not_a_number")
+    if not is_plain:
+        if not set(map(type, flat)) <= _NUMBERS:
+            raise InvalidTable("not_a_number")
+        if min(flat, default=0) < 0:
+            raise InvalidTable("number_out_of_range")
     return flat
 
 
@@ -135,21 +139,21 @@ def _check(flat: list[Any], freq: Freq, window: Window) -> Columns:
     # The order of prices, checked next, makes `high` speak for all of them.
     if max(map(max, (high, volume, quote, trades, taker, taker_quote))) > _LARGEST:
         raise InvalidTable("number_out_of_range")
-    if min(map(min, (low, volume, quote, trades, taker, taker_quote))) < 0:
-        raise InvalidTable("number_out_of_range")
     if not (all(map(ge, high, opened)) and all(map(ge, high, close)) and all(map(le, low, opened)) and all(map(le, low, close))):
         raise InvalidTable("high_below_low")
     if min(low) <= 0:
         raise InvalidTable("price_not_positive")
     open_time, close_time = _milliseconds(open_time, close_time)
     length = freq.milliseconds
+    regular = range(open_time[0], open_time[0] + length * len(open_time), length)
+    without_hole = open_time == list(regular)
     # The end of a bar follows from its start: this also catches a row whose columns have slipped.
-    if set(map(int.__sub__, close_time, open_time)) - {length - 1, length}:
+    ends_with_bar = without_hole and close_time == list(range(regular.start + length - 1, regular.stop + length - 1, length))
+    if not ends_with_bar and set(map(int.__sub__, close_time, open_time)) - {length - 1, length}:
         raise InvalidTable("close_time_off")
     first, last = window.start_ms, window.end_ms - length
     if min(open_time) < first or max(open_time) > last:
         raise InvalidTable("row_outside_range")
-    without_hole = open_time == list(range(open_time[0], open_time[-1] + 1, length))
     if any((moment - first) % length for moment in (open_time[:1] if without_hole else open_time)):
         raise InvalidTable("time_off_grid")
     return open_time, opened, high, low, close, volume, quote, trades, taker, taker_quote

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import calendar
 import itertools
 from collections.abc import Mapping
 from datetime import date, timedelta
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptoservice import plan
-from cryptoservice.models import Row, SourceObject, Status
+from cryptoservice.binance.connection import Connection
+from cryptoservice.feeds import KlineFeed
+from cryptoservice.models import Freq, Row, SourceObject, Status
 from cryptoservice.plan import DayCase, Fetch, KlineSource, Outcome, Source, Witness, next_step
 
 from .fakes import FEBRUARY, FEBRUARY_MS, kline
@@ -310,6 +314,58 @@ def test_group_joins_neighbours_for_rest_and_months_for_the_archive() -> None:
         Fetch(MONTHLY, "X", (day(6), day(9))),
         Fetch(DAILY, "X", (day(7),)),
     }
+
+
+WANTED = st.sets(st.integers(2, 130), min_size=1).map(lambda ages: sorted(TODAY - timedelta(days=age) for age in ages))
+# One row of any kind weighs the same here; an object and its checksum are two requests.
+OBJECT_REQUESTS = 2
+
+
+def first_fetches(feed: KlineFeed, days: list[date]) -> list[Fetch]:
+    """What a run asks for before it has heard anything."""
+    steps: dict[date, Source] = {}
+    for known in feed.cases(days):
+        step = feed.step(known, {})
+        assert isinstance(step, Source)
+        steps[known.day] = step
+    return list(feed.group("BTCUSDT", steps))
+
+
+def least_cost(days: list[date]) -> tuple[int, int]:
+    """Requests and days' worth of bytes of the cheapest objects that hold these days, by trying both ways for each month."""
+    requests = size = 0
+    for _, group in itertools.groupby(days, lambda day: (day.year, day.month)):
+        month = list(group)
+        length = calendar.monthrange(month[0].year, month[0].month)[1]
+        choices = [(OBJECT_REQUESTS * len(month), len(month))]
+        if month[0].replace(day=length) < TODAY:
+            choices.append((OBJECT_REQUESTS, length))
+        best = min(choices)
+        requests, size = requests + best[0], size + best[1]
+    return requests, size
+
+
+@given(WANTED, st.sampled_from([KlineSource.AUTO, KlineSource.VISION]))
+def test_a_plan_holds_every_wanted_day_once_at_the_least_cost(days: list[date], choice: KlineSource) -> None:
+    feed = KlineFeed(cast("Connection", None), Freq.m5, TODAY, choice)
+    fetches = first_fetches(feed, days)
+    assert sorted(day for fetch in fetches for day in fetch.days) == days
+    costs = [feed.cost(fetch) for fetch in fetches]
+    per_day = feed.cost(Fetch(DAILY, "BTCUSDT", (TODAY,))).bytes
+    assert (sum(cost.requests for cost in costs), sum(cost.bytes for cost in costs) // per_day) == least_cost(days)
+    assert sum(cost.rows for cost in costs) == 288 * len(days)
+    assert {cost.weight for cost in costs} == {0}
+
+
+@given(WANTED)
+def test_pages_of_the_api_hold_every_wanted_day_once(days: list[date]) -> None:
+    feed = KlineFeed(cast("Connection", None), Freq.h1, TODAY, KlineSource.API)
+    fetches = first_fetches(feed, days)
+    assert {fetch.source for fetch in fetches} == {REST}
+    assert sorted(day for fetch in fetches for day in fetch.days) == days
+    # Neighbours share pages: no more than one request a run of days, and one for every 499 rows of it (20 days of hours).
+    runs = 1 + sum((later - day).days > 1 for day, later in itertools.pairwise(days))
+    assert sum(feed.cost(fetch).requests for fetch in fetches) <= runs + len(days) // 20 + len(days) // 62
 
 
 @pytest.mark.parametrize(
