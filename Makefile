@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test test-slow lint docs define download export clean
+.PHONY: help demo test test-slow lint docs bench bench-scale define download export clean
 
 help:
 	@echo "make demo      install into .venv, then define, download and export recorded market data from a local replay exchange"
 	@echo "make test      install into .venv, then run the test suite"
 	@echo "make test-slow the long form of the suite"
 	@echo "make lint      ruff and mypy --strict"
+	@echo "make bench     speed, memory and size against the sqlite3 shell, as a table; make bench-scale: 1, 2, 4 and 8 times the work"
 	@echo "make docs      write docs/cli.md from the help of every command"
 	@echo "make define ARGS='...'    cryptoservice universe define ..., likewise make download and make export"
 
@@ -43,6 +44,12 @@ lint: $(VENV)/.tools
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: $(VENV)/.package
+	@$(BIN)/python scripts/bench.py
+
+bench-scale: $(VENV)/.package
+	@$(BIN)/python scripts/bench.py --scale
+
 docs: $(VENV)/.package
 	$(BIN)/python scripts/cli_docs.py
 
@@ -52,4 +59,4 @@ $(COMMANDS): $(VENV)/.package
 	@$(BIN)/python -m cryptoservice universe $@ $(ARGS)
 
 clean:
-	rm -rf $(VENV) demo-data build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo-data build dist bench-results *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,7 +13,7 @@ from tests.e2e.conftest import ROOT, Workspace
 
 README = ROOT / "README.md"
 # These would run this very suite, or install again what runs it: that their targets exist is checked instead.
-NOT_RUN_HERE = ("make demo", "make test", "make test-slow", "make lint", "pip install .")
+NOT_RUN_HERE = ("make demo", "make test", "make test-slow", "make lint", "make bench", "make bench-scale", "pip install .")
 
 
 def commands() -> list[str]:
@@ -61,7 +61,7 @@ def test_make_targets_of_the_readme_exist() -> None:
 
 def test_flags_of_help_stand_in_the_readme() -> None:
     text = README.read_text(encoding="utf-8")
-    for command in ("define", "download", "export"):
+    for command in ("define", "download", "export", "status", "verify"):
         done = subprocess.run(
             [sys.executable, "-m", "cryptoservice", "universe", command, "--help"], capture_output=True, text=True, check=True
         )
