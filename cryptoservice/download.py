@@ -126,11 +126,10 @@ def download_universe_data(
     database = Path(db_path)
     refuse_foreign(database)
     make_folder(database.absolute().parent)
-    halt = threading.Event()
     with (
         DatabaseLock(database, utc_text(clock.time())),
         Store.create(database, stop) as store,
-        Connection(network, clock, halt) as connection,
+        Connection(network, clock) as connection,
     ):
         feeds = make_feeds(connection, freq, kline_source, clock.time(), metrics=download_market_metrics)
         worklist = Worklist(store, feeds, active, days, incremental=incremental)
@@ -145,7 +144,6 @@ def download_universe_data(
             if worklist.symbol_days:
                 pipeline.run(worklist.jobs(), worklist.known, worklist.expected_rows)
         finally:
-            halt.set()
             progress.end()
     check(stop)
     traffic = connection.traffic

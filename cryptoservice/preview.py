@@ -102,7 +102,7 @@ def preview_download(
     days = universe.subwindow(bounds.start_date, bounds.end_date)
     active = universe.active_days(days)
     database = Path(db_path)
-    with Connection(network, clock, threading.Event()) as connection:
+    with Connection(network, clock) as connection:
         feeds = make_feeds(connection, freq, kline_source, clock.time(), metrics=download_market_metrics)
         if database.exists():
             with Store.read(database) as store:

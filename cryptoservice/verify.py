@@ -254,27 +254,23 @@ def _second_opinions(
 ) -> tuple[SampleResult, Connection]:
     compared = rows = lacking = 0
     not_compared: list[Opinion] = []
-    halt = threading.Event()
     log.info("%d of %d complete kline symbol-days are fetched again, seed %d", len(draw.chosen), draw.candidates, draw.seed)
     progress = Progress("verify", "symbol-days", len(draw.chosen), clock)
-    with Connection(network, clock, halt) as connection:
-        try:
-            workers = max(network.workers.api, network.workers.vision)
-            for opinion in opinions(connection, utc_day(clock.time()), draw.chosen, workers, stop):
-                progress.advance()
-                if not opinion.heard:
-                    not_compared.append(opinion)
-                    continue
-                item = opinion.sampled
-                with Store.read(database) as store:
-                    stored = store.rows(Series(Dataset.KLINES, item.freq.value, item.symbol), item.day)
-                comparison = compare(stored, opinion)
-                findings.add(comparison.differences)
-                compared += 1
-                rows += comparison.compared
-                lacking += comparison.lacking
-        finally:
-            halt.set()
+    with Connection(network, clock) as connection:
+        workers = max(network.workers.api, network.workers.vision)
+        for opinion in opinions(connection, utc_day(clock.time()), draw.chosen, workers, stop):
+            progress.advance()
+            if not opinion.heard:
+                not_compared.append(opinion)
+                continue
+            item = opinion.sampled
+            with Store.read(database) as store:
+                stored = store.rows(Series(Dataset.KLINES, item.freq.value, item.symbol), item.day)
+            comparison = compare(stored, opinion)
+            findings.add(comparison.differences)
+            compared += 1
+            rows += comparison.compared
+            lacking += comparison.lacking
     check(stop)
     result = SampleResult(draw.seed, draw.candidates, tuple(draw.chosen), compared, rows, lacking, tuple(not_compared))
     return result, connection
