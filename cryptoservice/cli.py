@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ from cryptoservice.parser import build_parser
 if TYPE_CHECKING:
     from cryptoservice.clock import Clock
     from cryptoservice.config import NetworkConfig
+
+log = logging.getLogger(__name__)
 
 Args = argparse.Namespace
 
@@ -67,6 +70,12 @@ def _report(error: errors.CryptoserviceError, args: Args, redact: Callable[[str]
         if error.hint:
             sys.stderr.write(redact(f"hint: {_one_line(error.hint)}") + "\n")
     return error.exit_code
+
+
+def _incomplete(shortfall: str) -> int:
+    """Say what is missing, in whatever form the log has and with --quiet as well."""
+    log.error("%s", shortfall, extra={"fields": {"exit_code": errors.EXIT_INCOMPLETE}})
+    return errors.EXIT_INCOMPLETE
 
 
 def _one_line(text: str) -> str:
@@ -182,7 +191,7 @@ def _download(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     _print_result(result.to_dict())
     if result.refused is not None:
         raise result.refused
-    return errors.EXIT_OK if result.complete else errors.EXIT_INCOMPLETE
+    return errors.EXIT_OK if result.complete else _incomplete(result.shortfall)
 
 
 def _export(args: Args, clock: Clock | None, stop: threading.Event) -> int:
@@ -237,7 +246,7 @@ def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     _print_result(result.to_dict())
     if result.refused is not None:
         raise result.refused
-    return errors.EXIT_OK if result.sound else errors.EXIT_INCOMPLETE
+    return errors.EXIT_OK if result.sound else _incomplete(result.shortfall)
 
 
 def _network(args: Args, rates: Any, workers: Any) -> NetworkConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,14 @@ class DownloadResult:
     def complete(self) -> bool:
         """True when every wanted symbol-day is complete or a confirmed gap."""
         return not self.failed
+
+    @property
+    def shortfall(self) -> str:
+        """What an incomplete download lacks, mostly why, and what to do, in one line."""
+        wanted = sum(count.wanted for count in self.datasets.values())
+        ((reason, count),) = Counter(item.reason for item in self.failed).most_common(1)
+        what = f"{len(self.failed)} of {wanted} symbol-days could not be fetched whole"
+        return f'{what}, {count} of them with the reason "{reason}": run the same command again to ask for them'
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of stdout."""

@@ -73,6 +73,11 @@ class SampleResult:
     not_compared: tuple[Opinion, ...]
     """Those that the other source does not have at all, or could not be asked for."""
 
+    @property
+    def troubled(self) -> tuple[Opinion, ...]:
+        """Those that should have been answered for and were not."""
+        return tuple(item for item in self.not_compared if item.troubled)
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `sample`."""
         return {
@@ -106,7 +111,23 @@ class VerifyResult:
     @property
     def sound(self) -> bool:
         """True when nothing differs, and every sampled symbol-day that another source has could be fetched."""
-        return not self.kinds and not (self.sample and any(item.troubled for item in self.sample.not_compared))
+        return not self.kinds and not (self.sample and self.sample.troubled)
+
+    @property
+    def shortfall(self) -> str:
+        """What is not sound, mostly of what kind or why, and what to do, in one line."""
+        parts = []
+        if self.kinds:
+            total = sum(self.kinds.values())
+            ((kind, count),) = Counter(self.kinds).most_common(1)
+            what = f'{total} difference{"s" if total > 1 else ""}, {count} of them of the kind "{kind}"'
+            parts.append(f"{what}: look them up in the report, then fetch those days again with download --no-incremental")
+        if self.sample and self.sample.troubled:
+            troubled, drawn = self.sample.troubled, len(self.sample.symbol_days)
+            ((reason, count),) = Counter(item.reason for item in troubled).most_common(1)
+            what = f"{len(troubled)} of {drawn} sampled symbol-days could not be compared"
+            parts.append(f'{what}, {count} of them with the reason "{reason}": run the same command again')
+        return "; ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of stdout."""
@@ -175,7 +196,6 @@ def verify_universe(
         seed = int(clock.random() * _LARGEST_SEED) if seed is None else seed
         chosen = random.Random(seed).sample(candidates, min(sample, len(candidates)))  # noqa: S311 - a sample, not a secret
         drawn, connection = _second_opinions(database, _Draw(seed, len(candidates), chosen), network, findings, clock, stop)
-    troubled = drawn is not None and any(item.troubled for item in drawn.not_compared)
     return VerifyResult(
         window=days,
         datasets=tuple(datasets),
@@ -186,7 +206,7 @@ def verify_universe(
         retries=connection.traffic.retries if connection else 0,
         waited_seconds=connection.waited_seconds if connection else 0.0,
         elapsed_seconds=clock.monotonic() - started,
-        refused=connection.refusal if connection and troubled else None,
+        refused=connection.refusal if connection and drawn and drawn.troubled else None,
     )
 
 

@@ -71,6 +71,7 @@ def test_a_network_that_is_down(tmp_path: Path, dead_ends: tuple[str, str], retr
     assert len(ledger(tmp_path / "market.db")) == wanted
     lines = given_up(outcome)
     assert len(lines) == 2, outcome.stderr
+    assert len(outcome.stderr.splitlines()) == 3, "two hosts, and what is missing"
     for host in dead_ends:
         (line,) = [line for line in lines if host in line]
         assert line.startswith("error: ")
