@@ -143,7 +143,10 @@ def download_universe_data(
         feeds = make_feeds(connection, freq, kline_source, clock.time(), metrics=download_market_metrics)
         worklist = Worklist(store, feeds, active, days, incremental=incremental)
         settled = sum(worklist.settled.values())
-        if worklist.symbol_days:
+        nothing_active = universe.nothing_active(days)
+        if nothing_active:
+            log.warning("nothing to do: %s", nothing_active)
+        elif worklist.symbol_days:
             log.info("%d symbol-days to fetch, %d settled already", worklist.symbol_days, settled)
         else:
             log.info("nothing to do: all %d symbol-days are settled, no data is requested", settled)

@@ -94,8 +94,11 @@ def export_universe_data(
     if base.exists() and not base.is_dir():
         raise UsageError(f"export path {base} is a file", hint="name a folder with --export-base-path")
     main = Dataset.KLINES if klines else Dataset.METRICS
+    nothing_active = loaded.universe.nothing_active(days)
     with Store.read(Path(db_path)) as store:
-        if klines:
+        if nothing_active:
+            log.warning("nothing to export but the coverage report: %s", nothing_active)
+        elif klines:
             _require_frequency(store, source, Path(db_path))
         else:
             _require_metrics(store, Path(db_path))

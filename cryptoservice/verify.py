@@ -180,6 +180,9 @@ def verify_universe(
     universe = UniverseFile.load(Path(universe_file)).universe
     bounds = window or WindowBounds()
     days = universe.subwindow(bounds.start_date, bounds.end_date)
+    nothing_active = universe.nothing_active(days)
+    if nothing_active:
+        raise UsageError(f"nothing to verify: {nothing_active}", hint="name a universe, or a window, with active symbols")
     database = Path(db_path)
     findings = _Findings()
     with Store.read(database) as store:
