@@ -25,7 +25,7 @@ from cryptoservice.models import Dataset, Freq
 from cryptoservice.progress import Progress
 from cryptoservice.store import Store
 from cryptoservice.universe import UniverseFile
-from cryptoservice.workers import HelperPool
+from cryptoservice.workers import HelperLost, HelperPool
 
 log = logging.getLogger(__name__)
 
@@ -189,20 +189,28 @@ class _Export:
         self, batches: deque[Sequence[DayTask]], pool: HelperPool, progress: Progress, stop: threading.Event | None
     ) -> None:
         """This process takes batches from one end while helpers take them; what is done is counted in order."""
-        order: deque[Future[list[DayDone]]] = deque()
+        order: deque[tuple[Sequence[DayTask], Future[list[DayDone]]]] = deque()
         while batches or order:
             check(stop)
-            while batches and sum(not future.done() for future in order) < _BATCHES_A_HELPER * pool.count:
-                order.append(pool.submit(export_days, self.database, self.base, self.shapes, batches.popleft()))
+            while batches and sum(not future.done() for _, future in order) < _BATCHES_A_HELPER * pool.count:
+                batch = batches.popleft()
+                order.append((batch, pool.submit(export_days, self.database, self.base, self.shapes, batch)))
             if batches:
                 own: Future[list[DayDone]] = Future()
-                order.append(own)
+                order.append((batches[0], own))
                 own.set_result(export_days(self.database, self.base, self.shapes, batches.popleft(), stop))
             else:
-                wait([order[0]], timeout=_POLL_SECONDS)
-            while order and order[0].done():
-                self._add(order.popleft().result(), progress)
+                wait([order[0][1]], timeout=_POLL_SECONDS)
+            while order and order[0][1].done():
+                self._add(self._result(*order.popleft(), stop), progress)
             progress.tick()
+
+    def _result(self, batch: Sequence[DayTask], future: Future[list[DayDone]], stop: threading.Event | None) -> list[DayDone]:
+        try:
+            return future.result()
+        except HelperLost as lost:
+            log.warning("%s: exporting in this process instead", lost.message)
+            return export_days(self.database, self.base, self.shapes, batch, stop)
 
     def _add(self, done: Sequence[DayDone], progress: Progress) -> None:
         for day, dataset, totals, missing in done:
