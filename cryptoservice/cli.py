@@ -72,8 +72,10 @@ def _report(error: errors.CryptoserviceError, args: Args, redact: Callable[[str]
     return error.exit_code
 
 
-def _incomplete(shortfall: str) -> int:
-    """Say what is missing, in whatever form the log has and with --quiet as well."""
+def _verdict(shortfall: str | None) -> int:
+    """The exit code of a run that came to its end. What is missing is said in the log's own form, with --quiet as well."""
+    if shortfall is None:
+        return errors.EXIT_OK
     log.error("%s", shortfall, extra={"fields": {"exit_code": errors.EXIT_INCOMPLETE}})
     return errors.EXIT_INCOMPLETE
 
@@ -191,7 +193,7 @@ def _download(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     _print_result(result.to_dict())
     if result.refused is not None:
         raise result.refused
-    return errors.EXIT_OK if result.complete else _incomplete(result.shortfall)
+    return _verdict(result.shortfall)
 
 
 def _export(args: Args, clock: Clock | None, stop: threading.Event) -> int:
@@ -246,7 +248,7 @@ def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     _print_result(result.to_dict())
     if result.refused is not None:
         raise result.refused
-    return errors.EXIT_OK if result.sound else _incomplete(result.shortfall)
+    return _verdict(result.shortfall)
 
 
 def _network(args: Args, rates: Any, workers: Any) -> NetworkConfig:

@@ -59,8 +59,10 @@ class DownloadResult:
         return not self.failed
 
     @property
-    def shortfall(self) -> str:
-        """What an incomplete download lacks, mostly why, and what to do, in one line."""
+    def shortfall(self) -> str | None:
+        """What is lacking, mostly why, and what to do, in one line; None when the download is complete."""
+        if self.complete:
+            return None
         wanted = sum(count.wanted for count in self.datasets.values())
         ((reason, count),) = Counter(item.reason for item in self.failed).most_common(1)
         what = f"{len(self.failed)} of {wanted} symbol-days could not be fetched whole"

@@ -114,8 +114,8 @@ class VerifyResult:
         return not self.kinds and not (self.sample and self.sample.troubled)
 
     @property
-    def shortfall(self) -> str:
-        """What is not sound, mostly of what kind or why, and what to do, in one line."""
+    def shortfall(self) -> str | None:
+        """What is not sound, mostly of what kind or why, and what to do, in one line; None when all is."""
         parts = []
         if self.kinds:
             total = sum(self.kinds.values())
@@ -127,7 +127,7 @@ class VerifyResult:
             ((reason, count),) = Counter(item.reason for item in troubled).most_common(1)
             what = f"{len(troubled)} of {drawn} sampled symbol-days could not be compared"
             parts.append(f'{what}, {count} of them with the reason "{reason}": run the same command again')
-        return "; ".join(parts)
+        return "; ".join(parts) or None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of stdout."""

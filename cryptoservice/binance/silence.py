@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-# With three calls a worker, some worker has seen three end in a row, retries included: an outage that is shorter than the
-# retries of one call cannot last that long, however many workers there are.
+# With three calls a worker, some worker has seen three end one after the other, each with all its retries. As jitter halves a
+# call's waits at most, no outage that is shorter than the retries of one call lasts that long, however many workers there are.
 CALLS_A_WORKER = 3
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from cryptoservice.binance import transport
 from cryptoservice.binance.answers import api_judge, archive_judge
 from cryptoservice.binance.limiter import Gate, LimitPolicy, RateLimiter
 from cryptoservice.binance.silence import Silence
@@ -379,6 +380,23 @@ def test_a_silent_host_is_given_up_after_three_calls_a_worker(retries: int, erro
         (line,) = errors
         assert line.startswith(f"{made.gate.host} does not answer (the connection broke), 12 requests in a row")
         assert line.endswith("check the network, then run the same command again; more --max-retries wait longer")
+
+
+def test_a_host_that_takes_connections_and_says_nothing_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "READ_TIMEOUT", 0.02)
+    clock = FakeClock()
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        gate = Gate("host", clock, 300.0)
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        host = Host(url, gate, workers=1, retry=RetryConfig(max_retries=1, jitter=False), clock=clock, traffic=Traffic())
+        call = Call("x", "/x", {}, RateLimiter(LimitPolicy(max_weight=None), gate, clock))
+        reasons = []
+        for _ in range(5):
+            with pytest.raises(SourceError) as caught:
+                host.fetch(call, api_judge(clock))
+            reasons.append(caught.value.reason)
+        host.close()
+    assert reasons == ["timeout"] * 3 + ["unreachable"] * 2
 
 
 ANSWERS = {
