@@ -18,6 +18,7 @@ from cryptoservice import errors
 from cryptoservice.parser import build_parser
 
 if TYPE_CHECKING:
+    import logging
     import threading
 
     from cryptoservice.clock import Clock
@@ -70,13 +71,11 @@ def _refuse(error: errors.CryptoserviceError, argv: Sequence[str]) -> int:
 
 
 def _report(error: errors.CryptoserviceError, args: Args, redact: Callable[[str], str]) -> int:
-    import logging  # noqa: PLC0415
     import traceback  # noqa: PLC0415
 
     if args.log_format == "json":
         fields = {"hint": redact(error.hint) if error.hint else None, "exit_code": error.exit_code}
-        # This room speaks for the whole package.
-        logging.getLogger("cryptoservice").error("%s", error.message, extra={"fields": fields}, exc_info=args.verbose)
+        _log().error("%s", error.message, extra={"fields": fields}, exc_info=args.verbose)
     else:
         if args.verbose and sys.exc_info()[0] is not None:
             sys.stderr.write(redact(traceback.format_exc()))
@@ -84,6 +83,21 @@ def _report(error: errors.CryptoserviceError, args: Args, redact: Callable[[str]
         if error.hint:
             sys.stderr.write(redact(f"hint: {_one_line(error.hint)}") + "\n")
     return error.exit_code
+
+
+def _verdict(shortfall: str | None) -> int:
+    """The exit code of a run that came to its end. What is missing is said in the log's own form, with --quiet as well."""
+    if shortfall is None:
+        return errors.EXIT_OK
+    _log().error("%s", shortfall, extra={"fields": {"exit_code": errors.EXIT_INCOMPLETE}})
+    return errors.EXIT_INCOMPLETE
+
+
+def _log() -> logging.Logger:
+    """This room speaks for the whole package."""
+    import logging  # noqa: PLC0415
+
+    return logging.getLogger("cryptoservice")
 
 
 def _one_line(text: str) -> str:
@@ -205,7 +219,7 @@ def _download(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     _print_result(result.to_dict())
     if result.refused is not None:
         raise result.refused
-    return errors.EXIT_OK if result.complete else errors.EXIT_INCOMPLETE
+    return _verdict(result.shortfall)
 
 
 def _export(args: Args, clock: Clock | None, stop: threading.Event) -> int:
@@ -261,7 +275,7 @@ def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     _print_result(result.to_dict())
     if result.refused is not None:
         raise result.refused
-    return errors.EXIT_OK if result.sound else errors.EXIT_INCOMPLETE
+    return _verdict(result.shortfall)
 
 
 def _network(args: Args, rates: Any, workers: Any) -> NetworkConfig:

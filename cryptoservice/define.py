@@ -89,12 +89,8 @@ def define_universe(
         raise files.TargetExists(f"{output} exists already", hint="a universe is immutable: choose another name, or pass --force")
     files.require_place(output)
 
-    halt = threading.Event()
-    with Connection(network, clock, halt) as connection:
-        try:
-            active = _probe_all(connection, names, window, network.workers.api, clock, halt, stop)
-        finally:
-            halt.set()
+    with Connection(network, clock) as connection:
+        active = _probe_all(connection, names, window, network.workers.api, clock, stop)
     universe = Universe(names, window.start, window.end, _snapshots(names, window, active), utc_text(clock.time()), description)
     check(stop)
     universe.save(output, force=force)
@@ -118,7 +114,6 @@ def _probe_all(
     window: Window,
     workers: int,
     clock: Clock,
-    halt: threading.Event,
     stop: threading.Event | None,
 ) -> dict[str, frozenset[date] | None]:
     """Days with a kline for each symbol; None for a symbol outside the current trading list."""
@@ -138,8 +133,7 @@ def _probe_all(
             progress.end()
         return active
     finally:
-        # Threads that wait for the limiter must see this before anyone waits for them.
-        halt.set()
+        # What waits for the limiter ends when the connection is closed, so nobody waits for it here.
         pool.shutdown(wait=False, cancel_futures=True)
 
 

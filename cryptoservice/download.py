@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,16 @@ class DownloadResult:
     def complete(self) -> bool:
         """True when every wanted symbol-day is complete or a confirmed gap."""
         return not self.failed
+
+    @property
+    def shortfall(self) -> str | None:
+        """What is lacking, mostly why, and what to do, in one line; None when the download is complete."""
+        if self.complete:
+            return None
+        wanted = sum(count.wanted for count in self.datasets.values())
+        ((reason, count),) = Counter(item.reason for item in self.failed).most_common(1)
+        what = f"{len(self.failed)} of {wanted} symbol-days could not be fetched whole"
+        return f'{what}, {count} of them with the reason "{reason}": run the same command again to ask for them'
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of stdout."""
@@ -126,16 +137,18 @@ def download_universe_data(
     database = Path(db_path)
     refuse_foreign(database)
     make_folder(database.absolute().parent)
-    halt = threading.Event()
     with (
         DatabaseLock(database, utc_text(clock.time())),
         Store.create(database, stop) as store,
-        Connection(network, clock, halt) as connection,
+        Connection(network, clock) as connection,
     ):
         feeds = make_feeds(connection, freq, kline_source, clock.time(), metrics=download_market_metrics)
         worklist = Worklist(store, feeds, active, days, incremental=incremental)
         settled = sum(worklist.settled.values())
-        if worklist.symbol_days:
+        nothing_active = universe.nothing_active(days)
+        if nothing_active:
+            log.warning("nothing to do: %s", nothing_active)
+        elif worklist.symbol_days:
             log.info("%d symbol-days to fetch, %d settled already", worklist.symbol_days, settled)
         else:
             log.info("nothing to do: all %d symbol-days are settled, no data is requested", settled)
@@ -145,7 +158,6 @@ def download_universe_data(
             if worklist.symbol_days:
                 pipeline.run(worklist.jobs(), worklist.known, worklist.expected_rows)
         finally:
-            halt.set()
             progress.end()
     check(stop)
     traffic = connection.traffic

@@ -25,7 +25,7 @@ from cryptoservice.models import Dataset, Freq
 from cryptoservice.progress import Progress
 from cryptoservice.store import Store
 from cryptoservice.universe import UniverseFile
-from cryptoservice.workers import HelperPool
+from cryptoservice.workers import HelperLost, HelperPool
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +94,11 @@ def export_universe_data(
     if base.exists() and not base.is_dir():
         raise UsageError(f"export path {base} is a file", hint="name a folder with --export-base-path")
     main = Dataset.KLINES if klines else Dataset.METRICS
+    nothing_active = loaded.universe.nothing_active(days)
     with Store.read(Path(db_path)) as store:
-        if klines:
+        if nothing_active:
+            log.warning("nothing to export but the coverage report: %s", nothing_active)
+        elif klines:
             _require_frequency(store, source, Path(db_path))
         else:
             _require_metrics(store, Path(db_path))
@@ -200,8 +203,15 @@ class _Export:
                 wait([order[0][1]], timeout=_POLL_SECONDS)
             while order and order[0][1].done():
                 batch, done = order.popleft()
-                self._add(batch, done.result(), progress)
+                self._add(batch, self._result(batch, done, stop), progress)
             progress.tick()
+
+    def _result(self, batch: Sequence[DayTask], future: Future[list[DayDone]], stop: threading.Event | None) -> list[DayDone]:
+        try:
+            return future.result()
+        except HelperLost as lost:
+            log.warning("%s: exporting in this process instead", lost.message)
+            return export_days(self.database, self.base, self.shapes, batch, stop)
 
     def _add(self, batch: Sequence[DayTask], done: Sequence[DayDone], progress: Progress) -> None:
         for day, dataset, totals, missing in done:

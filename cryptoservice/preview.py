@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from cryptoservice.plan import KlineSource, Source
 from cryptoservice.store import Store
 from cryptoservice.universe import UniverseFile
 from cryptoservice.worklist import Worklist, make_feeds
+
+log = logging.getLogger(__name__)
 
 # A request to the archive, connection kept alive, takes about this long over the public network.
 _ARCHIVE_SECONDS = 0.15
@@ -101,8 +104,11 @@ def preview_download(
     bounds = window or WindowBounds()
     days = universe.subwindow(bounds.start_date, bounds.end_date)
     active = universe.active_days(days)
+    nothing_active = universe.nothing_active(days)
+    if nothing_active:
+        log.warning("nothing to do: %s", nothing_active)
     database = Path(db_path)
-    with Connection(network, clock, threading.Event()) as connection:
+    with Connection(network, clock) as connection:
         feeds = make_feeds(connection, freq, kline_source, clock.time(), metrics=download_market_metrics)
         if database.exists():
             with Store.read(database) as store:

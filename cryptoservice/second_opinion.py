@@ -80,7 +80,7 @@ class Opinion:
 def opinions(
     connection: Connection, today: date, sample: Sequence[Sampled], workers: int, stop: threading.Event | None
 ) -> Iterator[Opinion]:
-    """Ask for all of them, some at a time, and answer in their order. Set the connection's `halt` when it ends."""
+    """Ask for all of them, some at a time, and answer in their order. Close the connection when it ends."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="verify")
     try:
         rest = iter(sample)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -80,6 +81,15 @@ class Universe:
             for symbol in snapshot.active_symbols:
                 days[symbol].append(snapshot.date)
         return {symbol: active for symbol, active in days.items() if active}
+
+    def nothing_active(self, window: Window) -> str | None:
+        """What to tell people when no requested symbol is active on any day of the window, else None."""
+        if any(snapshot.active_symbols for snapshot in self.snapshots(window)):
+            return None
+        missing = Counter(reason for snapshot in self.snapshots(window) for reason in snapshot.missing_symbols.values())
+        reasons = ", ".join(f"{missing[reason]:,} {reason}" for reason in MissingReason if missing[reason])
+        where = "the universe file says so under missing_symbols"
+        return f"no requested symbol is active on any day of {window.start} to {window.end} ({reasons}): {where}"
 
     def to_json(self) -> str:
         """The file's text: key order, indentation and final newline are part of the format."""

@@ -73,6 +73,11 @@ class SampleResult:
     not_compared: tuple[Opinion, ...]
     """Those that the other source does not have at all, or could not be asked for."""
 
+    @property
+    def troubled(self) -> tuple[Opinion, ...]:
+        """Those that should have been answered for and were not."""
+        return tuple(item for item in self.not_compared if item.troubled)
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `sample`."""
         return {
@@ -106,7 +111,23 @@ class VerifyResult:
     @property
     def sound(self) -> bool:
         """True when nothing differs, and every sampled symbol-day that another source has could be fetched."""
-        return not self.kinds and not (self.sample and any(item.troubled for item in self.sample.not_compared))
+        return not self.kinds and not (self.sample and self.sample.troubled)
+
+    @property
+    def shortfall(self) -> str | None:
+        """What is not sound, mostly of what kind or why, and what to do, in one line; None when all is."""
+        parts = []
+        if self.kinds:
+            total = sum(self.kinds.values())
+            ((kind, count),) = Counter(self.kinds).most_common(1)
+            what = f'{total} difference{"s" if total > 1 else ""}, {count} of them of the kind "{kind}"'
+            parts.append(f"{what}: look them up in the report, then fetch those days again with download --no-incremental")
+        if self.sample and self.sample.troubled:
+            troubled, drawn = self.sample.troubled, len(self.sample.symbol_days)
+            ((reason, count),) = Counter(item.reason for item in troubled).most_common(1)
+            what = f"{len(troubled)} of {drawn} sampled symbol-days could not be compared"
+            parts.append(f'{what}, {count} of them with the reason "{reason}": run the same command again')
+        return "; ".join(parts) or None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of stdout."""
@@ -159,6 +180,9 @@ def verify_universe(
     universe = UniverseFile.load(Path(universe_file)).universe
     bounds = window or WindowBounds()
     days = universe.subwindow(bounds.start_date, bounds.end_date)
+    nothing_active = universe.nothing_active(days)
+    if nothing_active:
+        raise UsageError(f"nothing to verify: {nothing_active}", hint="name a universe, or a window, with active symbols")
     database = Path(db_path)
     findings = _Findings()
     with Store.read(database) as store:
@@ -175,7 +199,6 @@ def verify_universe(
         seed = int(clock.random() * _LARGEST_SEED) if seed is None else seed
         chosen = random.Random(seed).sample(candidates, min(sample, len(candidates)))  # noqa: S311 - a sample, not a secret
         drawn, connection = _second_opinions(database, _Draw(seed, len(candidates), chosen), network, findings, clock, stop)
-    troubled = drawn is not None and any(item.troubled for item in drawn.not_compared)
     return VerifyResult(
         window=days,
         datasets=tuple(datasets),
@@ -186,7 +209,7 @@ def verify_universe(
         retries=connection.traffic.retries if connection else 0,
         waited_seconds=connection.waited_seconds if connection else 0.0,
         elapsed_seconds=clock.monotonic() - started,
-        refused=connection.refusal if connection and troubled else None,
+        refused=connection.refusal if connection and drawn and drawn.troubled else None,
     )
 
 
@@ -256,9 +279,8 @@ def _second_opinions(
 ) -> tuple[SampleResult, Connection]:
     compared = rows = lacking = 0
     not_compared: list[Opinion] = []
-    halt = threading.Event()
     log.info("%d of %d complete kline symbol-days are fetched again, seed %d", len(draw.chosen), draw.candidates, draw.seed)
-    with Connection(network, clock, halt) as connection:
+    with Connection(network, clock) as connection:
         progress = Progress("verify", "symbol-days", len(draw.chosen), clock, connection.gauge)
         try:
             workers = max(network.workers.api, network.workers.vision)
@@ -277,7 +299,6 @@ def _second_opinions(
                 lacking += comparison.lacking
                 progress.advance(rows=comparison.compared)
         finally:
-            halt.set()
             progress.end()
     check(stop)
     result = SampleResult(draw.seed, draw.candidates, tuple(draw.chosen), compared, rows, lacking, tuple(not_compared))

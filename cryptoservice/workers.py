@@ -28,7 +28,7 @@ _END_SECONDS = 2.0
 
 
 class HelperLost(CryptoserviceError):
-    """A helper process ended before it had answered, for instance for lack of memory."""
+    """A helper process ended before it had answered, or could not be started, for instance for lack of memory."""
 
 
 class HelperPool:
@@ -75,12 +75,22 @@ class HelperPool:
             child.stdin.flush()
             succeeded, answer = pickle.load(child.stdout)  # noqa: S301 - our own child speaks
         except (OSError, EOFError, ValueError, pickle.UnpicklingError):
-            self._own.child = None
+            self._lose(child)
             raise HelperLost("a helper process ended unexpectedly", hint="is there enough memory?") from None
         if not succeeded:
             raise answer
         result: T = answer
         return result
+
+    def _lose(self, child: subprocess.Popen[bytes]) -> None:
+        """See the process off: as long as nobody has waited for it, its number counts as that of a living one."""
+        self._own.child = None
+        child.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(_END_SECONDS)
+        with self._lock:
+            if child in self._children:
+                self._children.remove(child)
 
     def _child(self) -> subprocess.Popen[bytes]:
         child: subprocess.Popen[bytes] | None = getattr(self._own, "child", None)
@@ -88,7 +98,11 @@ class HelperPool:
             with self._lock:
                 if self._closed:
                     raise HelperLost("the helpers are closed")
-                child = self._own.child = _start()
+                try:
+                    child = self._own.child = _start()
+                except OSError as error:
+                    what = f"a helper process could not be started ({error.strerror or error})"
+                    raise HelperLost(what, hint="is there enough memory?") from None
                 self._children.append(child)
         return child
 

@@ -21,10 +21,6 @@ run() {
     ((code == 0)) && return
     # Two runs that started together define the same day: one wins, and both go on to where one of them is sent away.
     [[ $1 == define && -e $universe ]] && return
-    if ((code == 3)); then
-        said="symbol-days are still missing and will be asked for again by the next run; \
-why: cd $PWD && cryptoservice universe status --universe-file $universe --db-path market.db"
-    fi
     echo "$day: $1: ${said//$'\n'/; } (exit code $code)"
     # What is missing today holds nothing up; everything else would go wrong with the next command, too.
     ((code == 3)) && ended=3 || exit "$code"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from types import TracebackType
 
 from cryptoservice.binance.bans import BanMemory, default_path
@@ -20,12 +19,9 @@ DATA_POLICY = LimitPolicy(max_weight=900, window=300.0)
 
 
 class Connection:
-    """API and archive behind one door. Close it, or use it in a `with` statement.
+    """API and archive behind one door. Close it, or use it in a `with` statement."""
 
-    `halt` ends every wait and every further request of this connection when it is set.
-    """
-
-    def __init__(self, config: NetworkConfig, clock: Clock, halt: threading.Event) -> None:
+    def __init__(self, config: NetworkConfig, clock: Clock) -> None:
         rates = config.rates
         self.traffic = Traffic()
         bans = BanMemory(default_path(), clock)
@@ -53,7 +49,6 @@ class Connection:
             retry=config.retry,
             clock=clock,
             traffic=self.traffic,
-            stop=halt,
             headers={"X-MBX-APIKEY": key} if key else None,
         )
         self._vision_host = Host(
@@ -63,7 +58,6 @@ class Connection:
             retry=config.retry,
             clock=clock,
             traffic=self.traffic,
-            stop=halt,
         )
         self._limiters = (*limits.all, vision_limiter)
         self.api = FuturesApi(self._api_host, limits, clock, config.credentials.redact)
@@ -85,11 +79,11 @@ class Connection:
 
     @property
     def refusal(self) -> SourceRefused | None:
-        """Why one of the hosts is closed to this run, or None."""
+        """Why one of the hosts refuses this run, or None."""
         return self._api_host.gate.refusal or self._vision_host.gate.refusal
 
     def close(self) -> None:
-        """Give all connections back."""
+        """End every wait and every further request in whatever thread, and give all connections back."""
         self._api_host.close()
         self._vision_host.close()
 

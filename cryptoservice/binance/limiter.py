@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from cryptoservice.clock import Clock, check
 from cryptoservice.days import utc_text
-from cryptoservice.errors import SourceRefused
+from cryptoservice.errors import SourceError, SourceRefused
 
 log = logging.getLogger(__name__)
 
@@ -52,20 +52,20 @@ class Gate:
         self._lock = threading.Lock()
         self._shut_until = 0.0
         self._throttled_since: float | None = None
-        self._refusal: SourceRefused | None = None
+        self._closed: SourceError | None = None
         self._next_countdown = 0.0
 
     @property
     def refusal(self) -> SourceRefused | None:
-        """Why the host is closed to this run, or None."""
+        """Why the host refuses this run, or None."""
         with self._lock:
-            return self._refusal
+            return self._closed if isinstance(self._closed, SourceRefused) else None
 
     def wait(self) -> float:
-        """Seconds until the gate opens, 0 when it is open; SourceRefused when it stays shut for this run."""
+        """Seconds until the gate opens, 0 when it is open; the error that closed it when it stays shut for this run."""
         with self._lock:
-            if self._refusal is not None:
-                raise self._refusal
+            if self._closed is not None:
+                raise self._closed
             return self._remaining()
 
     def remaining(self) -> float:
@@ -122,10 +122,10 @@ class Gate:
         if self._on_ban is not None and not remembered:
             self._on_ban(self.host, until)
 
-    def close(self, error: SourceRefused) -> None:
-        """The host refuses for good (403, 451): every later `wait` raises this error."""
+    def close(self, error: SourceError) -> None:
+        """The host refuses for good (403, 451) or is given up: every later `wait` raises this error."""
         with self._lock:
-            self._refusal = self._refusal or error
+            self._closed = self._closed or error
 
     def _remaining(self) -> float:
         return max(0.0, self._shut_until - self._clock.time())
@@ -134,7 +134,7 @@ class Gate:
         hint = (
             f"run again after {utc_text(math.ceil(until))}, or allow a longer wait with --max-ban-wait (now {self._max_wait:g} s)"
         )
-        self._refusal = self._refusal or SourceRefused(message, reason="banned", hint=hint)
+        self._closed = self._closed or SourceRefused(message, reason="banned", hint=hint)
 
 
 class RateLimiter:
@@ -169,7 +169,7 @@ class RateLimiter:
     def acquire(self, weight: float, stop: threading.Event | None = None) -> float:
         """Wait for permission to send a request of that weight; the monotonic time at which it was granted.
 
-        SourceRefused when the host is closed to this run, Interrupted when `stop` is set.
+        The gate's error when the host is closed to this run, Interrupted when `stop` is set.
         """
         while True:
             check(stop)

@@ -18,9 +18,10 @@ from urllib3.exceptions import HTTPError as UrllibError
 
 from cryptoservice._version import __version__
 from cryptoservice.binance.limiter import Gate, RateLimiter
+from cryptoservice.binance.silence import Silence
 from cryptoservice.clock import Clock, check
 from cryptoservice.config import RetryConfig
-from cryptoservice.errors import SourceError, SourceRefused, UsageError
+from cryptoservice.errors import Interrupted, SourceError, SourceRefused, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +139,10 @@ class Call:
 
 
 class Host:
-    """One base URL with its session and gate. Safe to use from many threads."""
+    """One base URL with its session and gate. Safe to use from many threads.
+
+    A host that leaves a long row of calls without any answer is given up: for the rest of the run all calls of it fail at once.
+    """
 
     def __init__(
         self,
@@ -149,7 +153,6 @@ class Host:
         retry: RetryConfig,
         clock: Clock,
         traffic: Traffic,
-        stop: threading.Event | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.base_url = base_url
@@ -157,23 +160,35 @@ class Host:
         self.traffic = traffic
         self._retry = retry
         self._clock = clock
-        self._stop = stop
+        self._silence = Silence(workers)
+        self._stop = threading.Event()
+        """Ends every wait and every further request: the run is over, or this host is given up."""
         self._session = _session(base_url, workers, headers or {})
 
     def close(self) -> None:
-        """Give the connections back."""
+        """End what is under way with Interrupted, and give the connections back."""
+        self._stop.set()
         self._session.close()
 
     def fetch(self, call: Call, judge: Callable[[Answer], T]) -> T:
         """Send until `judge` accepts an answer; what it returns.
 
-        `judge` raises Transient or Throttled for an answer that is worth another attempt. SourceError after the last retry,
-        SourceRefused when the host is closed to this run, Interrupted when asked to stop. Throttling uses up no retries: how
-        long it may last is for the gate to say.
+        `judge` raises Transient or Throttled for an answer that is worth another attempt. SourceError after the last retry
+        or when the host is given up, SourceRefused when it is closed to this run, Interrupted when this object is closed.
+        Throttling uses up no retries: how long it may last is for the gate to say.
         """
+        try:
+            return self._fetch(call, judge)
+        except Interrupted:
+            # Woken up, perhaps, because the host was given up: then the gate says so.
+            self.gate.wait()
+            raise
+
+    def _fetch(self, call: Call, judge: Callable[[Answer], T]) -> T:
         attempt = 0
+        granted = call.limiter.acquire(call.weight, self._stop)
+        answers = self._silence.answers
         while True:
-            granted = call.limiter.acquire(call.weight, self._stop)
             try:
                 answer = self._send(call)
                 call.limiter.observe(answer.used_weight)
@@ -182,6 +197,8 @@ class Host:
                 self._yield_to(throttled, call.limiter, granted)
             except Transient as trouble:
                 if attempt >= self._retry.max_retries:
+                    if self._silence.unanswered(answers):
+                        self._give_up(trouble)
                     tries = "attempt" if attempt == 0 else "attempts"
                     raise SourceError(
                         f"{self.gate.host}{call.path}: {trouble} ({attempt + 1} {tries})",
@@ -196,6 +213,14 @@ class Host:
             except SourceRefused as refused:
                 self.gate.close(refused)
                 raise
+            granted = call.limiter.acquire(call.weight, self._stop)
+
+    def _give_up(self, trouble: Transient) -> None:
+        what = f"{self.gate.host} does not answer ({trouble}), {self._silence.limit} requests in a row, retries included"
+        hint = "check the network, then run the same command again; more --max-retries wait longer"
+        self.gate.close(SourceError(what, reason="unreachable", hint=hint))
+        self._stop.set()
+        log.error("%s: nothing more is asked of it in this run; %s", what, hint)
 
     def _judged(self, answer: Answer, judge: Callable[[Answer], T]) -> T:
         try:
@@ -228,8 +253,9 @@ class Host:
                 allow_redirects=False,
                 stream=True,
             )
+            self._silence.heard()
             with response:
-                body = _read(response, call.max_bytes, self._stop)
+                body = self._read(response, call.max_bytes)
         except requests.exceptions.Timeout:
             raise Transient("timeout", "no answer in time") from None
         except requests.exceptions.ProxyError:
@@ -254,6 +280,26 @@ class Host:
             )
         return Answer(response.status_code, headers, body)
 
+    def _read(self, response: requests.Response, max_bytes: int) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        deadline = _time.monotonic() + WHOLE_TIMEOUT
+        for chunk in response.iter_content(_CHUNK):
+            check(self._stop)
+            # A large object that still flows is an answer, too.
+            self._silence.heard()
+            if _time.monotonic() > deadline:
+                raise Transient("timeout", "the answer trickled in too slowly")
+            size += len(chunk)
+            if size > max_bytes:
+                raise Transient("answer_too_large", f"the answer is larger than {max_bytes} bytes")
+            chunks.append(chunk)
+        # requests leaves it to the urllib3 version at hand whether a short body is an error: look for ourselves.
+        declared = response.headers.get("Content-Length", "")
+        if declared.isdecimal() and len(declared) < _LONGEST_LENGTH and response.raw.tell() != int(declared):
+            raise Transient("truncated_answer", f"{response.raw.tell()} of {declared} bytes arrived")
+        return b"".join(chunks)
+
 
 def _plain(error: Exception) -> str:
     text = str(error)
@@ -262,25 +308,6 @@ def _plain(error: Exception) -> str:
     if "resolve" in text or "Name or service" in text:
         return "the host name could not be resolved"
     return "the connection broke"
-
-
-def _read(response: requests.Response, max_bytes: int, stop: threading.Event | None) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    deadline = _time.monotonic() + WHOLE_TIMEOUT
-    for chunk in response.iter_content(_CHUNK):
-        check(stop)
-        if _time.monotonic() > deadline:
-            raise Transient("timeout", "the answer trickled in too slowly")
-        size += len(chunk)
-        if size > max_bytes:
-            raise Transient("answer_too_large", f"the answer is larger than {max_bytes} bytes")
-        chunks.append(chunk)
-    # requests leaves it to the urllib3 version at hand whether a short body is an error: look for ourselves.
-    declared = response.headers.get("Content-Length", "")
-    if declared.isdecimal() and len(declared) < _LONGEST_LENGTH and response.raw.tell() != int(declared):
-        raise Transient("truncated_answer", f"{response.raw.tell()} of {declared} bytes arrived")
-    return b"".join(chunks)
 
 
 class _Session(requests.Session):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import random
 import shutil
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import truth
 from tests.e2e.conftest import Workspace
 from tests.e2e.crash_steps import (
     DOWNLOAD,
@@ -296,3 +299,56 @@ def test_a_killed_run_and_its_helper_processes(workspace: Workspace, exchange: R
     assert assert_sound(workspace.folder / "market.db") == 84
     rows = query(workspace.folder / "market.db", "SELECT count(*), count(DISTINCT symbol) FROM klines")
     assert rows == [(3 * 28 * 1440, 3)]
+
+
+def _freeze_writer(parent: subprocess.Popen[str], exports: Path) -> int:
+    """Stop the helper of an export at a moment when it is writing a file; its process id."""
+    wait_until(lambda: _helpers(parent.pid))
+    (helper,) = _helpers(parent.pid)
+
+    def is_writing() -> bool:
+        return any(name.endswith(f"-{helper}.tmp") for name in temps(exports))
+
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and parent.poll() is None:
+        if is_writing():
+            os.kill(helper, signal.SIGSTOP)
+            if is_writing():
+                return helper
+            os.kill(helper, signal.SIGCONT)
+    raise AssertionError("the helper was never seen writing")
+
+
+@pytest.mark.parametrize("victims", ["one", "all"])
+def test_an_export_that_loses_its_helpers_goes_on(workspace: Workspace, victims: str) -> None:
+    """What a helper had in hand is exported by the run itself, the half file that it leaves is cleaned up."""
+    names = [f"S{number:02d}USDT" for number in range(20)]
+    days = truth.days("2026-02-01", "2026-02-12")
+    write_universe(workspace.folder, names, days[0], days[-1])
+    for day in days:
+        store_minutes(workspace.folder / "market.db", names, day)
+    exports = workspace.folder / "exports"
+    running = workspace.start(*EXPORT[:-4], "--source-freq", "1m", "--export-freq", "1m")
+    helper = _freeze_writer(running, exports)
+    # The run does all the rest, and waits for what the helper has taken: one day at work, one in its queue.
+    wait_until(lambda: len(list(exports.rglob("klines.csv"))) >= len(days) - 2)
+    os.kill(helper, signal.SIGKILL)
+    while victims == "all" and running.poll() is None:
+        for another in _helpers(running.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(another, signal.SIGKILL)
+    stdout, stderr = running.communicate(timeout=30)
+    assert running.returncode == 0, stderr
+    assert "warning: a helper process ended unexpectedly" in stderr
+    assert "Traceback" not in stderr
+    assert not temps(exports)
+    bar = "1.5,1.75,1.25,1.5,1234.5,23456.75,17,55.5,66.25"
+    found = csvs(exports)
+    assert list(found) == [f"klines/freq=1m/date={day}/klines.csv" for day in days]
+    for day, body in zip(days, found.values(), strict=True):
+        lines = [f"{name},{truth.moment(day) + truth.MINUTE * n},{bar}" for name in names for n in range(1440)]
+        assert body.decode().splitlines()[1:] == lines, day
+    report = json_file(Path(workspace.folder / json.loads(stdout)["report_path"]))
+    wanted = len(names) * len(days)
+    assert (report["summary"]["complete"], report["summary"]["exported_bars"]) == (wanted, wanted * 1440)
+    assert [(day["date"], day["complete"]) for day in report["days"]] == [(day, len(names)) for day in days]

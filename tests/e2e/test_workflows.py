@@ -178,7 +178,8 @@ FLAGS = {
     "define": "--symbols --symbols-file --start-date --end-date --output --force --description --daily-check-workers "
               "--daily-check-request-delay --daily-check-max-requests-per-minute" + _NETWORK,
     "download": "--universe-file --db-path --interval --download-market-metrics --start-date --end-date --no-incremental "
-                "--max-api-workers --max-vision-workers --api-request-delay --vision-request-delay --kline-source --plan" + _NETWORK,
+                "--max-api-workers --max-vision-workers --api-request-delay --vision-request-delay --kline-source "
+                "--plan" + _NETWORK,
     "export": "--universe-file --db-path --export-base-path --source-freq --export-freq --start-date --end-date --no-klines "
               "--no-metrics --coverage-html" + _ALL,
     "status": "--universe-file --db-path --start-date --end-date" + _ALL,

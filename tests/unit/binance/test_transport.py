@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -13,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from cryptoservice.binance import transport
 from cryptoservice.binance.answers import api_judge, archive_judge
 from cryptoservice.binance.limiter import Gate, LimitPolicy, RateLimiter
+from cryptoservice.binance.silence import Silence
 from cryptoservice.binance.transport import Call, Host, Traffic, Transient, host_name
 from cryptoservice.config import RetryConfig
 from cryptoservice.errors import Interrupted, SourceError, SourceRefused, SymbolRefused
@@ -31,7 +34,7 @@ class Wired:
 
     def __init__(self, server: Loopback, **options: Any) -> None:
         self.server = server
-        self.clock = FakeClock(EPOCH)
+        self.clock = options.pop("clock", None) or FakeClock(EPOCH)
         self.gate = Gate(host_name(server.url), self.clock, options.pop("max_wait", 300.0))
         self.limiter = RateLimiter(LimitPolicy(max_weight=1000), self.gate, self.clock)
         self.traffic = Traffic()
@@ -53,6 +56,16 @@ def wired(*replies: Reply, script: Callable[[int, Seen], Reply] | None = None, *
             yield made
         finally:
             made.host.close()
+
+
+@pytest.fixture
+def errors(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What people are told even with --quiet."""
+    told: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    monkeypatch.setattr(logging.getLogger("cryptoservice"), "handlers", [handler])
+    return told
 
 
 def test_a_good_answer_costs_one_request_and_no_wait() -> None:
@@ -317,14 +330,15 @@ def test_many_threads_get_each_their_own_answer() -> None:
     assert answers == {number: {"target": f"/fapi/v1/klines?n={number}"} for number in range(16)}
 
 
-def test_a_set_stop_event_sends_nothing_more() -> None:
-    stop = threading.Event()
+def test_a_closed_host_sends_nothing_more() -> None:
+    hosts: list[Host] = []
 
     def script(_: int, __: Seen) -> Reply:
-        stop.set()
+        hosts[0].close()
         return TROUBLES["http_503"]
 
-    with wired(script=script, stop=stop) as made:
+    with wired(script=script) as made:
+        hosts.append(made.host)
         for _ in range(2):
             with pytest.raises(Interrupted):
                 made.get()
@@ -340,3 +354,147 @@ def test_a_set_stop_event_sends_nothing_more() -> None:
 )  # fmt: skip
 def test_host_name_carries_the_port_and_no_password(url: str, name: str) -> None:
     assert host_name(url) == name
+
+
+# -- a host that does not answer at all ------------------------------------------------------------------------
+
+SILENT = Reply(drop=True)
+# Four workers, three calls each.
+ROW = 12
+
+
+def failure(made: Wired) -> str:
+    with pytest.raises(SourceError) as caught:
+        made.get()
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_silent_host_is_given_up_after_three_calls_a_worker(retries: int, errors: list[str]) -> None:
+    with wired(SILENT, retry=RetryConfig(max_retries=retries, jitter=False)) as made:
+        assert [failure(made) for _ in range(ROW)] == ["connection_error"] * ROW
+        assert len(made.server.seen) == ROW * (1 + retries)
+        assert [failure(made) for _ in range(100)] == ["unreachable"] * 100
+        assert len(made.server.seen) == ROW * (1 + retries)
+        assert made.gate.refusal is None, "nobody has refused: this is no exit code 4"
+        (line,) = errors
+        assert line.startswith(f"{made.gate.host} does not answer (the connection broke), 12 requests in a row")
+        assert line.endswith("check the network, then run the same command again; more --max-retries wait longer")
+
+
+def test_a_host_that_takes_connections_and_says_nothing_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "READ_TIMEOUT", 0.02)
+    clock = FakeClock()
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        gate = Gate("host", clock, 300.0)
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        host = Host(url, gate, workers=1, retry=RetryConfig(max_retries=1, jitter=False), clock=clock, traffic=Traffic())
+        call = Call("x", "/x", {}, RateLimiter(LimitPolicy(max_weight=None), gate, clock))
+        reasons = []
+        for _ in range(5):
+            with pytest.raises(SourceError) as caught:
+                host.fetch(call, api_judge(clock))
+            reasons.append(caught.value.reason)
+        host.close()
+    assert reasons == ["timeout"] * 3 + ["unreachable"] * 2
+
+
+ANSWERS = {
+    "500": Reply(500, b"<html>"),
+    "429": Reply(429, b'{"code": -1003, "msg": "Too many requests"}', {"Retry-After": "1"}),
+    "rubbish": Reply(200, b"<html>"),
+    "half a body": Reply(body=b'{"ok": true}', cut=4),
+    "a symbol that is not served": Reply(400, b'{"code": -1121, "msg": "Invalid symbol."}'),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_any_answer_breaks_the_row(answer: str) -> None:
+    # In each round one attempt short of what gives the host up, then an answer.
+    with wired(
+        script=lambda number, _: ANSWERS[answer] if number % ROW == ROW - 1 else SILENT, retry=RetryConfig(max_retries=0)
+    ) as made:
+        for _ in range(5 * ROW):
+            assert failure(made) != "unreachable"
+        assert len(made.server.seen) >= 5 * ROW
+
+
+def test_a_network_that_is_away_for_less_than_one_calls_retries_is_not_given_up() -> None:
+    """Every call finds it away at first and there again at its last attempt: whatever their number, none of them counts."""
+    with wired(script=lambda number, _: GOOD if number % 4 == 3 else SILENT) as made:
+        for _ in range(3 * ROW):
+            assert made.get() == {"ok": True}
+
+
+def test_a_call_that_lasted_while_others_were_answered_does_not_count() -> None:
+    silence = Silence(4)
+    for _ in range(10 * ROW):
+        began = silence.answers
+        silence.heard()
+        assert not silence.unanswered(began)
+    began = silence.answers
+    assert [silence.unanswered(began) for _ in range(ROW + 5)] == [False] * (ROW - 1) + [True] + [False] * 5
+
+
+def test_as_many_as_there_are_workers_may_fail_at_once() -> None:
+    """All calls under way lose the same outage; the next ones find the host there again."""
+    for workers in (1, 8, 256):
+        silence = Silence(workers)
+        for _ in range(10):
+            began = silence.answers
+            assert not any(silence.unanswered(began) for _ in range(2 * workers))
+            silence.heard()
+
+
+class Held(FakeClock):
+    """Only the test's own thread sleeps as ever: the sleeps of others end when they are told to stop, and not before."""
+
+    def __init__(self) -> None:
+        super().__init__(EPOCH)
+        self.asleep = threading.Event()
+
+    def sleep(self, seconds: float, stop: threading.Event | None = None) -> None:
+        if threading.current_thread() is threading.main_thread():
+            super().sleep(seconds, stop)
+            return
+        assert stop is not None
+        self.asleep.set()
+        assert stop.wait(20), "nobody has woken it up"
+        raise Interrupted
+
+
+@pytest.mark.parametrize("wait", ["for the next attempt", "for a budget of five minutes"])
+def test_calls_that_wait_end_with_the_host(wait: str) -> None:
+    held = Held()
+    with wired(SILENT, clock=held, retry=RetryConfig(max_retries=3, jitter=False)) as made:
+        limiter = RateLimiter(LimitPolicy(max_weight=2, window=300.0), made.gate, held)
+        if wait == "for a budget of five minutes":
+            limiter.acquire(2)
+        outcomes: list[str] = []
+
+        def work() -> None:
+            with pytest.raises(SourceError) as caught:
+                made.host.fetch(Call("funding", "/fapi/v1/fundingRate", {}, limiter), api_judge(made.clock))
+            outcomes.append(caught.value.reason)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert held.asleep.wait(10)
+        assert [failure(made) for _ in range(ROW)] == ["connection_error"] * ROW
+        thread.join(10)
+        assert outcomes == ["unreachable"]
+
+
+def test_many_threads_give_a_host_up_once(errors: list[str]) -> None:
+    with wired(SILENT, retry=RetryConfig(max_retries=1, jitter=False)) as made:
+        reasons: list[str] = []
+        threads = [threading.Thread(target=lambda: reasons.extend(failure(made) for _ in range(20))) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(reasons) == 8 * 20
+        assert ROW <= reasons.count("connection_error") <= ROW + 7
+        assert reasons.count("unreachable") >= 8 * 20 - ROW - 7
+        assert len(made.server.seen) <= 2 * (ROW + 8)
+        assert len(errors) == 1
