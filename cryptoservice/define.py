@@ -90,6 +90,7 @@ def define_universe(
     files.require_place(output)
 
     with Connection(network, clock) as connection:
+        connection.open()
         active = _probe_all(connection, names, window, network.workers.api, clock, stop)
     universe = Universe(names, window.start, window.end, _snapshots(names, window, active), utc_text(clock.time()), description)
     check(stop)

@@ -156,6 +156,7 @@ def download_universe_data(
         pipeline = Pipeline(store, network.workers, clock, progress, stop)
         try:
             if worklist.symbol_days:
+                connection.open()
                 pipeline.run(worklist.jobs(), worklist.known, worklist.expected_rows)
         finally:
             progress.end()

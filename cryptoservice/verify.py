@@ -281,6 +281,7 @@ def _second_opinions(
     not_compared: list[Opinion] = []
     log.info("%d of %d complete kline symbol-days are fetched again, seed %d", len(draw.chosen), draw.candidates, draw.seed)
     with Connection(network, clock) as connection:
+        connection.open()
         progress = Progress("verify", "symbol-days", len(draw.chosen), clock, connection.gauge)
         try:
             workers = max(network.workers.api, network.workers.vision)

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import exporting, footprint, loading, planning, reference, scaling
+from benchmarks import datasets, exporting, footprint, loading, planning, reference, scaling
 from benchmarks.results import Line, Report
 from benchmarks.world import loopback_world
 
@@ -46,12 +46,13 @@ def main() -> int:
 
 def _lines(folder: Path) -> Iterator[Line]:
     yield from planning.lines(folder)
-    with loopback_world(folder / "exchange", [*loading.SYMBOLS, *exporting.MINUTE_SYMBOLS]) as world:
-        quarter = loading.make_quarter(world, folder)
-        yield from loading.lines(quarter, folder)
-        yield from exporting.rows_line(quarter, folder)
-        minutes = exporting.make_minute_year(world, folder)
-        yield from exporting.hours_line(minutes, folder)
+    with loopback_world(folder / "exchange", [*datasets.SYMBOLS, *datasets.MINUTE_SYMBOLS]) as world:
+        quarter = datasets.make_quarter(world, folder)
+        minutes = datasets.make_minute_year(world, folder)
+        yield loading.zips_line(minutes, folder)
+        yield from loading.download_lines(quarter, folder)
+        yield exporting.rows_line(quarter, folder)
+        yield exporting.hours_line(minutes, folder)
         yield from footprint.memory_lines(quarter, minutes, folder)
         yield from footprint.size_lines(quarter, folder / "month.db")
     yield from footprint.idle_lines(folder)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from cryptoservice.binance.transport import Answer, Throttled, Transient
+from cryptoservice.binance.attempt import Answer, Throttled, Transient
 from cryptoservice.clock import Clock
 from cryptoservice.errors import HistoryEnded, SourceError, SourceRefused, SymbolRefused
 

@@ -82,6 +82,11 @@ class Connection:
         """Why one of the hosts refuses this run, or None."""
         return self._api_host.gate.refusal or self._vision_host.gate.refusal
 
+    def open(self) -> None:
+        """Make ready to send: UsageError when the environment names a proxy that makes no sense."""
+        self._api_host.open()
+        self._vision_host.open()
+
     def close(self) -> None:
         """End every wait and every further request in whatever thread, and give all connections back."""
         self._api_host.close()

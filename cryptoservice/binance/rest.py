@@ -10,10 +10,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from cryptoservice.binance import funding, klines, metrics
 from cryptoservice.binance.answers import api_judge
+from cryptoservice.binance.attempt import Answer, Transient
 from cryptoservice.binance.limiter import RateLimiter
 from cryptoservice.binance.metrics import RestSeries
 from cryptoservice.binance.tables import DayTable, InvalidTable, collapse
-from cryptoservice.binance.transport import Answer, Call, Host, Transient
+from cryptoservice.binance.transport import Call, Host
 from cryptoservice.clock import Clock
 from cryptoservice.days import Window
 from cryptoservice.errors import HistoryEnded

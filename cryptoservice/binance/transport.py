@@ -8,76 +8,22 @@ import time as _time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError as UrllibError
-
-from cryptoservice._version import __version__
+from cryptoservice.binance.attempt import Answer, Throttled, Transient
 from cryptoservice.binance.limiter import Gate, RateLimiter
 from cryptoservice.binance.silence import Silence
 from cryptoservice.clock import Clock, check
 from cryptoservice.config import RetryConfig
-from cryptoservice.errors import Interrupted, SourceError, SourceRefused, UsageError
+from cryptoservice.errors import Interrupted, SourceError, SourceRefused
+
+if TYPE_CHECKING:
+    from cryptoservice.binance.session import Session
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-CONNECT_TIMEOUT = 10.0
-READ_TIMEOUT = 30.0
-# The read timeout starts anew with every byte; this one does not.
-WHOLE_TIMEOUT = 300.0
-_CHUNK = 64 * 1024
-_LONGEST_LENGTH = 19
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One HTTP answer, wholly read. Header names are lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def server_time(self) -> float | None:
-        """Epoch seconds of the `Date` header, or None."""
-        try:
-            return parsedate_to_datetime(self.headers["date"]).timestamp()
-        except (KeyError, TypeError, ValueError, OverflowError):
-            return None
-
-    @property
-    def used_weight(self) -> int:
-        """The host's count of weight used by this IP address in the running minute; -1 when it does not say."""
-        text = self.headers.get("x-mbx-used-weight-1m", "")
-        return int(text) if text.isdecimal() and len(text) < 10 else -1
-
-
-class Transient(Exception):
-    """Something that may well be gone at the next attempt."""
-
-    def __init__(self, reason: str, detail: str = "", *, patience: float = 1.0) -> None:
-        super().__init__(detail or reason)
-        self.reason = reason
-        self.patience = patience
-        """Multiplies the back-off: an overloaded system wants more than a lost packet."""
-
-
-class Throttled(Exception):
-    """The host asks for less: pause until that epoch second."""
-
-    def __init__(self, until: float, what: str, *, told: bool, ban: bool) -> None:
-        super().__init__(what)
-        self.until = until
-        self.what = what
-        self.told = told
-        """The host named the time itself."""
-        self.ban = ban
-        """It will not answer at all until then."""
 
 
 class Traffic:
@@ -163,12 +109,20 @@ class Host:
         self._silence = Silence(workers)
         self._stop = threading.Event()
         """Ends every wait and every further request: the run is over, or this host is given up."""
-        self._session = _session(base_url, workers, headers or {})
+        self._workers = workers
+        self._headers = headers or {}
+        self._opening = threading.Lock()
+        self._session: Session | None = None
 
     def close(self) -> None:
         """End what is under way with Interrupted, and give the connections back."""
         self._stop.set()
-        self._session.close()
+        if self._session is not None:
+            self._session.close()
+
+    def open(self) -> None:
+        """Make the session now: UsageError when the environment names a proxy that makes no sense."""
+        self._opened()
 
     def fetch(self, call: Call, judge: Callable[[Answer], T]) -> T:
         """Send until `judge` accepts an answer; what it returns.
@@ -245,96 +199,25 @@ class Host:
         check(self._stop)
         self.traffic.sent(call.source)
         started = _time.perf_counter()
-        try:
-            response = self._session.get(
-                self.base_url + call.target(),
-                headers=dict(call.headers or {}),
-                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-                allow_redirects=False,
-                stream=True,
-            )
-            self._silence.heard()
-            with response:
-                body = self._read(response, call.max_bytes)
-        except requests.exceptions.Timeout:
-            raise Transient("timeout", "no answer in time") from None
-        except requests.exceptions.ProxyError:
-            # The text of a proxy error holds the proxy's address, and with it a password perhaps.
-            raise Transient("proxy_error", "the proxy did not pass the request on") from None
-        except requests.exceptions.SSLError:
-            raise Transient("tls_error", "no secure connection could be made") from None
-        except requests.exceptions.ConnectionError as error:
-            raise Transient("connection_error", _plain(error)) from None
-        except (requests.exceptions.RequestException, UrllibError, OSError, ValueError, TypeError) as error:
-            # ValueError and TypeError come out of requests for headers and proxy addresses that make no sense.
-            raise Transient("connection_error", f"the request or its answer broke off ({type(error).__name__})") from None
-        headers = {name.lower(): value for name, value in response.headers.items()}
+        answer = self._opened().get(call.target(), call.headers, call.max_bytes)
         if log.isEnabledFor(logging.DEBUG):
             log.debug(
                 "GET %s%s -> %d, %d bytes, %.0f ms",
                 self.gate.host,
                 call.target(),
-                response.status_code,
-                len(body),
+                answer.status,
+                len(answer.body),
                 1000 * (_time.perf_counter() - started),
             )
-        return Answer(response.status_code, headers, body)
+        return answer
 
-    def _read(self, response: requests.Response, max_bytes: int) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-        deadline = _time.monotonic() + WHOLE_TIMEOUT
-        for chunk in response.iter_content(_CHUNK):
-            check(self._stop)
-            # A large object that still flows is an answer, too.
-            self._silence.heard()
-            if _time.monotonic() > deadline:
-                raise Transient("timeout", "the answer trickled in too slowly")
-            size += len(chunk)
-            if size > max_bytes:
-                raise Transient("answer_too_large", f"the answer is larger than {max_bytes} bytes")
-            chunks.append(chunk)
-        # requests leaves it to the urllib3 version at hand whether a short body is an error: look for ourselves.
-        declared = response.headers.get("Content-Length", "")
-        if declared.isdecimal() and len(declared) < _LONGEST_LENGTH and response.raw.tell() != int(declared):
-            raise Transient("truncated_answer", f"{response.raw.tell()} of {declared} bytes arrived")
-        return b"".join(chunks)
+    def _opened(self) -> Session:
+        with self._opening:
+            if self._session is None:
+                from cryptoservice.binance.session import Session  # noqa: PLC0415 - an expensive import: not for idle runs
 
-
-def _plain(error: Exception) -> str:
-    text = str(error)
-    if "refused" in text:
-        return "connection refused"
-    if "resolve" in text or "Name or service" in text:
-        return "the host name could not be resolved"
-    return "the connection broke"
-
-
-class _Session(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Redirects are answers like all others: even one that is not followed would be resolved, and its body read."""
-        return None
-
-
-def _session(base_url: str, workers: int, headers: Mapping[str, str]) -> requests.Session:
-    session = _Session()
-    # Proxies and certificates come from the usual environment variables, read once. trust_env itself stays off after
-    # that: with it every request would look into ~/.netrc, and send what it finds there.
-    try:
-        settings = session.merge_environment_settings(base_url, {}, False, None, None)
-    except ValueError:
-        raise UsageError("the proxy in the environment has no usable address", hint="check HTTP_PROXY and HTTPS_PROXY") from None
-    session.trust_env = False
-    session.proxies = dict(settings["proxies"])
-    session.verify = settings["verify"]
-    session.cert = settings["cert"]
-    session.headers["User-Agent"] = f"cryptoservice/{__version__}"
-    session.headers["Accept-Encoding"] = "gzip"
-    session.headers.update(headers)
-    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=workers, max_retries=0, pool_block=False)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
+                self._session = Session(self.base_url, self._workers, self._headers, heard=self._silence.heard, stop=self._stop)
+            return self._session
 
 
 def host_name(base_url: str) -> str:

@@ -6,10 +6,11 @@ import hashlib
 import re
 
 from cryptoservice.binance.answers import archive_judge
+from cryptoservice.binance.attempt import Answer
 from cryptoservice.binance.limiter import RateLimiter
 from cryptoservice.binance.objects import ArchivedZip, ArchiveObject, max_zip_bytes
 from cryptoservice.binance.tables import InvalidTable
-from cryptoservice.binance.transport import Answer, Call, Host
+from cryptoservice.binance.transport import Call, Host
 from cryptoservice.clock import Clock
 
 _CHECKSUM_FORM = re.compile(rb"\s*([0-9a-fA-F]{64})(?:\s|\Z)")

@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import reference
 from benchmarks.commands import best_pair
-from benchmarks.loading import Quarter
+from benchmarks.datasets import MINUTE_ROWS, MINUTE_SYMBOLS, MinuteYear, Quarter
 from benchmarks.results import Line, at_least
-from benchmarks.truth import Sums, assert_same, export_digests
-from benchmarks.world import World, names
-
-MINUTE_SYMBOLS = names("M", 4)
-MINUTE_YEAR = ("2025-01-01", "2025-12-31")
-MINUTE_ROWS = len(MINUTE_SYMBOLS) * 365 * 1440
+from benchmarks.truth import assert_same, export_digests
 
 
-@dataclass(frozen=True)
-class MinuteYear:
-    """4 symbols x 12 months of 1m klines: two million rows."""
-
-    world: World
-    universe: Path
-    database: Path
-
-
-def make_minute_year(world: World, folder: Path) -> MinuteYear:
-    """Download it once."""
-    universe, database = folder / "minutes.json", folder / "minutes.db"
-    world.define(universe, MINUTE_SYMBOLS, *MINUTE_YEAR)
-    report = json.loads(world.download(universe, database, "1m").stdout)
-    assert_same("minutes", (report["status"], Sums.of(database).rows), ("complete", MINUTE_ROWS))
-    return MinuteYear(world, universe, database)
-
-
-def rows_line(quarter: Quarter, folder: Path) -> Iterator[Line]:
+def rows_line(quarter: Quarter, folder: Path) -> Line:
     """5m rows as they are."""
     target, dump = folder / "rows", folder / "rows.csv"
     expected = quarter.zips.day_digests()
@@ -59,10 +33,10 @@ def rows_line(quarter: Quarter, folder: Path) -> Iterator[Line]:
 
     pair = best_pair(ours, shell)
     rate = f" ({quarter.rows / pair.ours / 1000:.0f}k rows/s)"
-    yield at_least(f"export 5m -> 5m, {quarter.rows / 1000:.0f}k rows: of sqlite3 -csv", 0.8, pair.speed, note=rate)
+    return at_least(f"export 5m -> 5m, {quarter.rows / 1000:.0f}k rows: of sqlite3 -csv", 0.8, pair.speed, note=rate)
 
 
-def hours_line(minutes: MinuteYear, folder: Path) -> Iterator[Line]:
+def hours_line(minutes: MinuteYear, folder: Path) -> Line:
     """1m to 1h."""
     target, dump = folder / "hours", folder / "hours.csv"
 
@@ -74,7 +48,7 @@ def hours_line(minutes: MinuteYear, folder: Path) -> Iterator[Line]:
     _assert_hours(target, dump)
     rate = f" ({MINUTE_ROWS / pair.ours / 1000:.0f}k source rows/s)"
     what = f"export 1m -> 1h, {MINUTE_ROWS / 1e6:.1f} million source rows: of one GROUP BY in the shell"
-    yield at_least(what, 0.8, pair.speed, note=rate)
+    return at_least(what, 0.8, pair.speed, note=rate)
 
 
 def _assert_hours(target: Path, dump: Path) -> None:

@@ -10,8 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks.commands import CRYPTOSERVICE, Pair, best_pair, run
-from benchmarks.exporting import MinuteYear
-from benchmarks.loading import Quarter
+from benchmarks.datasets import MinuteYear, Quarter
 from benchmarks.planning import SYMBOLS
 from benchmarks.results import Line, at_most
 from benchmarks.truth import assert_same

@@ -1,6 +1,6 @@
 """A program to be timed: klines from zips in a folder into a new database, through the package's own pipeline, without a network.
 
-python from_zips.py ZIPS UNIVERSE DATABASE
+python from_zips.py ZIPS INTERVAL UNIVERSE DATABASE
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Offline:
     archive: Folder
 
 
-def main(zips: str, universe_file: str, database: str) -> int:
+def main(zips: str, interval: str, universe_file: str, database: str) -> int:
     """Store all active symbol-days; 1 when one is not complete."""
     universe = UniverseFile.load(Path(universe_file)).universe
     window = universe.subwindow(None, None)
     connection: Any = Offline(Folder(Path(zips)))
-    feed = KlineFeed(connection, Freq.m5, date.today())
+    feed = KlineFeed(connection, Freq.parse(interval), date.today())
     clock = Clock()
     with Store.create(Path(database)) as store:
         worklist = Worklist(store, [feed], universe.active_days(window), window, incremental=True)

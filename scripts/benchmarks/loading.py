@@ -5,56 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import reference
 from benchmarks.commands import best_pair, run
+from benchmarks.datasets import MINUTE_ROWS, SYMBOLS, MinuteYear, Quarter
 from benchmarks.results import Line, at_least, at_most
-from benchmarks.truth import Sums, Zips, assert_rows, assert_same
+from benchmarks.truth import Sums, assert_same
 from benchmarks.world import World, loopback_world, names
 
-SYMBOLS = names("L", 20)
-QUARTER = ("2025-01-01", "2025-03-31")
-_MONTHS = ("2025-01", "2025-02", "2025-03")
-_DAYS = 31 + 28 + 31
 _FROM_ZIPS = Path(__file__).with_name("from_zips.py")
 
 
-@dataclass(frozen=True)
-class Quarter:
-    """20 symbols x 3 months of 5m klines: the zips, the universe, a database that was compared with them row by row."""
-
-    world: World
-    zips: Zips
-    universe: Path
-    database: Path
-    sums: Sums
-
-    @property
-    def rows(self) -> int:
-        """How many there are."""
-        return self.sums.rows
-
-    def check(self, database: Path) -> None:
-        """SystemExit unless that database holds the same."""
-        Sums.of(database).assert_equal(self.sums)
-
-
-def make_quarter(world: World, folder: Path) -> Quarter:
-    """Download it once, which also fills the exchange's caches, and compare every row with the zips."""
-    universe, database = folder / "quarter.json", folder / "quarter.db"
-    world.define(universe, SYMBOLS, *QUARTER)
-    zips = Zips(folder / "zips", SYMBOLS, "5m", _MONTHS)
-    zips.fetch(world.addresses["vision_url"])
-    report = json.loads(world.download(universe, database, "5m").stdout)
-    assert_same("download", (report["status"], report["rows"]["klines"]), ("complete", len(SYMBOLS) * _DAYS * 288))
-    assert_rows(database, zips)
-    return Quarter(world, zips, universe, database, Sums.of(database))
-
-
-def lines(quarter: Quarter, folder: Path) -> Iterator[Line]:
-    """What loading takes."""
+def download_lines(quarter: Quarter, folder: Path) -> Iterator[Line]:
+    """From an exchange on loopback."""
     schema = reference.schema_of(quarter.database)
     text = folder / "quarter.csv"
     assert_same("rows for the reference", quarter.zips.write_csv(text), quarter.rows)
@@ -63,26 +27,15 @@ def lines(quarter: Quarter, folder: Path) -> Iterator[Line]:
     def shell() -> float:
         return reference.import_rows(schema, text, theirs)
 
-    def from_zips() -> float:
-        ours.unlink(missing_ok=True)
-        seconds = run([sys.executable, str(_FROM_ZIPS), str(quarter.zips.folder), str(quarter.universe), str(ours)]).seconds
-        quarter.check(ours)
-        return seconds
-
     def download(world: World) -> float:
         seconds = world.download(quarter.universe, ours, "5m").seconds
         quarter.check(ours)
         return seconds
 
-    size = f"{quarter.rows / 1000:.0f}k rows"
-    pair = best_pair(from_zips, shell)
-    yield at_least(
-        f"parse + store klines from zips on disk, {size}: of the shell's .import", 0.9, pair.speed, note=_rate(quarter, pair.ours)
-    )
     pair = best_pair(lambda: download(quarter.world), shell)
     yield at_least(
         f"universe download from loopback, {len(SYMBOLS)} symbols x 3 months 5m: of the shell's .import", 0.6, pair.speed,
-        note=_rate(quarter, pair.ours),
+        note=_rate(quarter.rows, pair.ours),
     )  # fmt: skip
     with loopback_world(folder / "latency", SYMBOLS, "--latency", "0.05") as distant:
         download(distant)
@@ -91,8 +44,26 @@ def lines(quarter: Quarter, folder: Path) -> Iterator[Line]:
     yield _all_datasets(folder)
 
 
-def _rate(quarter: Quarter, seconds: float) -> str:
-    return f" ({quarter.rows / seconds / 1000:.0f}k rows/s)"
+def _rate(rows: int, seconds: float) -> str:
+    return f" ({rows / seconds / 1000:.0f}k rows/s)"
+
+
+def zips_line(minutes: MinuteYear, folder: Path) -> Line:
+    """From zips on disk into a new database, without a network."""
+    text, ours, theirs = folder / "minutes.csv", folder / "ours.db", folder / "theirs.db"
+    schema = reference.schema_of(minutes.database)
+    assert_same("rows for the reference", minutes.zips.write_csv(text), MINUTE_ROWS)
+
+    def from_zips() -> float:
+        ours.unlink(missing_ok=True)
+        where = (minutes.zips.folder, minutes.zips.interval, minutes.universe, ours)
+        seconds = run([sys.executable, str(_FROM_ZIPS), *map(str, where)]).seconds
+        Sums.of(ours).assert_equal(minutes.sums)
+        return seconds
+
+    pair = best_pair(from_zips, lambda: reference.import_rows(schema, text, theirs))
+    what = f"parse + store klines from zips on disk, {MINUTE_ROWS / 1e6:.1f} million rows: of the shell's .import"
+    return at_least(what, 0.9, pair.speed, note=_rate(MINUTE_ROWS, pair.ours))
 
 
 def _all_datasets(folder: Path) -> Line:

@@ -31,8 +31,11 @@ def lines(folder: Path) -> Iterator[Line]:
 
 
 def _define(folder: Path, universe: Path) -> Iterator[Line]:
-    # Half of them are listed in the course of the year, on a day each.
-    listed = {symbol: date(2024, 6, 1) + timedelta(days=number) for number, symbol in enumerate(names("P", SYMBOLS))}
+    # Every tenth of them is listed in the course of January, the others have been there before.
+    listed = {
+        symbol: date(2024, 6, 1) if number % 10 else date(2025, 1, 2 + number // 20)
+        for number, symbol in enumerate(names("P", SYMBOLS))
+    }
     market = Market.recorded()
     for symbol, first_day in listed.items():
         market.add_symbol(symbol, first_day=first_day)

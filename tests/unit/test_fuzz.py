@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from cryptoservice.binance import funding, klines, metrics
 from cryptoservice.binance.answers import api_judge, archive_judge
+from cryptoservice.binance.attempt import Answer, Throttled, Transient
 from cryptoservice.binance.objects import ArchivedZip, ArchiveObject, read_zip
 from cryptoservice.binance.tables import DayTable, InvalidTable
-from cryptoservice.binance.transport import Answer, Throttled, Transient
 from cryptoservice.days import Window
 from cryptoservice.errors import HistoryEnded, SourceError, SourceRefused, SymbolRefused, UsageError
 from cryptoservice.models import Dataset, Freq

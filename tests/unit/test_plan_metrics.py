@@ -12,10 +12,11 @@ import pytest
 
 from cryptoservice import plan
 from cryptoservice.binance.answers import api_judge
+from cryptoservice.binance.attempt import Answer
 from cryptoservice.binance.connection import DATA_POLICY, FUNDING_POLICY
 from cryptoservice.binance.rest import FuturesApi
 from cryptoservice.binance.tables import DayTable
-from cryptoservice.binance.transport import Answer, Call
+from cryptoservice.binance.transport import Call
 from cryptoservice.days import Window
 from cryptoservice.errors import HistoryEnded, SymbolRefused
 from cryptoservice.feeds import FundingFeed, MetricsFeed

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryptoservice.binance.answers import api_judge, archive_judge
-from cryptoservice.binance.transport import Answer, Throttled, Transient
+from cryptoservice.binance.attempt import Answer, Throttled, Transient
 from cryptoservice.errors import HistoryEnded, SourceError, SourceRefused, SymbolRefused
 
 from ..fakes import RECORDINGS, FakeClock

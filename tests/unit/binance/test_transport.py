@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from cryptoservice.binance import transport
+from cryptoservice.binance import session
 from cryptoservice.binance.answers import api_judge, archive_judge
+from cryptoservice.binance.attempt import Transient
 from cryptoservice.binance.limiter import Gate, LimitPolicy, RateLimiter
 from cryptoservice.binance.silence import Silence
-from cryptoservice.binance.transport import Call, Host, Traffic, Transient, host_name
+from cryptoservice.binance.transport import Call, Host, Traffic, host_name
 from cryptoservice.config import RetryConfig
 from cryptoservice.errors import Interrupted, SourceError, SourceRefused, SymbolRefused
 
@@ -383,7 +384,7 @@ def test_a_silent_host_is_given_up_after_three_calls_a_worker(retries: int, erro
 
 
 def test_a_host_that_takes_connections_and_says_nothing_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "READ_TIMEOUT", 0.02)
+    monkeypatch.setattr(session, "READ_TIMEOUT", 0.02)
     clock = FakeClock()
     with socket.create_server(("127.0.0.1", 0)) as mute:
         gate = Gate("host", clock, 300.0)
