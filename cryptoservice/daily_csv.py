@@ -18,7 +18,8 @@ from cryptoservice.days import Window
 from cryptoservice.errors import OutputError
 from cryptoservice.models import Dataset, Freq, Row, Status
 from cryptoservice.resample import Resampled
-from cryptoservice.store import LedgerLine, Series, Store, columns
+from cryptoservice.schema import columns
+from cryptoservice.store import LedgerLine, Series, Store
 
 
 @dataclass(frozen=True)

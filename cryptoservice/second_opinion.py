@@ -19,7 +19,7 @@ from cryptoservice.feeds import KlineFeed
 from cryptoservice.models import Dataset, Freq, Row
 from cryptoservice.plan import Fetch, KlineSource, Source, Testimony, Witness
 from cryptoservice.reading import witnesses_of
-from cryptoservice.store import columns
+from cryptoservice.schema import columns
 
 _POLL_SECONDS = 0.1
 # Fetched days that wait for comparison, beyond one a worker.

@@ -1,8 +1,4 @@
-"""SQLite: the tables, one-transaction symbol-day writes, the ledger, and the queries that export and status need.
-
-The public names (klines, metrics, funding_rates, symbol_days) are views: underneath, a symbol with its dataset and frequency
-is a small integer, which makes rows a third smaller and inserts quicker.
-"""
+"""SQLite: one-transaction symbol-day writes, the ledger, and the queries that export and status need."""
 
 from __future__ import annotations
 
@@ -24,87 +20,18 @@ from cryptoservice.errors import StoreError, UsageError
 from cryptoservice.files import refuse_folder
 from cryptoservice.models import DAY_MS, Dataset, Freq, Row, SourceObject, Status
 from cryptoservice.rows import columns_of
+from cryptoservice.schema import SCHEMA, SCHEMA_VERSION, TABLES, Table
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
 # A statement of this many rows stays under the 999 parameters that older SQLite builds allow, and divides 288 and 1440.
 _ROWS_A_STATEMENT = 72
 _CACHE_KIB = 8 * 1024
+# Pages in the write-ahead log before it is folded in: with four times SQLite's own number less of a long run is copying.
+_LOG_PAGES = 4000
 # Short waits, many times: between them a signal is seen.
 _BUSY_MS = 200
 _BUSY_ATTEMPTS = 3000
-
-_SCHEMA = """
-CREATE TABLE series (
-    id INTEGER PRIMARY KEY, dataset TEXT NOT NULL, freq TEXT NOT NULL, symbol TEXT NOT NULL, UNIQUE (symbol, dataset, freq)
-);
-CREATE TABLE kline_rows (
-    series_id INTEGER NOT NULL, open_time INTEGER NOT NULL, open REAL NOT NULL, high REAL NOT NULL, low REAL NOT NULL,
-    close REAL NOT NULL, volume REAL NOT NULL, quote_volume REAL NOT NULL, trades INTEGER NOT NULL,
-    taker_buy_volume REAL NOT NULL, taker_buy_quote_volume REAL NOT NULL, PRIMARY KEY (series_id, open_time)
-) WITHOUT ROWID;
-CREATE TABLE metric_rows (
-    series_id INTEGER NOT NULL, open_time INTEGER NOT NULL, open_interest REAL, open_interest_value REAL,
-    top_trader_account_ratio REAL, top_trader_position_ratio REAL, global_account_ratio REAL, taker_volume_ratio REAL,
-    PRIMARY KEY (series_id, open_time)
-) WITHOUT ROWID;
-CREATE TABLE funding_rows (
-    series_id INTEGER NOT NULL, funding_time INTEGER NOT NULL, rate_type TEXT NOT NULL, funding_rate REAL NOT NULL,
-    mark_price REAL, PRIMARY KEY (series_id, funding_time, rate_type)
-) WITHOUT ROWID;
-CREATE TABLE ledger (
-    series_id INTEGER NOT NULL, day INTEGER NOT NULL, status TEXT NOT NULL, reason TEXT, rows INTEGER NOT NULL,
-    expected_rows INTEGER NOT NULL, source TEXT, checked_at INTEGER NOT NULL, object_id INTEGER,
-    PRIMARY KEY (series_id, day)
-) WITHOUT ROWID;
-CREATE TABLE source_objects (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL, last_modified TEXT, fetched_at TEXT NOT NULL,
-    UNIQUE (name, sha256)
-);
-CREATE VIEW klines AS
-    SELECT s.symbol, s.freq, r.open_time, r.open, r.high, r.low, r.close, r.volume, r.quote_volume, r.trades,
-           r.taker_buy_volume, r.taker_buy_quote_volume
-    FROM series s JOIN kline_rows r ON r.series_id = s.id WHERE s.dataset = 'klines';
-CREATE VIEW metrics AS
-    SELECT s.symbol, r.open_time, r.open_interest, r.open_interest_value, r.top_trader_account_ratio,
-           r.top_trader_position_ratio, r.global_account_ratio, r.taker_volume_ratio
-    FROM series s JOIN metric_rows r ON r.series_id = s.id WHERE s.dataset = 'metrics';
-CREATE VIEW funding_rates AS
-    SELECT s.symbol, r.funding_time, r.funding_rate, r.mark_price, r.rate_type
-    FROM series s JOIN funding_rows r ON r.series_id = s.id WHERE s.dataset = 'funding_rates';
-CREATE VIEW symbol_days AS
-    SELECT s.dataset, s.freq, s.symbol, date(l.day * 86400, 'unixepoch') AS date, l.status, l.reason, l.rows, l.expected_rows,
-           l.source, strftime('%Y-%m-%dT%H:%M:%S+00:00', l.checked_at, 'unixepoch') AS checked_at, l.object_id
-    FROM series s JOIN ledger l ON l.series_id = s.id;
-"""
-
-
-class _Table(NamedTuple):
-    name: str
-    time: str
-    columns: tuple[str, ...]
-
-
-_TABLES = {
-    Dataset.KLINES: _Table(
-        "kline_rows",
-        "open_time",
-        (
-            "open_time", "open", "high", "low", "close", "volume", "quote_volume", "trades", "taker_buy_volume",
-            "taker_buy_quote_volume",
-        ),
-    ),
-    Dataset.METRICS: _Table(
-        "metric_rows",
-        "open_time",
-        (
-            "open_time", "open_interest", "open_interest_value", "top_trader_account_ratio", "top_trader_position_ratio",
-            "global_account_ratio", "taker_volume_ratio",
-        ),
-    ),
-    Dataset.FUNDING_RATES: _Table("funding_rows", "funding_time", ("funding_time", "funding_rate", "mark_price", "rate_type")),
-}  # fmt: skip
 
 
 class Series(NamedTuple):
@@ -154,11 +81,6 @@ class SymbolDay:
     origin: SourceObject | None = None
 
 
-def columns(dataset: Dataset) -> tuple[str, ...]:
-    """The columns of that dataset's rows after the symbol, the time first."""
-    return _TABLES[dataset].columns
-
-
 @contextlib.contextmanager
 def _sqlite_errors(path: Path) -> Iterator[None]:
     try:
@@ -204,7 +126,7 @@ class Store:
             raise StoreError(f"database {path} is a folder", hint="name a file with --db-path")
         with _sqlite_errors(path), contextlib.closing(_connect(path, mode="rwc")) as db:
             if _is_new(path, db):
-                db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+                db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
             db.execute("PRAGMA synchronous = FULL")
             db.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -236,6 +158,7 @@ class Store:
             if not self._logging:
                 # Only now: a run that writes nothing leaves every byte as it was. Readers then go on beside the writer.
                 self._when_free("PRAGMA journal_mode = WAL")
+                self._db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
                 self._logging = True
             self._when_free("BEGIN IMMEDIATE")
             try:
@@ -249,31 +172,38 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
 
-    def ledger(self, dataset: Dataset, freq: str, window: Window) -> dict[str, dict[date, LedgerLine]]:
-        """Ledger lines of the window by symbol and day."""
-        lines: dict[str, dict[date, LedgerLine]] = {}
-        query = (
-            "SELECT s.symbol, l.day, l.status, l.reason, l.rows, l.expected_rows "
-            "FROM series s JOIN ledger l ON l.series_id = s.id WHERE s.dataset = ? AND s.freq = ? AND l.day BETWEEN ? AND ?"
-        )
-        bounds = (dataset.value, freq, day_number(window.start), day_number(window.end))
-        days = {day_number(day): day for day in window.days()}
+    def settled_days(self, dataset: Dataset, freq: str, window: Window) -> dict[str, set[date]]:
+        """Days of the window that the ledger knows as settled, by symbol: most of a ledger, and all that most runs ask of it."""
+        query = f"SELECT s.symbol, l.day {_FROM_LEDGER} AND l.status IN ({_SETTLED})"
+        settled: dict[str, set[date]] = {}
         with _sqlite_errors(self._path):
+            days, bounds = _days_and_bounds(dataset, freq, window)
+            for symbol, number in self._db.execute(query, bounds):
+                settled.setdefault(symbol, set()).add(days[number])
+        return settled
+
+    def ledger(
+        self, dataset: Dataset, freq: str, window: Window, *, unsettled: bool = False
+    ) -> dict[str, dict[date, LedgerLine]]:
+        """Ledger lines of the window by symbol and day: all of them, or the unsettled ones alone."""
+        query = f"SELECT s.symbol, l.day, l.status, l.reason, l.rows, l.expected_rows {_FROM_LEDGER}"
+        if unsettled:
+            query += f" AND l.status NOT IN ({_SETTLED})"
+        lines: dict[str, dict[date, LedgerLine]] = {}
+        with _sqlite_errors(self._path):
+            days, bounds = _days_and_bounds(dataset, freq, window)
             for symbol, number, status, reason, rows, expected in self._db.execute(query, bounds):
                 lines.setdefault(symbol, {})[days[number]] = LedgerLine(self._status(status), reason, rows, expected)
         return lines
 
     def entries(self, dataset: Dataset, freq: str, window: Window) -> Iterator[LedgerEntry]:
         """Whole ledger lines of the window, by symbol and day."""
-        query = (
-            "SELECT s.symbol, l.day, l.status, l.reason, l.rows, l.expected_rows, l.source, l.checked_at "
-            "FROM series s JOIN ledger l ON l.series_id = s.id WHERE s.dataset = ? AND s.freq = ? AND l.day BETWEEN ? AND ? "
-            "ORDER BY s.symbol, l.day"
-        )
-        days = {day_number(day): day for day in window.days()}
+        columns = "s.symbol, l.day, l.status, l.reason, l.rows, l.expected_rows, l.source, l.checked_at"
         with _sqlite_errors(self._path):
-            bounds = (dataset.value, freq, day_number(window.start), day_number(window.end))
-            for symbol, number, status, *rest in self._db.execute(query, bounds):
+            days, bounds = _days_and_bounds(dataset, freq, window)
+            for symbol, number, status, *rest in self._db.execute(
+                f"SELECT {columns} {_FROM_LEDGER} ORDER BY s.symbol, l.day", bounds
+            ):
                 yield LedgerEntry(symbol, days[number], self._status(status), *rest)
 
     def select(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
@@ -299,7 +229,7 @@ class Store:
 
     def rows(self, series: Series, day: date) -> list[Row]:
         """Rows of one symbol-day in time order, columns as `columns(dataset)` names them."""
-        table = _TABLES[series.dataset]
+        table = TABLES[series.dataset]
         identity = self._find(series)
         if identity is None:
             return []
@@ -333,7 +263,7 @@ class Store:
             )
             series = self._series[item.series] = int(cursor.lastrowid or 0)
         number = day_number(item.day)
-        table = _TABLES[item.series.dataset]
+        table = TABLES[item.series.dataset]
         start = day_start_ms(item.day)
         self._db.execute(
             f"DELETE FROM {table.name} WHERE series_id = ? AND {table.time} >= ? AND {table.time} < ?",  # noqa: S608
@@ -348,7 +278,7 @@ class Store:
             ),
         )  # fmt: skip
 
-    def _insert(self, table: _Table, series: int, rows: Sequence[Row]) -> None:
+    def _insert(self, table: Table, series: int, rows: Sequence[Row]) -> None:
         width = 1 + len(table.columns)
         values: list[Any] = [series] * (len(rows) * width)
         columns = tuple(columns_of(rows))
@@ -362,7 +292,7 @@ class Store:
             chunk = values[first : first + step]
             self._db.execute(self._insert_statement(table, len(chunk) // width), chunk)
 
-    def _insert_statement(self, table: _Table, count: int) -> str:
+    def _insert_statement(self, table: Table, count: int) -> str:
         statement = self._inserts.get((table.name, count))
         if statement is None:
             one = "(" + ", ".join("?" * (1 + len(table.columns))) + ")"
@@ -413,6 +343,14 @@ class Store:
 
 
 _STATUSES: Mapping[str, Status] = {status.value: status for status in Status}
+_SETTLED = ", ".join(f"'{status.value}'" for status in Status if status.settled)
+_FROM_LEDGER = "FROM series s JOIN ledger l ON l.series_id = s.id WHERE s.dataset = ? AND s.freq = ? AND l.day BETWEEN ? AND ?"
+
+
+def _days_and_bounds(dataset: Dataset, freq: str, window: Window) -> tuple[dict[int, date], tuple[str, str, int, int]]:
+    """The days of a window by number, and the parameters of `_FROM_LEDGER`."""
+    days = {day_number(day): day for day in window.days()}
+    return days, (dataset.value, freq, day_number(window.start), day_number(window.end))
 
 
 def _is_new(path: Path, db: sqlite3.Connection) -> bool:

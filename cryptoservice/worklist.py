@@ -32,20 +32,23 @@ class Worklist:
         self, store: Store | None, feeds: Sequence[Feed], active: ActiveDays, window: Window, *, incremental: bool
     ) -> None:
         self.known: dict[Series, dict[date, LedgerLine]] = {}
+        """What the ledger says of days that are fetched again."""
         self.settled: dict[Dataset, int] = {}
         self._wanted: list[tuple[Feed, str, list[date]]] = []
         for feed in feeds:
-            ledger = store.ledger(feed.dataset, feed.freq, window) if store is not None else {}
             self.settled[feed.dataset] = 0
+            settled: dict[str, set[date]] = {}
+            lines: dict[str, dict[date, LedgerLine]] = {}
+            if store is not None:
+                settled = store.settled_days(feed.dataset, feed.freq, window) if incremental else {}
+                lines = store.ledger(feed.dataset, feed.freq, window, unsettled=incremental)
             for symbol, days in active.items():
-                lines = ledger.get(symbol, {})
-                wanted = days
-                if incremental and lines:
-                    wanted = [day for day in days if day not in lines or not lines[day].status.settled]
+                done = settled.get(symbol)
+                wanted = [day for day in days if day not in done] if done else days
                 self.settled[feed.dataset] += len(days) - len(wanted)
                 if wanted:
                     self._wanted.append((feed, symbol, wanted))
-                    self.known[Series(feed.dataset, feed.freq, symbol)] = lines
+                    self.known[Series(feed.dataset, feed.freq, symbol)] = lines.get(symbol, {})
 
     @property
     def symbol_days(self) -> int:

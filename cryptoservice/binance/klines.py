@@ -65,10 +65,10 @@ def parse_rest(page: object, freq: Freq, window: Window) -> DayTable:
 def _rows_alone(pieces: Iterable[str]) -> Iterator[str]:
     """The pieces without header row and final newlines. Blank lines may stand before and after all rows."""
     at_top, started, ended = True, False, False
-    for piece in pieces:
+    for number, piece in enumerate(pieces):
         text = piece.replace("\r\n", "\n") if "\r" in piece else piece
         if at_top:
-            text = text.removeprefix("\ufeff").lstrip("\n")
+            text = (text if number else text.removeprefix("\ufeff")).lstrip("\n")
             at_top = not text
             text = _without_header(text)
         if not started:

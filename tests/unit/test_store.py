@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from cryptoservice.days import Window
 from cryptoservice.errors import StoreError, UsageError
 from cryptoservice.models import Dataset, Row, SourceObject, Status
-from cryptoservice.store import LedgerLine, Series, Store, SymbolDay, columns
+from cryptoservice.schema import columns
+from cryptoservice.store import LedgerLine, Series, Store, SymbolDay
 
 from .fakes import DAY, FEBRUARY, FEBRUARY_MS, MINUTE, kline
 
