@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test test-slow lint docs bench bench-scale define download export clean
+.PHONY: help demo test test-slow test-package lint docs bench bench-scale define download export clean
 
 help:
 	@echo "make demo      install into .venv, then define, download and export recorded market data from a local replay exchange"
 	@echo "make test      install into .venv, then run the test suite"
 	@echo "make test-slow the long form of the suite"
+	@echo "make test-package builds sdist and wheel and tries them in an empty environment"
 	@echo "make lint      ruff and mypy --strict"
 	@echo "make bench     speed, memory and size against the sqlite3 shell, as a table; make bench-scale: 1, 2, 4 and 8 times the work"
 	@echo "make docs      write docs/cli.md from the help of every command"
@@ -38,6 +39,9 @@ test: $(VENV)/.tools
 
 test-slow: $(VENV)/.engines
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+test-package: $(VENV)/.tools
+	$(BIN)/python -m pytest -m slow -n 2 tests/e2e/test_packaging.py
 
 lint: $(VENV)/.tools
 	$(BIN)/ruff check .

@@ -90,6 +90,7 @@ class Installed(Workspace):
         return subprocess.run(command, cwd=self.folder, env=self.env(), stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
+@pytest.mark.slow
 def test_what_is_built_runs_alone(workspace: Workspace, market: Market, tmp_path_factory: pytest.TempPathFactory) -> None:
     tree = clean_copy(tmp_path_factory.mktemp("source") / "tree")
     said = run([sys.executable, "-m", "build", "--outdir", tree / "dist", tree], tree.parent)
@@ -201,6 +202,7 @@ def assert_good(outcome: Outcome) -> None:
     assert outcome.code == 0, outcome
 
 
+@pytest.mark.slow
 def test_pip_installs_a_folder(tmp_path: Path) -> None:
     tree, target = clean_copy(tmp_path / "tree"), tmp_path / "target"
     run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--target", target, tree], tmp_path)
