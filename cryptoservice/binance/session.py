@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time as _time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError as UrllibError
+from urllib3.exceptions import TimeoutError as UrllibTimeout
 
 from cryptoservice._version import __version__
 from cryptoservice.binance.attempt import Answer, Transient
@@ -20,6 +21,7 @@ READ_TIMEOUT = 30.0
 # The read timeout starts anew with every byte; this one does not.
 WHOLE_TIMEOUT = 300.0
 _CHUNK = 64 * 1024
+_CHUNK_OF_OLD = 4 * 1024
 _LONGEST_LENGTH = 19
 
 
@@ -54,7 +56,7 @@ class Session:
             self._heard()
             with response:
                 body = self._read(response, max_bytes)
-        except requests.exceptions.Timeout:
+        except (requests.exceptions.Timeout, UrllibTimeout):
             raise Transient("timeout", "no answer in time") from None
         except requests.exceptions.ProxyError:
             # The text of a proxy error holds the proxy's address, and with it a password perhaps.
@@ -72,7 +74,7 @@ class Session:
         chunks: list[bytes] = []
         size = 0
         deadline = _time.monotonic() + WHOLE_TIMEOUT
-        for chunk in response.iter_content(_CHUNK):
+        for chunk in _arriving(response):
             check(self._stop)
             # A large object that still flows is an answer, too.
             self._heard()
@@ -87,6 +89,17 @@ class Session:
         if declared.isdecimal() and len(declared) < _LONGEST_LENGTH and response.raw.tell() != int(declared):
             raise Transient("truncated_answer", f"{response.raw.tell()} of {declared} bytes arrived")
         return b"".join(chunks)
+
+
+def _arriving(response: requests.Response) -> Iterator[bytes]:
+    """The body as it comes in: whoever waits for whole blocks waits for ever on a host that drips."""
+    read1 = getattr(response.raw, "read1", None)
+    if read1 is None:
+        # urllib3 1 has none.
+        yield from response.iter_content(_CHUNK_OF_OLD)
+        return
+    while chunk := read1(_CHUNK, decode_content=True):
+        yield chunk
 
 
 def _plain(error: Exception) -> str:

@@ -8,6 +8,7 @@ import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -398,6 +399,54 @@ def test_a_host_that_takes_connections_and_says_nothing_is_silent(monkeypatch: p
             reasons.append(caught.value.reason)
         host.close()
     assert reasons == ["timeout"] * 3 + ["unreachable"] * 2
+
+
+@contextlib.contextmanager
+def dripping(head: bytes, piece: bytes) -> Iterator[str]:
+    """A server that starts an answer and then sends such a piece every few milliseconds, for as long as anybody listens."""
+    ends = threading.Event()
+
+    def drip(peer: socket.socket) -> None:
+        with contextlib.suppress(OSError), peer:
+            peer.recv(65536)
+            peer.sendall(head)
+            while not ends.wait(0.005):
+                peer.sendall(piece)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=drip, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            ends.set()
+
+
+DRIPS = {
+    "length": (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x"),
+    "chunked": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "gzip": (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"x" * 99)[:10], b"\x00"),
+}
+
+
+@pytest.mark.parametrize("form", DRIPS)
+def test_an_answer_that_trickles_in_is_given_up(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timeout of a read starts anew with every byte; the one for the whole answer does not."""
+    monkeypatch.setattr(session, "WHOLE_TIMEOUT", 0.2)
+    clock = FakeClock()
+    gate = Gate("host", clock, 300.0)
+    with dripping(*DRIPS[form]) as url:
+        host = Host(url, gate, workers=1, retry=RetryConfig(max_retries=0), clock=clock, traffic=Traffic())
+        started = time.monotonic()
+        with pytest.raises(SourceError) as caught:
+            host.fetch(Call("x", "/x", {}, RateLimiter(LimitPolicy(max_weight=None), gate, clock)), api_judge(clock))
+        assert caught.value.reason in ("timeout", "connection_error")
+        assert time.monotonic() - started < 5
+        host.close()
 
 
 ANSWERS = {
