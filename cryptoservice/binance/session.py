@@ -21,7 +21,6 @@ READ_TIMEOUT = 30.0
 # The read timeout starts anew with every byte; this one does not.
 WHOLE_TIMEOUT = 300.0
 _CHUNK = 64 * 1024
-_CHUNK_OF_OLD = 4 * 1024
 _LONGEST_LENGTH = 19
 
 
@@ -93,12 +92,7 @@ class Session:
 
 def _arriving(response: requests.Response) -> Iterator[bytes]:
     """The body as it comes in: whoever waits for whole blocks waits for ever on a host that drips."""
-    read1 = getattr(response.raw, "read1", None)
-    if read1 is None:
-        # urllib3 1 has none.
-        yield from response.iter_content(_CHUNK_OF_OLD)
-        return
-    while chunk := read1(_CHUNK, decode_content=True):
+    while chunk := response.raw.read1(_CHUNK, decode_content=True):
         yield chunk
 
 
