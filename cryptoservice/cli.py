@@ -56,6 +56,9 @@ def main(argv: Sequence[str], clock: Clock | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if isinstance(error.filename, str) else ""
         return _report(errors.OutputError(f"{where}{error.strerror or error}"), args, redact)
+    except ModuleNotFoundError as error:
+        missing = errors.CryptoserviceError(f"the package {error.name} is not installed", hint="install both with: pip install .")
+        return _report(missing, args, redact)
     except Exception as error:  # noqa: BLE001 - the last line of defence: one line for people, not a traceback
         hint = "run again with -v for the traceback, and report it as a bug"
         return _report(errors.CryptoserviceError(f"unexpected {type(error).__name__}: {error}", hint=hint), args, redact)
@@ -153,7 +156,7 @@ class _Stop:
 
     def error(self) -> errors.Interrupted:
         """What to tell people."""
-        error = errors.Interrupted(f"interrupted by {self._signal.name}", hint="run the same command again to go on")
+        error = errors.Interrupted(f"interrupted by {self._signal.name}", hint="run the same command again")
         error.exit_code = 128 + self._signal
         return error
 

@@ -15,7 +15,6 @@ from cryptoservice import files, resample
 from cryptoservice.clock import check
 from cryptoservice.coverage import NOT_DOWNLOADED, Totals
 from cryptoservice.days import Window
-from cryptoservice.errors import OutputError
 from cryptoservice.models import Dataset, Freq, Row, Status
 from cryptoservice.resample import Resampled
 from cryptoservice.schema import columns
@@ -81,6 +80,8 @@ class DayDone(NamedTuple):
     totals: Totals
     missing: dict[str, dict[str, Any]]
     """Symbols that are not complete: {expected, actual, reason}."""
+    removed: bool
+    """The file of an earlier export is gone, as there are no rows for it."""
 
 
 def export_days(
@@ -121,8 +122,8 @@ def _export_day(
             if rows:
                 yield csv_lines(symbol, rows)
 
-    write_day(shape.path(base, task.day), ("symbol", *columns(shape.dataset)), pieces())
-    return DayDone(task.day, shape.dataset, totals, missing)
+    removed = write_day(shape.path(base, task.day), ("symbol", *columns(shape.dataset)), pieces())
+    return DayDone(task.day, shape.dataset, totals, missing, removed)
 
 
 def reason_of(line: LedgerLine | None) -> str:
@@ -140,25 +141,23 @@ def csv_lines(symbol: str, rows: Sequence[Row]) -> str:
     return f"{symbol},{body.replace('],[', f'{chr(10)}{symbol},')}\n"
 
 
-def write_day(path: Path, header: Sequence[str], pieces: Iterator[str]) -> None:
-    """One day's CSV as its pieces come, whole or not at all; without rows no file, and none is left from before."""
+def write_day(path: Path, header: Sequence[str], pieces: Iterator[str]) -> bool:
+    """One day's CSV as its pieces come, whole or not at all. Without rows none is left from before; True if there was one."""
     files.clean_temps(path.parent)
     first = next(pieces, None)
     if first is None:
-        _remove(path)
-        return
+        return _remove(path)
     # The data can be exported again at any time, so a day's file need not survive a power cut: durable would fsync each.
     with files.atomic_text(path, durable=False) as handle:
         handle.write(",".join(header) + "\n")
         handle.write(first)
         handle.writelines(pieces)
+    return False
 
 
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot remove the stale file {path}: {files.describe(error)}", hint=files.hint_for(error)) from error
+def _remove(path: Path) -> bool:
+    removed = files.remove(path)
     with suppress(OSError):
         # Only an empty folder can be removed, so nothing of anybody else's is lost.
         path.parent.rmdir()
+    return removed

@@ -26,6 +26,8 @@ from cryptoservice.universe import SCHEMA_VERSION, DailySnapshot, Universe, chec
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
+# Enough to find a typing error, not enough to fill a screen.
+_NAMES_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,9 @@ def define_universe(
     universe = Universe(names, window.start, window.end, _snapshots(names, window, active), utc_text(clock.time()), description)
     check(stop)
     universe.save(output, force=force)
+    nothing_active = universe.nothing_active(window)
+    if nothing_active:
+        log.warning("%s: if that is not what you want, define it again with --force", nothing_active)
     traffic = connection.traffic
     elapsed = clock.monotonic() - started
     return DefineResult(str(output), universe, traffic.requests, traffic.retries, connection.waited_seconds, elapsed)
@@ -125,6 +130,7 @@ def _probe_all(
             _refuse_unfinished(window, trading.server_time, "for the exchange today")
         listed = [name for name in names if name in trading.symbols]
         log.info("%d of %d symbols are in the current trading list", len(listed), len(names))
+        _name_the_others([name for name in names if name not in trading.symbols])
         futures = [pool.submit(_probe, connection, name, window) for name in listed]
         progress = Progress("define", "symbol-days", len(listed) * window.length, clock, connection.gauge)
         active: dict[str, frozenset[date] | None] = dict.fromkeys(names)
@@ -136,6 +142,12 @@ def _probe_all(
     finally:
         # What waits for the limiter ends when the connection is closed, so nobody waits for it here.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _name_the_others(unlisted: Sequence[str]) -> None:
+    if unlisted:
+        more = f" and {len(unlisted) - _NAMES_SHOWN} more" if len(unlisted) > _NAMES_SHOWN else ""
+        log.warning("not in the current trading list, so never active: %s%s", ", ".join(unlisted[:_NAMES_SHOWN]), more)
 
 
 def _join(futures: Sequence[Future[Any]], progress: Progress | None, stop: threading.Event | None, units: int = 1) -> list[Any]:

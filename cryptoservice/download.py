@@ -149,9 +149,9 @@ def download_universe_data(
         if nothing_active:
             log.warning("nothing to do: %s", nothing_active)
         elif worklist.symbol_days:
-            log.info("%d symbol-days to fetch, %d settled already", worklist.symbol_days, settled)
+            log.info("%s symbol-days to fetch, %s settled already", f"{worklist.symbol_days:,}", f"{settled:,}")
         else:
-            log.info("nothing to do: all %d symbol-days are settled, no data is requested", settled)
+            log.info("nothing to do: all %s symbol-days are settled, no data is requested", f"{settled:,}")
         progress = Progress("download", "symbol-days", worklist.symbol_days, clock, connection.gauge)
         pipeline = Pipeline(store, network.workers, clock, progress, stop)
         try:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -130,12 +131,14 @@ def export_universe_data(
     }
     with files.atomic_text(report_path) as handle:
         handle.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    map_path = report_path.with_suffix(".html") if coverage_html else None
-    if map_path:
+    map_path = report_path.with_suffix(".html")
+    if coverage_html:
         write_map(map_path, report, loaded.universe.requested_symbols)
-    return ExportResult(
-        str(report_path), export.files, export.rows, report["summary"], coverage_html_path=str(map_path) if map_path else None
-    )
+    elif files.remove(map_path):
+        log.info("the coverage map of an earlier export is out of date and was removed: %s", map_path)
+    export.tell_what_is_lacking(report["summary"], report_path)
+    shown = str(map_path) if coverage_html else None
+    return ExportResult(str(report_path), export.files, export.rows, report["summary"], coverage_html_path=shown)
 
 
 def _shapes(store: Store, source: Freq, target: Freq, window: Window, *, klines: bool, metrics: bool) -> list[Shape]:
@@ -156,7 +159,8 @@ def _require_frequency(store: Store, source: Freq, path: Path) -> None:
 
 def _require_metrics(store: Store, path: Path) -> None:
     if not store.frequencies(Dataset.METRICS) and not store.frequencies(Dataset.FUNDING_RATES):
-        raise UsageError(f"database {path} holds no metrics", hint="fetch them with: download --download-market-metrics")
+        hint = "fetch them with: cryptoservice universe download --download-market-metrics"
+        raise UsageError(f"database {path} holds no metrics", hint=hint)
 
 
 @dataclass
@@ -170,6 +174,20 @@ class _Export:
     coverage: Coverage
     files: int = 0
     rows: dict[Dataset, int] = field(default_factory=lambda: dict.fromkeys(Dataset, 0))
+    removed: list[date] = field(default_factory=list)
+
+    def tell_what_is_lacking(self, summary: dict[str, Any], report: Path) -> None:
+        """No error, but nothing to pass over in silence either."""
+        if self.removed:
+            log.warning(
+                "%d day files of an earlier export were removed, from %s to %s: this database has no rows for them",
+                len(self.removed),
+                min(self.removed),
+                max(self.removed),
+            )
+        if summary["missing"] or summary["partial"]:
+            counts = (summary["missing"], summary["active_symbol_days"], summary["partial"])
+            log.warning("%d of %d symbol-days are missing and %d partial: why, says %s", *counts, report)
 
     def run(self, clock: Clock, stop: threading.Event | None) -> None:
         """Export all days: here, and in helper processes as well when there is much to write."""
@@ -214,9 +232,11 @@ class _Export:
             return export_days(self.database, self.base, self.shapes, batch, stop)
 
     def _add(self, batch: Sequence[DayTask], done: Sequence[DayDone], progress: Progress) -> None:
-        for day, dataset, totals, missing in done:
+        for day, dataset, totals, missing, removed in done:
             self.coverage.exported(dataset, day, totals, missing)
             self.rows[dataset] += totals.exported_bars
             self.files += totals.exported_bars > 0
+            if removed:
+                self.removed.append(day)
         symbol_days = sum(len(task.symbols) for task in batch)
         progress.advance(symbol_days, rows=sum(day.totals.exported_bars for day in done))

@@ -143,6 +143,17 @@ def _is_left_over(entry: os.DirEntry[str], host: str, pid: int) -> bool:
     return not is_running(pid)
 
 
+def remove(path: Path) -> bool:
+    """Remove a file of ours that is out of date; True if there was one. OutputError when it cannot be removed."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise OutputError(f"cannot remove the stale file {path}: {describe(error)}", hint=hint_for(error)) from error
+    return True
+
+
 def name_of(path: Path) -> str:
     """The path as text that every encoding can hold: bytes that are not UTF-8 become a replacement mark."""
     return os.fsencode(path).decode("utf-8", "replace")

@@ -16,15 +16,23 @@ from cryptoservice.models import Freq
 
 _INTERVALS = " ".join(freq.value for freq in Freq)
 _INCOMPLETE = "finished, but some wanted symbol-days are still missing: run again to resume"
-_EXIT_CODES = f"""exit codes:
-  0  done and complete
-  1  failure: I/O, or something unexpected
-  2  bad usage, or a bad input file: nothing was fetched or written
-  3  {_INCOMPLETE}
-  4  the source refused: an IP ban longer than --max-ban-wait, HTTP 403 or 451
-  5  another run holds this database
-  130, 143  interrupted by SIGINT, SIGTERM
-"""
+_CODES = {
+    0: "done and complete",
+    1: "failure: I/O, or something unexpected",
+    2: "bad usage, or a bad input file: nothing was fetched or written",
+    3: _INCOMPLETE,
+    4: "the source refused: an IP ban longer than --max-ban-wait, HTTP 403 or 451",
+    5: "another run holds this database",
+}
+
+
+def _exit_codes(*numbers: int, **meanings: str) -> str:
+    """The codes that a command can end with; `c3="..."` gives code 3 another meaning."""
+    lines = [f"  {number}  {meanings.get(f'c{number}', _CODES[number])}" for number in numbers]
+    return "\n".join(("exit codes:", *lines, "  130, 143  interrupted by SIGINT, SIGTERM")) + "\n"
+
+
+_ALL_EXIT_CODES = _exit_codes(0, 1, 2, 3, 4, 5)
 _DESCRIPTION = """Reproducible datasets of Binance USDT-M perpetual futures, in three steps:
 
   define    symbols + dates         -> universe.json        which symbol had data on which UTC day
@@ -80,7 +88,7 @@ _count.__name__, _retries.__name__, _seconds.__name__ = "whole number", "whole n
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole tree; `args.command` names the command."""
-    parser = _parser_class()(prog="cryptoservice", description=_DESCRIPTION, epilog=_EXIT_CODES, **_RAW)
+    parser = _parser_class()(prog="cryptoservice", description=_DESCRIPTION, epilog=_ALL_EXIT_CODES, **_RAW)
     parser.add_argument("--version", action="version", version=f"cryptoservice {__version__}")
     parser.add_argument(
         "--print-completion", action=_completion_action(), choices=("bash", "zsh"), metavar="SHELL",
@@ -88,7 +96,11 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     areas = parser.add_subparsers(title="areas", metavar="AREA", required=True)
     universe = areas.add_parser(
-        "universe", help="define, download and export a universe of symbols", description=_DESCRIPTION, epilog=_EXIT_CODES, **_RAW
+        "universe",
+        help="define, download and export a universe of symbols",
+        description=_DESCRIPTION,
+        epilog=_ALL_EXIT_CODES,
+        **_RAW,
     )
     commands = universe.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
     _add_define(commands)
@@ -111,7 +123,20 @@ def _parser_class() -> type[argparse.ArgumentParser]:
             masked = re.sub(r"(\S*(?:key|secret)[^\s=]*[\s=]+)\S+", r"\1***", " ".join(message.split()), flags=re.IGNORECASE)
             # And so would a key in any other place: no name or number is a word of that length.
             masked = re.sub(r"[A-Za-z0-9+/_=]{20,}", "***", masked)
-            raise UsageError(masked, hint=f"see {self.prog} --help")
+            raise UsageError(masked, hint=self._hint(message))
+
+        def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+            """As ever, but an unknown argument is a matter of the command that it was given to."""
+            known, unknown = self.parse_known_args(args, namespace)
+            if unknown:
+                command = getattr(known, "command", None)
+                self.prog = f"{self.prog} universe {command}" if command else self.prog
+                self.error(f"unrecognized arguments: {' '.join(unknown)}")
+            return known
+
+        def _hint(self, message: str) -> str:
+            left_out = re.search(r"invalid choice: '(define|download|export|status|verify)' \(choose from '?universe", message)
+            return f"write: {self.prog} universe {left_out[1]} ..." if left_out else f"see {self.prog} --help"
 
     return Parser
 
@@ -138,7 +163,7 @@ def _add_define(commands: Any) -> None:
         help="write universe.json: which symbol had data on which UTC day",
         description="Ask the exchange for the daily klines of every symbol and write down, for each UTC day, which symbols had\n"
         "market data and why the others had not. One request covers 499 days of a symbol. The file is immutable.",
-        epilog=_EXIT_CODES,
+        epilog=_exit_codes(0, 1, 2, 4),
         **_RAW,
     )
     what = parser.add_argument_group("what to define")
@@ -173,7 +198,7 @@ def _add_download(commands: Any) -> None:
         help="fetch a universe's symbol-days into SQLite",
         description="Fetch exactly the active symbol-days of a universe: verified archive objects first, the API for what the\n"
         "archive lacks. What the database holds already is not fetched again: interrupt it, run it again.",
-        epilog=_EXIT_CODES,
+        epilog=_ALL_EXIT_CODES,
         **_RAW,
     )
     what = parser.add_argument_group("what to download")
@@ -216,7 +241,7 @@ def _add_export(commands: Any) -> None:
         help="write CSV files and the coverage report",
         description="Write one CSV a UTC day in Hive-style folders, and a JSON report of what is there and what is missing.\n"
         "Reads the universe and the database only; never touches the network. Missing data is reported, not an error.",
-        epilog=_EXIT_CODES,
+        epilog=_exit_codes(0, 1, 2, c0="done; what is missing, and why, is in the report"),
         **_RAW,
     )
     what = parser.add_argument_group("what to export")
@@ -246,7 +271,7 @@ def _add_status(commands: Any) -> None:
         description="Show what the database holds of a universe: what is complete, what is not and why, and what the next\n"
         "download would ask for. Reads only, never touches the network; a download may be running.\n"
         "The table for people goes to stderr, its numbers as JSON to stdout.",
-        epilog=_EXIT_CODES,
+        epilog=_exit_codes(0, 1, 2, c0="done, whatever is missing"),
         **_RAW,
     )
     what = parser.add_argument_group("what to look at")
@@ -266,7 +291,7 @@ def _add_verify(commands: Any) -> None:
         description="Count all rows of a universe against the ledger and check that they make sense. With --sample, fetch some\n"
         "symbol-days again from the source that they did not come from, archive or API, and compare every field.\n"
         "Changes nothing. Exit code 3 means: something differs, or a sampled symbol-day could not be fetched.",
-        epilog=_EXIT_CODES.replace(_INCOMPLETE, "something differs, or a sampled symbol-day could not be fetched"),
+        epilog=_exit_codes(0, 1, 2, 3, 4, c3="something differs, or a sampled symbol-day could not be fetched"),
         **_RAW,
     )
     what = parser.add_argument_group("what to verify")

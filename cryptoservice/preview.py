@@ -178,5 +178,6 @@ def preview_text(result: PreviewResult) -> str:
         figures = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
         lines.append("  ".join((*names, *figures)))
     lines.append(f"{result.already_complete:,} symbol-days are settled already")
-    lines.append(f"about {result.minutes:,.1f} minutes at the limits in force")
+    length = f"about {result.minutes:,.0f} minutes" if result.minutes >= 1 else "less than a minute"
+    lines.append(f"{length} at the limits in force")
     return "\n".join(lines) + "\n"

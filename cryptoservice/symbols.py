@@ -39,6 +39,9 @@ def fault_of(symbol: object) -> str | None:
 
 def normalise(names: Iterable[str]) -> tuple[str, ...]:
     """Names stripped, upper-cased and de-duplicated in first-seen order; UsageError for an unusable one or none at all."""
+    if isinstance(names, str):
+        # Its letters would be taken for names.
+        raise UsageError(f"symbols is one string: {shorten(names)}", hint='pass a list, such as ["BTCUSDT"]')
     seen: dict[str, None] = {}
     for name in names:
         symbol = name.strip().upper()

@@ -14,6 +14,11 @@ if [[ ! "$day $last" =~ ^20..-..-..\ 20..-..-..$ ]]; then
     exit 2
 fi
 
+if ! command -v cryptoservice >/dev/null; then
+    echo "cryptoservice is not on the PATH: set PATH in the crontab, or write where it is into $0"
+    exit 127
+fi
+
 run() {
     local said
     said=$(cryptoservice universe "$@" --quiet 2>&1 >>reports.jsonl)

@@ -59,6 +59,8 @@ class BanMemory:
             if self._path.stat().st_size > _MAX_BYTES:
                 return {}
             record = json.loads(self._path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
         except (OSError, ValueError, RecursionError) as error:
             log.debug("no bans are remembered: %s", error)
             return {}

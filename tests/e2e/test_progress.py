@@ -138,7 +138,7 @@ def test_an_interrupt_wipes_the_line_before_it_speaks(lasting: Workspace) -> Non
     assert screen.left == [
         "60 symbol-days to fetch, 0 settled already",
         "error: interrupted by SIGINT",
-        "hint: run the same command again to go on",
+        "hint: run the same command again",
         "",
     ]  # fmt: skip
 
