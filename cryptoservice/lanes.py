@@ -131,6 +131,10 @@ class ReadLane(Generic[J]):
         error = done.exception()
         if isinstance(error, HelperLost):
             log.warning("%s: reading in this process instead", error.message)
-            self._arrivals.put(Arrival(task, witnesses_of(task.fetch, archived)))
+            try:
+                outcome: Fetched | dict[date, Witness] | BaseException = witnesses_of(task.fetch, archived)
+            except BaseException as failure:  # noqa: BLE001 - raised again by the thread that receives it
+                outcome = failure
+            self._arrivals.put(Arrival(task, outcome))
         else:
             self._arrivals.put(Arrival(task, error if error is not None else done.result()))
