@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import sys
 from datetime import date
@@ -16,6 +17,10 @@ from cryptoservice.models import Dataset, Freq
 from cryptoservice.plan import Fetch, Source
 
 DAY = date(2026, 2, 1)
+EMPTY = (
+    Task(None, Fetch(Source.DAILY, "BTCUSDT", (DAY,)), 1),
+    ArchivedZip(ArchiveObject.daily(Dataset.KLINES, "BTCUSDT", Freq.m5, DAY), b"", "", None, 0.0),
+)
 
 
 def test_a_reading_that_fails_after_its_helper_was_lost_arrives_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,9 +33,27 @@ def test_a_reading_that_fails_after_its_helper_was_lost_arrives_as_well(monkeypa
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     arrivals: Arrivals[None] = queue.SimpleQueue()
     lane: ReadLane[None] = ReadLane(arrivals)
-    source = ArchiveObject.daily(Dataset.KLINES, "BTCUSDT", Freq.m5, DAY)
     try:
-        lane.add(Task(None, Fetch(Source.DAILY, "BTCUSDT", (DAY,)), 1), ArchivedZip(source, b"", "", None, 0.0))
+        lane.add(*EMPTY)
         assert isinstance(arrivals.get(timeout=10).outcome, MemoryError)
     finally:
         lane.close()
+
+
+def test_helpers_that_cannot_be_started_are_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for each of a hundred thousand objects."""
+    told: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    monkeypatch.setattr(logging.getLogger("cryptoservice"), "handlers", [handler])
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    arrivals: Arrivals[None] = queue.SimpleQueue()
+    lane: ReadLane[None] = ReadLane(arrivals)
+    try:
+        for _ in range(3):
+            lane.add(*EMPTY)
+            assert isinstance(arrivals.get(timeout=10).outcome, dict)
+            lane.finished()
+    finally:
+        lane.close()
+    assert len(told) == 1, told
