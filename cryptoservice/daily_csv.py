@@ -136,8 +136,9 @@ def reason_of(line: LedgerLine | None) -> str:
 
 def csv_lines(symbol: str, rows: Sequence[Row]) -> str:
     """CSV lines of one symbol: floats as Python's repr, empty for NULL."""
-    # Symbols are checked to need no quoting. JSON writes floats as repr does, several times quicker than a csv writer.
-    body = json.dumps(rows, separators=(",", ":"))[2:-2].replace("null", "").replace('"', "")
+    # Symbols and rate types are checked to need no quoting. JSON writes floats as repr does, several times quicker than a csv
+    # writer. The time comes first and is never NULL: every null follows a comma, and a text begins with a quote.
+    body = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))[2:-2].replace(",null", ",").replace('"', "")
     return f"{symbol},{body.replace('],[', f'{chr(10)}{symbol},')}\n"
 
 

@@ -163,6 +163,10 @@ def _require_metrics(store: Store, path: Path) -> None:
         raise UsageError(f"database {path} holds no metrics", hint=hint)
 
 
+_Order = deque[tuple[Sequence[DayTask], Future[list[DayDone]]]]
+"""What was handed out and is not yet counted, in the order of the days."""
+
+
 @dataclass
 class _Export:
     """One export under way."""
@@ -197,17 +201,23 @@ class _Export:
         days = max(1, _ROWS_A_BATCH // max(1, *rows_a_day))
         batches = deque(self.tasks[first : first + days] for first in range(0, len(self.tasks), days))
         pool = HelperPool(min((os.cpu_count() or 1), _MOST_PROCESSES) - 1 if is_long else 0)
+        order: _Order = deque()
         try:
-            self._share(batches, pool, progress, stop)
+            self._share(batches, order, pool, progress, stop)
         finally:
             pool.close()
             progress.end()
+            self._clean_after(order)
 
     def _share(
-        self, batches: deque[Sequence[DayTask]], pool: HelperPool, progress: Progress, stop: threading.Event | None
+        self,
+        batches: deque[Sequence[DayTask]],
+        order: _Order,
+        pool: HelperPool,
+        progress: Progress,
+        stop: threading.Event | None,
     ) -> None:
         """This process takes batches from one end while helpers take them; what is done is counted in order."""
-        order: deque[tuple[Sequence[DayTask], Future[list[DayDone]]]] = deque()
         while batches or order:
             check(stop)
             while batches and sum(not future.done() for _, future in order) < _BATCHES_A_HELPER * pool.count:
@@ -220,8 +230,9 @@ class _Export:
             else:
                 wait([order[0][1]], timeout=_POLL_SECONDS)
             while order and order[0][1].done():
-                batch, done = order.popleft()
+                batch, done = order[0]
                 self._add(batch, self._result(batch, done, stop), progress)
+                order.popleft()
             progress.tick()
 
     def _result(self, batch: Sequence[DayTask], future: Future[list[DayDone]], stop: threading.Event | None) -> list[DayDone]:
@@ -230,6 +241,13 @@ class _Export:
         except HelperLost as lost:
             log.warning("%s: exporting in this process instead", lost.message)
             return export_days(self.database, self.base, self.shapes, batch, stop)
+
+    def _clean_after(self, order: _Order) -> None:
+        """Remove what helpers had begun when they were ended."""
+        for batch, _ in order:
+            for task in batch:
+                for shape in self.shapes:
+                    files.clean_temps(shape.path(self.base, task.day).parent)
 
     def _add(self, batch: Sequence[DayTask], done: Sequence[DayDone], progress: Progress) -> None:
         for day, dataset, totals, missing, removed in done:

@@ -102,6 +102,7 @@ class ReadLane(Generic[J]):
         self._helpers = HelperPool(_READERS)
         self._helpers.warm_up()
         self._closed = False
+        self._has_lost = False
 
     def add(self, task: Task[J], archived: ArchivedZip) -> None:
         """Read it when its turn comes; its witnesses arrive like everything else."""
@@ -130,7 +131,13 @@ class ReadLane(Generic[J]):
             return
         error = done.exception()
         if isinstance(error, HelperLost):
-            log.warning("%s: reading in this process instead", error.message)
-            self._arrivals.put(Arrival(task, witnesses_of(task.fetch, archived)))
+            # What has befallen one may befall every helper, at every object.
+            log.log(logging.DEBUG if self._has_lost else logging.WARNING, "%s: reading in this process instead", error.message)
+            self._has_lost = True
+            try:
+                outcome: Fetched | dict[date, Witness] | BaseException = witnesses_of(task.fetch, archived)
+            except BaseException as failure:  # noqa: BLE001 - raised again by the thread that receives it
+                outcome = failure
+            self._arrivals.put(Arrival(task, outcome))
         else:
             self._arrivals.put(Arrival(task, error if error is not None else done.result()))

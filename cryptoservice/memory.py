@@ -14,7 +14,8 @@ def return_large_blocks() -> None:
     glibc learns from the first large blocks to keep later ones, in a store for each thread. With ten threads and objects of
     megabytes that is a third of all memory. The setting is the whole process's: for our commands and helpers, not for callers.
     """
-    import ctypes  # noqa: PLC0415 - only long runs need it
+    # A Python that was built without libffi has no ctypes.
+    with contextlib.suppress(ImportError, OSError, AttributeError, TypeError):
+        import ctypes  # noqa: PLC0415 - only long runs need it
 
-    with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)

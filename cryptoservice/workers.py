@@ -22,6 +22,8 @@ from cryptoservice.memory import return_large_blocks
 
 T = TypeVar("T")
 _START = "from cryptoservice.workers import serve; serve()"
+# `python -c` looks for modules in the current folder first: where its parent does not, a helper must not either.
+_START_ELSEWHERE = f"import sys; sys.path[:] = filter(None, sys.path); {_START}"
 # A helper needs nothing secret, and what it does not know it cannot show in a process listing.
 _SECRETS = ("BINANCE_API_KEY", "BINANCE_API_SECRET", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _END_SECONDS = 2.0
@@ -111,18 +113,25 @@ def _start() -> subprocess.Popen[bytes]:
     environment = {name: value for name, value in os.environ.items() if name.upper() not in _SECRETS}
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     return subprocess.Popen(  # noqa: S603 - a literal
-        [sys.executable, "-c", _START],
+        [sys.executable, "-c", _START if "" in sys.path else _START_ELSEWHERE],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
+        # Ctrl-C reaches every process of the terminal's group, also one that cannot ignore it yet; only the parent decides
+        # what it means.
+        start_new_session=True,
     )
 
 
 def serve() -> None:
     """The helper's side: answer calls until the other end hangs up, as it does when the parent dies."""
-    # Ctrl-C reaches every process of the terminal; only the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A supervisor may tell all its processes to end; the parent ends its helpers itself.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     return_large_blocks()
+    if sys.stderr is None:
+        # Closed, perhaps by a supervisor: what takes the place of stderr must not be the answers.
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     calls, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     # Nothing that a library prints may get between the answers.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

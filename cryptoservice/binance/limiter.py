@@ -65,7 +65,8 @@ class Gate:
         """Seconds until the gate opens, 0 when it is open; the error that closed it when it stays shut for this run."""
         with self._lock:
             if self._closed is not None:
-                raise self._closed
+                # Without what it has gathered so far: all frames that it ever went through would stay in memory.
+                raise self._closed.with_traceback(None)
             return self._remaining()
 
     def remaining(self) -> float:

@@ -196,10 +196,12 @@ class Host:
         limiter.penalise(granted)
 
     def _send(self, call: Call) -> Answer:
+        session = self._opened()
+        # After opening, which takes its time: this object may have been closed meanwhile.
         check(self._stop)
         self.traffic.sent(call.source)
         started = _time.perf_counter()
-        answer = self._opened().get(call.target(), call.headers, call.max_bytes)
+        answer = session.get(call.target(), call.headers, call.max_bytes)
         if log.isEnabledFor(logging.DEBUG):
             log.debug(
                 "GET %s%s -> %d, %d bytes, %.0f ms",

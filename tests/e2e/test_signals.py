@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from tests.e2e import truth
 from tests.e2e.conftest import Workspace
 from tests.e2e.crash_steps import (
     DOWNLOAD,
@@ -161,6 +162,22 @@ def test_export_in_the_midst_of_a_large_day(workspace: Workspace) -> None:
     end(running, signal.SIGTERM)
     assert not csvs(exports)
     assert not list(exports.glob("*.json"))
+
+
+def test_export_while_its_helper_writes(workspace: Workspace) -> None:
+    """The helper is ended in the middle of a file: what it had begun goes with it."""
+    names = [f"S{number:02d}USDT" for number in range(40)]
+    days = truth.days("2026-02-01", "2026-02-04")
+    write_universe(workspace.folder, names, days[0], days[-1])
+    for day in days:
+        store_minutes(workspace.folder / "market.db", names, day)
+    exports = workspace.folder / "exports"
+    running = workspace.start(*EXPORT[:-4], "--source-freq", "1m", "--export-freq", "1m")
+    # Two at once: one of them is the helper's.
+    wait_until(lambda: len(temps(exports)) > 1)
+    end(running, signal.SIGTERM)
+    assert len(csvs(exports)) < len(days)
+    assert not temps(exports)
 
 
 @SIGNALS

@@ -174,3 +174,12 @@ def test_people_are_told_every_ten_seconds_whichever_thread_comes_first(
     assert [record.getMessage() for record in caplog.records] == [
         f"fapi.example: waiting, {left} s to go" for left in (100, 90, 80)
     ]
+
+
+def test_a_closed_gate_does_not_remember_whom_it_sent_away(gate: Gate) -> None:
+    """One error is raised for every request that is left: with its traceback it would keep all their frames in memory."""
+    gate.close(SourceRefused("HTTP 451", reason="http_451"))
+    for _ in range(3):
+        with pytest.raises(SourceRefused) as caught:
+            gate.wait()
+    assert len(caught.traceback) == 2

@@ -548,3 +548,31 @@ def test_many_threads_give_a_host_up_once(errors: list[str]) -> None:
         assert reasons.count("unreachable") >= 8 * 20 - ROW - 7
         assert len(made.server.seen) <= 2 * (ROW + 8)
         assert len(errors) == 1
+
+
+def test_a_host_that_is_closed_while_its_session_is_opened_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = session.Session
+    opening, closed = threading.Event(), threading.Event()
+
+    def slowly(*arguments: Any, **options: Any) -> session.Session:
+        opening.set()
+        closed.wait(5.0)
+        return opened(*arguments, **options)
+
+    monkeypatch.setattr(session, "Session", slowly)
+    with wired(GOOD) as it:
+        told: list[str] = []
+
+        def get() -> None:
+            try:
+                it.get()
+            except Interrupted:
+                told.append("interrupted")
+
+        caller = threading.Thread(target=get)
+        caller.start()
+        assert opening.wait(5.0)
+        it.host.close()
+        closed.set()
+        caller.join(5.0)
+        assert (told, it.server.seen, it.traffic.requests) == (["interrupted"], [], {})
