@@ -39,7 +39,12 @@ def parse_csv(pieces: Iterable[str], freq: Freq, window: Window) -> DayTable:
     object is named after: a row outside it disqualifies the object.
     """
     columns = tuple(array(kind) for kind in _COLUMN_KINDS)
+    digits = set()
     for lines in _rows_alone(pieces):
+        # The unit of time is found for each piece; that they agree shows in the length of its first time.
+        digits.add(lines.find(","))
+        if len(digits) > 1:
+            raise InvalidTable("mixed_time_units")
         for column, values in zip(columns, _check(_fields(lines), freq, window), strict=True):
             column.frombytes(pack(f"{len(values)}{column.typecode}", *values))
     if all(map(gt, columns[0][1:], columns[0])):
