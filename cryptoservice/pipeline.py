@@ -1,7 +1,9 @@
-"""The download pipeline: cases -> fetch (worker threads) -> read -> settle -> store, with one thread that reads and writes.
+"""The download pipeline: cases -> fetch (worker threads) -> read -> settle -> store, with one thread that settles and writes.
+
+That thread reads as well, but for long runs, whose archive objects are read in helper processes.
 
 Jobs are opened as room allows, so that what waits in memory does not grow with the window: a job is one symbol's wanted days
-of one month, and its fetches are bounded in number and therefore in bytes.
+of one month, and its fetches are bounded in number and in bytes.
 """
 
 from __future__ import annotations

@@ -80,24 +80,22 @@ def _kill_download(folder: Path, reference: Reference, seed: int, kills: _Kills)
         assert_finished(workspace, reference)
 
 
-def test_a_killed_download_is_finished_by_the_next(tmp_path: Path, reference: Reference) -> None:
+def _kill_downloads(folder: Path, reference: Reference, seeds: range) -> None:
     kills = _Kills()
-    for seed in range(5):
-        folder = tmp_path / str(seed)
-        folder.mkdir()
-        _kill_download(folder, reference, seed, kills)
+    for seed in seeds:
+        (folder / str(seed)).mkdir()
+        _kill_download(folder / str(seed), reference, seed, kills)
     kills.assert_real(len(kills.known))
+
+
+def test_a_killed_download_is_finished_by_the_next(tmp_path: Path, reference: Reference) -> None:
+    _kill_downloads(tmp_path, reference, range(5))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_fifty_killed_downloads(tmp_path: Path, reference: Reference) -> None:
-    kills = _Kills()
-    for seed in range(100, 150):
-        folder = tmp_path / str(seed)
-        folder.mkdir()
-        _kill_download(folder, reference, seed, kills)
-    kills.assert_real(len(kills.known))
+    _kill_downloads(tmp_path, reference, range(100, 150))
 
 
 @pytest.mark.slow
