@@ -1,87 +1,37 @@
 """Reproducible datasets of Binance USDT-M perpetual futures: define, download, export.
 
-The public names are loaded on first use, so that importing the package costs nothing.
+The public names stand in `__init__.pyi`, where type checkers and editors read them. Here they are loaded from there on first
+use, so that importing the package costs nothing.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import Any
 
-from cryptoservice._version import __version__
+from cryptoservice._version import __version__ as __version__
 
-if TYPE_CHECKING:
-    from cryptoservice.config import Credentials, Endpoints, NetworkConfig, RateConfig, RetryConfig, WindowBounds, WorkerConfig
-    from cryptoservice.define import DefineResult, define_universe
-    from cryptoservice.download import DownloadResult, download_universe_data
-    from cryptoservice.errors import CryptoserviceError, UsageError
-    from cryptoservice.export import ExportResult, export_universe_data
-    from cryptoservice.models import Dataset, Freq
-    from cryptoservice.service import MarketDataService
-    from cryptoservice.status import StatusResult, universe_status
-    from cryptoservice.universe import DailySnapshot, Universe
-    from cryptoservice.verify import VerifyResult, verify_universe
 
-_HOMES = {
-    "Credentials": "config",
-    "CryptoserviceError": "errors",
-    "DailySnapshot": "universe",
-    "Dataset": "models",
-    "DefineResult": "define",
-    "DownloadResult": "download",
-    "Endpoints": "config",
-    "ExportResult": "export",
-    "Freq": "models",
-    "MarketDataService": "service",
-    "NetworkConfig": "config",
-    "RateConfig": "config",
-    "RetryConfig": "config",
-    "StatusResult": "status",
-    "Universe": "universe",
-    "UsageError": "errors",
-    "VerifyResult": "verify",
-    "WindowBounds": "config",
-    "WorkerConfig": "config",
-    "define_universe": "define",
-    "download_universe_data": "download",
-    "export_universe_data": "export",
-    "universe_status": "status",
-    "verify_universe": "verify",
-}
+@cache
+def _homes() -> dict[str, str]:
+    """The module of each public name."""
+    import ast  # noqa: PLC0415
+    from importlib import resources  # noqa: PLC0415
+
+    stub = ast.parse(resources.files(__name__).joinpath("__init__.pyi").read_text(encoding="utf-8"))
+    imports = (node for node in stub.body if isinstance(node, ast.ImportFrom) and node.module)
+    return {alias.name: str(node.module) for node in imports for alias in node.names}
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+    if name == "__all__":
+        return sorted(_homes())
+    if name.startswith("__") or name not in _homes():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415
 
-    return getattr(import_module(f"{__name__}.{home}"), name)
+    return getattr(import_module(_homes()[name]), name)
 
 
-__all__ = [
-    "Credentials",
-    "CryptoserviceError",
-    "DailySnapshot",
-    "Dataset",
-    "DefineResult",
-    "DownloadResult",
-    "Endpoints",
-    "ExportResult",
-    "Freq",
-    "MarketDataService",
-    "NetworkConfig",
-    "RateConfig",
-    "RetryConfig",
-    "StatusResult",
-    "Universe",
-    "UsageError",
-    "VerifyResult",
-    "WindowBounds",
-    "WorkerConfig",
-    "__version__",
-    "define_universe",
-    "download_universe_data",
-    "export_universe_data",
-    "universe_status",
-    "verify_universe",
-]
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_homes()})

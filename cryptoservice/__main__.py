@@ -22,7 +22,7 @@ def run() -> None:
     if sys.stderr is None:
         # Some supervisors start their children with closed streams.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
-    from cryptoservice.cli import main  # noqa: PLC0415
+    from cryptoservice.cli.main import main  # noqa: PLC0415
 
     code = main(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):

@@ -1,12 +1,19 @@
-"""Time, sleep and chance as one small object, so that tests can own all three."""
+"""Time, sleep and chance as one small object, so that tests can own all three; and waits that a stop event ends."""
 
 from __future__ import annotations
 
 import random
 import threading
 import time
+from collections.abc import Collection
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any, TypeVar
 
 from cryptoservice.errors import Interrupted
+
+T = TypeVar("T")
+POLL_SECONDS = 0.1
+"""How often a wait looks at its stop event."""
 
 
 class Clock:
@@ -21,18 +28,32 @@ class Clock:
         return time.monotonic()
 
     def sleep(self, seconds: float, stop: threading.Event | None = None) -> None:
-        """Wait; Interrupted as soon as `stop` is set."""
+        """Wait that long; Interrupted as soon as `stop` is set."""
         if stop is None:
             time.sleep(max(0.0, seconds))
         elif stop.wait(max(0.0, seconds)):
             raise Interrupted
 
     def random(self) -> float:
-        """A number in [0, 1) for jitter; nothing secret hangs on it."""
+        """A number in [0, 1) for jitter; it protects no secret."""
         return random.random()  # noqa: S311
 
 
-def check(stop: threading.Event | None) -> None:
+def raise_if_stopped(stop: threading.Event | None) -> None:
     """Interrupted when the run was asked to stop."""
     if stop is not None and stop.is_set():
         raise Interrupted
+
+
+def wait_for_some(futures: Collection[Future[T]], stop: threading.Event | None) -> set[Future[T]]:
+    """Those of the futures that are done, after at most POLL_SECONDS; Interrupted when `stop` is set."""
+    raise_if_stopped(stop)
+    done: set[Future[Any]] = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done
+    return done
+
+
+def result_of(future: Future[T], stop: threading.Event | None) -> T:
+    """The future's result, however long it takes; Interrupted when `stop` is set."""
+    while not wait_for_some([future], stop):
+        pass
+    return future.result()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from cryptoservice.errors import UsageError
+from cryptoservice.errors import Remedy, UsageError
 
 API_BASE_URL = "https://fapi.binance.com"
 VISION_BASE_URL = "https://data.binance.vision"
@@ -99,7 +99,7 @@ class Credentials:
     def __post_init__(self) -> None:
         key = self.api_key
         if key and not (key.isascii() and key.isprintable() and " " not in key):
-            raise UsageError("the API key holds characters that no key has", hint="check BINANCE_API_KEY or --api-key")
+            raise UsageError("the API key holds characters that no key has", hint=Remedy.CHECK_API_KEY)
 
     def redact(self, text: str) -> str:
         """The text without key and secret."""

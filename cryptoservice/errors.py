@@ -16,6 +16,8 @@ This module imports nothing of the package.
 
 from __future__ import annotations
 
+from enum import Enum
+
 EXIT_OK = 0
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -26,15 +28,48 @@ EXIT_SIGINT = 130
 EXIT_SIGTERM = 143
 
 
+class Remedy(Enum):
+    """What a caller can do about an error, in words that hold for every caller.
+
+    The command line has its own wording for each of them, which names its flags (`cli/remedies.py`). Names in braces are
+    filled with the facts of the error.
+    """
+
+    REPLACE_FILE = "choose another name, or allow the existing file to be replaced"
+    REPLACE_UNIVERSE = "a universe is immutable: choose another name, or allow the existing file to be replaced"
+    DEFINE_FIRST = "define a universe first"
+    DOWNLOAD_FIRST = "download into it first"
+    DOWNLOAD_METRICS = "download the market metrics first"
+    NAME_SYMBOLS = "name at least one symbol, such as BTCUSDT"
+    NAME_A_FOLDER = "name a folder"
+    NAME_A_SAMPLE = "say how many symbol-days to draw"
+    KEEP_SOMETHING = "leave one of them in"
+    CHECK_API_KEY = "check the key, or BINANCE_API_KEY in the environment"
+    OTHER_DATABASE = "choose another database file"
+    NEWER_DATABASE = "use the version of cryptoservice that wrote it, or choose another database file"
+    RESTORE_DATABASE = "restore it from a copy, or download again into another database file"
+    VERIFY_DATABASE = "something else has written to it: verify the database"
+    MORE_RETRIES = "run it again; if the error stays, look at the network or allow more retries"
+    CHECK_NETWORK = "check the network, then run it again; with more retries a run waits longer for a host"
+    WAIT_FOR_BAN = "run it again after {until}, or allow a longer wait for a ban (now {longest:g} s)"
+    USE_ARCHIVE = "the archive is not blocked: take the klines from the archive alone, or run from another location"
+
+
 class CryptoserviceError(Exception):
-    """Root of all errors of this package: one sentence on what happened, and a hint on what to do."""
+    """Root of all errors of this package: `message` says what happened, `hint` what to do about it."""
 
     exit_code = EXIT_FAILURE
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | Remedy | None = None, **facts: object) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.remedy = hint if isinstance(hint, Remedy) else None
+        self.facts = facts
+        """What the remedy's wording is filled with."""
+        self.hint = hint.value.format(**facts) if isinstance(hint, Remedy) else hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
 
 
 class UsageError(CryptoserviceError):
@@ -60,8 +95,10 @@ class OutputError(CryptoserviceError):
 class SourceError(CryptoserviceError):
     """A source did not answer usably, after all retries."""
 
-    def __init__(self, message: str, *, reason: str = "request_failed", hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(
+        self, message: str, *, reason: str = "request_failed", hint: str | Remedy | None = None, **facts: object
+    ) -> None:
+        super().__init__(message, hint=hint, **facts)
         self.reason = reason
         """A short stable word for reports, such as `http_500` or `connection_error`."""
 
@@ -81,7 +118,7 @@ class SourceRefused(SourceError):
 
 
 class Interrupted(CryptoserviceError):
-    """The run was asked to stop: SIGINT, SIGTERM, or a `stop` event that was set."""
+    """The run was asked to stop: by SIGINT, by SIGTERM, or by a `stop` event that was set."""
 
     exit_code = EXIT_SIGINT
 

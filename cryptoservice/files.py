@@ -7,7 +7,6 @@ import errno
 import os
 import re
 import socket
-import stat
 import threading
 import time
 import zlib
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from cryptoservice.errors import OutputError, UsageError
+from cryptoservice.errors import OutputError, Remedy, UsageError
 
 # Machines that share a folder tell their temp files apart: a process that does not live here may live there.
 _HOST = f"{zlib.crc32(socket.gethostname().encode(errors='replace')):08x}"
@@ -97,7 +96,7 @@ def _place_new(temp: Path, target: Path) -> None:
         # A hard link, unlike a rename, fails when the target exists: of two runs exactly one wins.
         os.link(temp, target)
     except FileExistsError:
-        raise TargetExists(f"{target} exists already", hint="pass --force to replace it") from None
+        raise TargetExists(f"{target} exists already", hint=Remedy.REPLACE_FILE) from None
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
             raise
@@ -105,7 +104,7 @@ def _place_new(temp: Path, target: Path) -> None:
         try:
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except FileExistsError:
-            raise TargetExists(f"{target} exists already", hint="pass --force to replace it") from None
+            raise TargetExists(f"{target} exists already", hint=Remedy.REPLACE_FILE) from None
         temp.replace(target)
 
 
@@ -168,32 +167,6 @@ def check_name(path: Path, what: str) -> None:
     except (OSError, ValueError) as error:
         reason = describe(error) if isinstance(error, OSError) else "it holds a NUL"
         raise UsageError(f"{what} {str(path)[:80]!r}: its name cannot be used ({reason})", hint="check the path") from None
-
-
-def read_input(path: Path, what: str, limit: int, *, missing: str) -> bytes:
-    """The bytes of a file that somebody names as input; UsageError unless it is a readable regular file within the limit.
-
-    Only regular files: a pipe or a device may never end.
-    """
-    check_name(path, what)
-    try:
-        status = path.stat()
-        mode = status.st_mode
-        if stat.S_ISDIR(mode):
-            raise UsageError(f"{what} {path} is a folder", hint="name a file inside it")
-        if not stat.S_ISREG(mode):
-            raise UsageError(f"{what} {path} is not a regular file", hint="write it to a file first")
-        content = b""
-        if status.st_size <= limit:
-            with path.open("rb") as handle:
-                content = handle.read(limit + 1)
-    except FileNotFoundError:
-        raise UsageError(f"{what} {path} does not exist", hint=missing) from None
-    except OSError as error:
-        raise UsageError(f"{what} {path} cannot be read: {describe(error)}", hint=hint_for(error)) from None
-    if max(status.st_size, len(content)) > limit:
-        raise UsageError(f"{what} {path} is larger than {limit // 2**20} MiB", hint="is it the right file?")
-    return content
 
 
 def require_place(path: Path) -> None:

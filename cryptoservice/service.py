@@ -1,4 +1,4 @@
-"""MarketDataService: the three synchronous functions for programs that live in an event loop."""
+"""MarketDataService: the synchronous functions for programs that live in an event loop."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cryptoservice.clock import Clock
 from cryptoservice.config import Credentials, Endpoints, NetworkConfig, RateConfig, RetryConfig, WindowBounds, WorkerConfig
-from cryptoservice.define import DefineResult, define_universe
-from cryptoservice.download import DownloadResult, download_universe_data
+from cryptoservice.define.command import define_universe
+from cryptoservice.define.result import DefineResult
+from cryptoservice.download.command import download_universe_data
+from cryptoservice.download.result import DownloadResult
 from cryptoservice.errors import CryptoserviceError
-from cryptoservice.export import ExportResult, export_universe_data
+from cryptoservice.export.command import ExportResult, export_universe_data
 from cryptoservice.models import Freq
-from cryptoservice.plan import KlineSource
+from cryptoservice.sources.evidence import KlineSource
 
 T = TypeVar("T")
 
@@ -75,23 +77,16 @@ class MarketDataService:
             api_request_delay=daily_check_request_delay,
             max_ban_wait=max_ban_wait,
         )
-        network = self._network(rates, retry_config, WorkerConfig(api=daily_check_workers))
-        names = list(symbols)
-
-        def work(stop: threading.Event) -> DefineResult:
-            return define_universe(
-                names,
-                start_date,
-                end_date,
-                output_path,
-                force=force,
-                description=description,
-                network=network,
-                clock=self._clock,
-                stop=stop,
-            )
-
-        return await self._in_thread(work)
+        return await self._in_thread(
+            define_universe,
+            list(symbols),
+            start_date,
+            end_date,
+            output_path,
+            force=force,
+            description=description,
+            network=self._network(rates, retry_config, WorkerConfig(api=daily_check_workers)),
+        )
 
     async def download_universe_data(
         self,
@@ -114,23 +109,17 @@ class MarketDataService:
         rates = RateConfig(
             api_request_delay=api_request_delay, vision_request_delay=vision_request_delay, max_ban_wait=max_ban_wait
         )
-        network = self._network(rates, retry_config, WorkerConfig(max_api_workers, max_vision_workers))
-
-        def work(stop: threading.Event) -> DownloadResult:
-            return download_universe_data(
-                universe_file,
-                db_path,
-                interval=interval,
-                window=WindowBounds(start_date, end_date),
-                download_market_metrics=download_market_metrics,
-                incremental=incremental,
-                kline_source=KlineSource(kline_source),
-                network=network,
-                clock=self._clock,
-                stop=stop,
-            )
-
-        return await self._in_thread(work)
+        return await self._in_thread(
+            download_universe_data,
+            universe_file,
+            db_path,
+            interval=interval,
+            window=WindowBounds(start_date, end_date),
+            download_market_metrics=download_market_metrics,
+            incremental=incremental,
+            kline_source=KlineSource(kline_source),
+            network=self._network(rates, retry_config, WorkerConfig(max_api_workers, max_vision_workers)),
+        )
 
     async def export_universe_data(
         self,
@@ -146,31 +135,27 @@ class MarketDataService:
         coverage_html: bool = False,
     ) -> ExportResult:
         """`export_universe_data` with flat arguments."""
-
-        def work(stop: threading.Event) -> ExportResult:
-            return export_universe_data(
-                universe_file,
-                db_path,
-                export_base_path,
-                source_freq=source_freq,
-                export_freq=export_freq,
-                window=WindowBounds(start_date, end_date),
-                klines=klines,
-                metrics=metrics,
-                coverage_html=coverage_html,
-                clock=self._clock,
-                stop=stop,
-            )
-
-        return await self._in_thread(work)
+        return await self._in_thread(
+            export_universe_data,
+            universe_file,
+            db_path,
+            export_base_path,
+            source_freq=source_freq,
+            export_freq=export_freq,
+            window=WindowBounds(start_date, end_date),
+            klines=klines,
+            metrics=metrics,
+            coverage_html=coverage_html,
+        )
 
     def _network(self, rates: RateConfig, retry: RetryConfig | None, workers: WorkerConfig) -> NetworkConfig:
         return NetworkConfig(self._endpoints, self._credentials, rates, retry or RetryConfig(), workers)
 
-    async def _in_thread(self, work: Callable[[threading.Event], T]) -> T:
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """Run one of the functions with this service's clock, and with a stop event that cancelling sets."""
         stop = threading.Event()
         self._running.add(stop)
-        task = asyncio.ensure_future(asyncio.to_thread(work, stop))
+        task = asyncio.ensure_future(asyncio.to_thread(function, *arguments, **options, clock=self._clock, stop=stop))
         try:
             # Shielded: a thread cannot be cancelled, only asked to stop.
             return await asyncio.shield(task)

@@ -1,1 +1,1 @@
-"""Everything that knows how Binance speaks: hosts, limits, endpoints, archive objects and row formats."""
+"""How Binance speaks: the client with its two hosts, the endpoints of the API, and the objects of the archive."""

@@ -16,8 +16,9 @@ from benchmarks.results import Line, at_most
 from benchmarks.truth import assert_same
 from benchmarks.world import NOWHERE, World
 from cryptoservice.models import Dataset, Freq, Status
-from cryptoservice.store import Series, Store, SymbolDay
-from cryptoservice.universe import UniverseFile
+from cryptoservice.storage.ledger import Series, SymbolDay
+from cryptoservice.storage.writer import StoreWriter
+from cryptoservice.universe.file import UniverseFile
 
 _MB = 1_000_000
 _STARTS = 10
@@ -87,7 +88,7 @@ def idle_lines(folder: Path) -> Iterator[Line]:
 def _settle(database: Path, active: dict[str, list[date]]) -> None:
     """A ledger that knows all these days as gaps: what a nightly run reads, without the rows that it does not read."""
     database.unlink(missing_ok=True)
-    with Store.create(database) as store:
+    with StoreWriter.open(database) as store:
         for dataset, freq in ((Dataset.KLINES, Freq.d1.value), (Dataset.METRICS, Freq.m5.value), (Dataset.FUNDING_RATES, "")):
             for symbol, days in active.items():
                 series = Series(dataset, freq, symbol)

@@ -13,16 +13,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from cryptoservice.binance.objects import ArchivedZip, ArchiveObject
+from cryptoservice.binance.archive_files import ArchiveFile, VerifiedZip
 from cryptoservice.clock import Clock
 from cryptoservice.config import WorkerConfig
-from cryptoservice.feeds import KlineFeed
+from cryptoservice.download.pipeline import Pipeline
+from cryptoservice.download.worklist import Worklist
 from cryptoservice.models import Freq
-from cryptoservice.pipeline import Pipeline
 from cryptoservice.progress import Progress
-from cryptoservice.store import Store
-from cryptoservice.universe import UniverseFile
-from cryptoservice.worklist import Worklist
+from cryptoservice.sources.datasets import KlinesPlan
+from cryptoservice.storage.writer import StoreWriter
+from cryptoservice.universe.file import UniverseFile
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Folder:
 
     path: Path
 
-    def fetch(self, source: ArchiveObject) -> ArchivedZip:
+    def fetch(self, source: ArchiveFile) -> VerifiedZip:
         """The object, as if it had come over the network."""
         body = (self.path / f"{source.stem}.zip").read_bytes()
-        return ArchivedZip(source, body, hashlib.sha256(body).hexdigest(), None, time.time())
+        return VerifiedZip(source, body, hashlib.sha256(body).hexdigest(), None, time.time())
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ def main(zips: str, interval: str, universe_file: str, database: str) -> int:
     universe = UniverseFile.load(Path(universe_file)).universe
     window = universe.subwindow(None, None)
     connection: Any = Offline(Folder(Path(zips)))
-    feed = KlineFeed(connection, Freq.parse(interval), date.today())
+    feed = KlinesPlan(connection, Freq.parse(interval), date.today())
     clock = Clock()
-    with Store.create(Path(database)) as store:
+    with StoreWriter.open(Path(database)) as store:
         worklist = Worklist(store, [feed], universe.active_days(window), window, incremental=True)
         progress = Progress("load", "symbol-days", worklist.symbol_days, clock)
         pipeline = Pipeline(store, WorkerConfig(), clock, progress, None)

@@ -7,7 +7,7 @@ import sys
 import time
 from datetime import datetime
 
-from cryptoservice.cli import main
+from cryptoservice.cli.main import main
 from cryptoservice.clock import Clock
 
 

@@ -204,11 +204,12 @@ def store_minutes(database: Path, symbols: list[str], day: str) -> None:
     from datetime import date
 
     from cryptoservice.models import Dataset, Status
-    from cryptoservice.store import Series, Store, SymbolDay
+    from cryptoservice.storage.ledger import Series, SymbolDay
+    from cryptoservice.storage.writer import StoreWriter
 
     start = truth.moment(day)
     rows = [(start + truth.MINUTE * n, 1.5, 1.75, 1.25, 1.5, 1234.5, 23456.75, 17, 55.5, 66.25) for n in range(1440)]
-    with Store.create(database) as store:
+    with StoreWriter.open(database) as store:
         for first in range(0, len(symbols), 50):
             store.write(
                 SymbolDay(

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cryptoservice.cli import main
+from cryptoservice.cli.main import main
 from tests.e2e.conftest import Outcome, Workspace
 
 # A process of its own between the test and the command: a child starts with the peak memory of its parent.
@@ -81,7 +81,7 @@ def raw_server(answer: bytes | Callable[[bytes], bytes]) -> Iterator[RawServer]:
 
 def reply(status: str, body: bytes = b"", *headers: str, content_type: str = "application/json") -> bytes:
     """A whole answer; a Content-Length is made when the headers bring none."""
-    lines = [f"HTTP/1.1 {status}", f"Content-Type: {content_type}", "Connection: close", *headers]
+    lines = [f"HTTP/1.1 {status}", f"Content-Type: {content_type}", "BinanceClient: close", *headers]
     if not any(line.lower().startswith("content-length") for line in headers):
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body

@@ -12,10 +12,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from cryptoservice.binance.tables import DayTable
+from cryptoservice.binance.parsers.rows_by_day import RowsByDay
 from cryptoservice.models import MissingReason
-from cryptoservice.symbols import fault_of
-from cryptoservice.universe import DailySnapshot, Universe
+from cryptoservice.universe.model import DailySnapshot, Universe
+from cryptoservice.universe.symbols import fault_of
 
 FEBRUARY = date(2026, 2, 1)
 FEBRUARY_MS = 1_769_904_000_000
@@ -74,7 +74,7 @@ def changed(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     return made
 
 
-def assert_sane(table: DayTable) -> None:
+def assert_sane(table: RowsByDay) -> None:
     """What counts as market data: ordered, in range, on the grid, finite, high and low around open and close."""
     for day, rows in table.days.items():
         start = FEBRUARY_MS + (day - FEBRUARY).days * DAY
@@ -102,7 +102,7 @@ def metric_label(minute: int) -> str:
     return f"{day} {moment.seconds // 3600:02}:{moment.seconds // 60 % 60:02}:00"
 
 
-def assert_funding(table: DayTable) -> None:
+def assert_funding(table: RowsByDay) -> None:
     for moment, rate, price, kind in (row for rows in table.days.values() for row in rows):
         assert FEBRUARY_MS <= moment < FEBRUARY_MS + DAY
         assert isinstance(moment, int)

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from cryptoservice.coverage_html import render
+from cryptoservice.export.coverage_map.page import render
 from tests.e2e import truth
 from tests.e2e.browser import Browser
 from tests.e2e.conftest import RECORDED, Workspace
 from tests.e2e.steps import addresses, contents
 from tests.exchange import Market, ReplayExchange
-from tests.unit.coverage_reports import STATES, Page, counts, made_up, state_of
+from tests.unit.export.coverage_reports import STATES, Page, counts, made_up, state_of
 
 SYMBOLS = (*RECORDED, "LATEUSDT", "币安人生USDT", "NOSUCHUSDT")
 STEM = "coverage_5m_2026-02-01_2026-02-28"

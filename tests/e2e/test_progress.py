@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cryptoservice.clock import Clock
-from cryptoservice.export import export_universe_data
+from cryptoservice.export.command import export_universe_data
 from tests.e2e.conftest import Outcome, Workspace
 from tests.e2e.steps import write_universe
 from tests.e2e.terminal import Screen, run_on_terminal

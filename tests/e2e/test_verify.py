@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from cryptoservice import verify_universe
+from cryptoservice.audit.verify import SampleResult
 from cryptoservice.config import Endpoints, NetworkConfig
-from cryptoservice.verify import SampleResult
 from tests.e2e import hostile_objects as hostile
 from tests.e2e import truth
 from tests.e2e.conftest import Outcome, Workspace

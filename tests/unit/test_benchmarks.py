@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from cryptoservice.models import Dataset, Status
-from cryptoservice.store import Series, Store, SymbolDay
-
-from .fakes import FEBRUARY, recorded_csv, recorded_rows
+from cryptoservice.storage.ledger import Series, SymbolDay
+from cryptoservice.storage.writer import StoreWriter
+from tests.unit.fakes import FEBRUARY, recorded_csv, recorded_rows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from benchmarks import results, truth
@@ -37,7 +37,7 @@ def database(tmp_path: Path) -> Path:
     path = tmp_path / "market.db"
     rows = recorded_rows(SYMBOL)
     series = Series(Dataset.KLINES, "1m", SYMBOL)
-    with Store.create(path) as store:
+    with StoreWriter.open(path) as store:
         store.write(
             SymbolDay(
                 series,

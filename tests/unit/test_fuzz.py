@@ -16,20 +16,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cryptoservice.binance import funding, klines, metrics
-from cryptoservice.binance.answers import api_judge, archive_judge
-from cryptoservice.binance.attempt import Answer, Throttled, Transient
-from cryptoservice.binance.objects import ArchivedZip, ArchiveObject, read_zip
-from cryptoservice.binance.tables import DayTable, InvalidTable
+from cryptoservice.binance.archive_files import ArchiveFile, VerifiedZip, read_zip
+from cryptoservice.binance.http.responses import Throttled, Transient, api_response_parser, archive_response_parser
+from cryptoservice.binance.parsers import funding, klines, metrics
+from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay
 from cryptoservice.days import Window
 from cryptoservice.errors import HistoryEnded, SourceError, SourceRefused, SymbolRefused, UsageError
+from cryptoservice.export.resampling import resample_klines, resample_metrics
 from cryptoservice.models import Dataset, Freq
-from cryptoservice.resample import resample_klines, resample_metrics
-from cryptoservice.symbols import fault_of, normalise
-from cryptoservice.universe import Universe, UniverseError, UniverseFile
+from cryptoservice.universe.file import UniverseFile
+from cryptoservice.universe.model import Universe, UniverseError
+from cryptoservice.universe.symbols import fault_of, normalise
+from tests.unit.fakes import DAY, FEBRUARY, FEBRUARY_MS, MINUTE, FakeClock, recorded_csv
 
 from ..e2e import hostile_strategies as odd
-from .fakes import DAY, FEBRUARY, FEBRUARY_MS, MINUTE, FakeClock, recorded_csv
 
 ONE_DAY = Window(FEBRUARY, FEBRUARY)
 FIVE = 5 * MINUTE
@@ -140,11 +140,11 @@ KLINE_LINES = tuple(recorded_csv("LINKUSDT").split("\n")[:41])
 KLINE_ROWS = [[*map(json.loads, line.split(","))] for line in KLINE_LINES[1:]]
 
 
-def kline_table(read: Callable[[], DayTable]) -> None:
-    """Sane rows or InvalidTable."""
+def kline_table(read: Callable[[], RowsByDay]) -> None:
+    """Sane rows or InvalidData."""
     try:
         table = read()
-    except InvalidTable as invalid:
+    except InvalidData as invalid:
         assert invalid.reason.isidentifier()
         return
     assert set(table.days) <= {FEBRUARY}
@@ -195,11 +195,11 @@ def test_changed_kline_answers_are_sane_or_refused(edits: list[tuple[int, int, A
 
 
 ZIPS = {kind: odd.zipped("\n".join(KLINE_LINES), kind) for kind in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)}
-DAILY = ArchiveObject.daily(Dataset.KLINES, "LINKUSDT", Freq.m1, FEBRUARY)
+DAILY = ArchiveFile.daily(Dataset.KLINES, "LINKUSDT", Freq.m1, FEBRUARY)
 
 
 def opened(body: bytes) -> list[Any]:
-    return list(read_zip(ArchivedZip(DAILY, body, "", None, 0.0)).days.get(FEBRUARY, ()))
+    return list(read_zip(VerifiedZip(DAILY, body, "", None, 0.0)).days.get(FEBRUARY, ()))
 
 
 # Most of a zip is content, whose crc protects it; the fields that steer the reading are at both ends.
@@ -223,7 +223,7 @@ def test_changed_zips_hold_the_same_rows_or_are_refused(kind: int, edits: list[t
             body = body[:at] + body[at // 2 :]
     try:
         rows = opened(bytes(body))
-    except InvalidTable:
+    except InvalidData:
         return
     assert rows == opened(ZIPS[kind])
 
@@ -263,7 +263,7 @@ def test_labels_become_bars_of_their_day_whatever_the_convention(bars: list[int]
 def test_any_metrics_file_is_sane_or_refused(lines: list[list[str]]) -> None:
     try:
         table = metrics.parse_csv("\n".join(map(",".join, lines)), "X", FEBRUARY)
-    except InvalidTable as invalid:
+    except InvalidData as invalid:
         assert invalid.reason.isidentifier()
         return
     for row in table.days.get(FEBRUARY, ()):
@@ -286,7 +286,7 @@ METRICS_ENTRY = {
 def test_any_metrics_answer_is_sane_or_refused(series: metrics.RestSeries, page: Any) -> None:
     try:
         found = metrics.parse_rest(series, page, "X", range(FEBRUARY_MS, FEBRUARY_MS + DAY, FIVE))
-    except InvalidTable as invalid:
+    except InvalidData as invalid:
         assert invalid.reason.isidentifier()
         return
     table = metrics.join_rest([found], ONE_DAY)
@@ -306,7 +306,7 @@ FUNDING_ENTRY = {"symbol": "X", "fundingTime": FEBRUARY_MS, "fundingRate": "0.00
 def test_any_funding_answer_is_sane_or_refused(page: Any) -> None:
     try:
         odd.assert_funding(funding.parse_rest(page, "X", ONE_DAY))
-    except InvalidTable as invalid:
+    except InvalidData as invalid:
         assert invalid.reason.isidentifier()
 
 
@@ -318,7 +318,7 @@ def test_any_funding_answer_is_sane_or_refused(page: Any) -> None:
 def test_any_funding_file_is_sane_or_refused(lines: list[list[str]]) -> None:
     try:
         odd.assert_funding(funding.parse_csv("\n".join(map(",".join, lines)), ONE_DAY))
-    except InvalidTable as invalid:
+    except InvalidData as invalid:
         assert invalid.reason.isidentifier()
 
 
@@ -335,7 +335,7 @@ def test_any_answer_is_one_of_the_documented_outcomes(status: int, headers: dict
     answer = Answer(status, headers, body)
     assert answer.server_time is None or isinstance(answer.server_time, float)
     assert answer.used_weight >= -1
-    for judge in (api_judge(FakeClock()), archive_judge(FakeClock())):
+    for judge in (api_response_parser(FakeClock()), archive_response_parser(FakeClock())):
         try:
             judge(answer)
         except (SymbolRefused, HistoryEnded, SourceRefused, SourceError) as error:

@@ -9,19 +9,20 @@ from datetime import date
 
 import pytest
 
-from cryptoservice.binance.limiter import Gate, LimitPolicy, RateLimiter
-from cryptoservice.binance.objects import ArchiveObject
-from cryptoservice.binance.tables import InvalidTable
-from cryptoservice.binance.transport import Host, Traffic
-from cryptoservice.binance.vision import Archive
+from cryptoservice.binance.archive import Archive
+from cryptoservice.binance.archive_files import ArchiveFile
+from cryptoservice.binance.http.gate import Gate
+from cryptoservice.binance.http.host import Host
+from cryptoservice.binance.http.limiter import LimitPolicy, RateLimiter
+from cryptoservice.binance.http.traffic import Traffic
+from cryptoservice.binance.parsers.rows_by_day import InvalidData
 from cryptoservice.config import RetryConfig
 from cryptoservice.models import Dataset, Freq
-
-from ..fakes import FakeClock
-from .loopback import Loopback, Reply, Seen
+from tests.unit.binance.loopback import Loopback, Reply, Seen
+from tests.unit.fakes import FakeClock
 
 BODY, OTHER = b"PK first edition", b"PK second edition"
-SOURCE = ArchiveObject.daily(Dataset.KLINES, "BTCUSDT", Freq.m1, date(2026, 2, 1))
+SOURCE = ArchiveFile.daily(Dataset.KLINES, "BTCUSDT", Freq.m1, date(2026, 2, 1))
 KEY = "/data/futures/um/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2026-02-01.zip"
 NAME = "BTCUSDT-1m-2026-02-01.zip"
 ABSENT = Reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
@@ -91,7 +92,7 @@ def test_an_absent_object_costs_one_request() -> None:
 )
 def test_after_one_more_download_of_both_the_object_is_distrusted(checksum: Reply, reason: str) -> None:
     with archive([Reply(body=BODY)], [checksum]) as (made, server):
-        with pytest.raises(InvalidTable) as caught:
+        with pytest.raises(InvalidData) as caught:
             made.fetch(SOURCE)
         assert caught.value.reason == reason
         assert [seen.target for seen in server.seen] == [KEY, KEY + ".CHECKSUM"] * 2

@@ -1,0 +1,156 @@
+"""Second cross_checks: stored kline symbol-days fetched again from the other source, archive or REST, and compared exactly."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date as Date  # noqa: N812 - a field is named date
+from itertools import islice
+from typing import Any, ClassVar, NamedTuple
+
+from cryptoservice.audit.differences import Difference
+from cryptoservice.clock import result_of
+from cryptoservice.models import Dataset, Freq, Row
+from cryptoservice.records import Record
+from cryptoservice.sources.decoding import decode_zip
+from cryptoservice.sources.evidence import AnswerKind, KlineSource, Source, SourceAnswer
+from cryptoservice.sources.fetches import Fetch
+from cryptoservice.sources.fetching import DatasetFetcher
+from cryptoservice.sources.routing import comparison_sources
+from cryptoservice.storage.schema import columns
+
+# Fetched days that wait for comparison, beyond one a worker.
+_FETCH_AHEAD = 4
+_ARCHIVE = frozenset((Source.MONTHLY.value, Source.DAILY.value))
+_COLUMNS = columns(Dataset.KLINES)
+_WHOLE = frozenset(("open_time", "trades"))
+
+
+@dataclass(frozen=True)
+class Sampled(Record):
+    """A symbol-day to be fetched again."""
+
+    KEYS: ClassVar = ("freq", "symbol", "date", "stored_source")
+
+    freq: Freq
+    symbol: str
+    date: Date
+    stored_source: str
+    """As the ledger names it: `rest`, `daily`, `monthly` or `monthly+daily`."""
+    other: KlineSource
+    """Where it did not come from."""
+
+
+def other_source(stored_source: str | None) -> KlineSource | None:
+    """The source that has not been asked, or None when both have, or the ledger names none."""
+    parts = frozenset((stored_source or "").split("+"))
+    if parts == {Source.REST.value}:
+        return KlineSource.VISION
+    return KlineSource.API if parts <= _ARCHIVE else None
+
+
+@dataclass(frozen=True)
+class CrossCheck:
+    """What the other source says of a symbol-day."""
+
+    sampled: Sampled
+    source: Source
+    answer: SourceAnswer
+
+    @property
+    def has_rows(self) -> bool:
+        """True when the other source gave rows that can be compared."""
+        return self.answer.kind is AnswerKind.ROWS
+
+    @property
+    def failed(self) -> bool:
+        """True when the other source should have answered and did not: no reason to call the symbol-day sound."""
+        return self.answer.kind in (AnswerKind.DISTRUSTED, AnswerKind.REFUSED, AnswerKind.FAILED)
+
+    @property
+    def reason(self) -> str:
+        """Why there is nothing to compare with."""
+        return f"{self.source}: {self.answer.reason or self.answer.kind.value}"
+
+
+def cross_checks(
+    fetcher: DatasetFetcher, today: Date, sample: Sequence[Sampled], workers: int, stop: threading.Event | None
+) -> Iterator[CrossCheck]:
+    """Ask for all of them, some at a time, and answer in their order. Close the client when it ends."""
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="verify")
+    try:
+        rest = iter(sample)
+        waiting: deque[Future[CrossCheck]] = deque()
+        while True:
+            room = workers + _FETCH_AHEAD - len(waiting)
+            waiting += [pool.submit(_cross_check, fetcher, today, item) for item in islice(rest, room)]
+            if not waiting:
+                return
+            yield result_of(waiting.popleft(), stop)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _cross_check(fetcher: DatasetFetcher, today: Date, item: Sampled) -> CrossCheck:
+    """The first source that has rows, else what the first of them said."""
+    checks = (_ask(fetcher, item, source) for source in comparison_sources(item.date, today, item.other))
+    first = next(checks)
+    if first.has_rows:
+        return first
+    return next((check for check in checks if check.has_rows and check.answer.rows), first)
+
+
+def _ask(fetcher: DatasetFetcher, item: Sampled, source: Source) -> CrossCheck:
+    fetch = Fetch(Dataset.KLINES, item.freq, source, item.symbol, (item.date,))
+    result = fetcher.fetch(fetch)
+    answers = result.answers if result.archived is None else decode_zip(fetch, result.archived)
+    return CrossCheck(item, source, answers[item.date])
+
+
+class Comparison(NamedTuple):
+    """How stored rows and another source's rows of one symbol-day compare."""
+
+    differences: list[Difference]
+    compared: int
+    """Rows that both have."""
+    lacking: int
+    """Stored rows that the other source does not have: a hole of that source, which is why the day came from this one."""
+
+
+def compare(stored: Sequence[Row], check: CrossCheck) -> Comparison:
+    """Field by field, as the numbers that both texts mean: no tolerance. A row that is not stored is a difference."""
+    item, source = check.sampled, check.source.value
+    mine, others = _by_time(stored), _by_time(check.answer.rows)
+
+    def found(kind: str, open_time: int, **more: Any) -> Difference:
+        details = {"open_time": open_time, **more, "stored_source": item.stored_source, "other_source": source}
+        return Difference(kind, Dataset.KLINES, item.freq.value, item.symbol, item.date.isoformat(), details)
+
+    differences: list[Difference] = []
+    for open_time in sorted(others):
+        if open_time not in mine:
+            differences.append(found("row_not_stored", open_time))
+            continue
+        for name, left, right in zip(_COLUMNS, mine[open_time], others[open_time], strict=True):
+            if left != right:
+                differences.append(found("value", open_time, field=name, stored=_shown(left), other=right))
+    both = len(mine.keys() & others.keys())
+    return Comparison(differences, both, len(mine) - both)
+
+
+def _by_time(rows: Sequence[Row]) -> dict[Any, Row]:
+    """Rows by open time; prices and volumes as the floats that the database keeps, also where the wire says `5`."""
+    return {row[0]: tuple(map(_kept, _COLUMNS, row)) for row in rows}
+
+
+def _kept(name: str, value: Any) -> Any:
+    return float(value) if isinstance(value, int) and name not in _WHOLE else value
+
+
+def _shown(value: Any) -> Any:
+    """A stored value as JSON can say it: a damaged database can hold infinity, or bytes."""
+    return value if isinstance(value, (int, str)) or (isinstance(value, float) and math.isfinite(value)) else repr(value)

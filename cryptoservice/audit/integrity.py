@@ -1,0 +1,192 @@
+"""Integrity: does a database keep its own promises? Rows against the ledger, and every row against its rules, counted in SQL.
+
+This module and `storage/` are the only places that know the inner tables. A symbol-day costs one range scan, so millions of
+rows take seconds. Only days with a fault are looked at twice, to name it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from cryptoservice.audit.differences import Difference
+from cryptoservice.days import Window, day_number, day_of_number
+from cryptoservice.models import DAY_MS, Dataset, Freq, Status
+from cryptoservice.storage.reader import StoreReader
+
+# What the exchange itself rounds: a taker volume may exceed the volume by no more.
+_TAKER_LIMIT = "{} * (1 + 1e-9) + 1e-8"
+_RANGE = "{} BETWEEN 0 AND 1e18"
+
+
+def _all(*terms: str) -> str:
+    return " AND ".join(f"({term})" for term in terms)
+
+
+class _Rules(NamedTuple):
+    table: str
+    time: str
+    rules: Mapping[str, str]
+    """What must hold of every row, in SQL, by the word for its fault; `:step` is the length of a bar in milliseconds."""
+
+
+_KLINES = _Rules(
+    "kline_rows",
+    "open_time",
+    {
+        "high_below_low": "low <= open AND low <= close AND open <= high AND close <= high",
+        "price_not_positive": "low > 0",
+        # The order of prices makes `high` speak for all of them.
+        "number_out_of_range": _all(
+            "high <= 1e18",
+            *map(_RANGE.format, ("volume", "quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume")),
+        ),
+        "taker_above_volume": _all(
+            "taker_buy_volume <= " + _TAKER_LIMIT.format("volume"),
+            "taker_buy_quote_volume <= " + _TAKER_LIMIT.format("quote_volume"),
+        ),
+        "time_off_grid": "open_time % :step = 0",
+    },
+)
+_METRICS = _Rules(
+    "metric_rows",
+    "open_time",
+    {
+        "number_out_of_range": _all(
+            *(
+                f"{name} IS NULL OR {_RANGE.format(name)}"
+                for name in (
+                    "open_interest", "open_interest_value", "top_trader_account_ratio", "top_trader_position_ratio",
+                    "global_account_ratio", "taker_volume_ratio",
+                )
+            )
+        ),
+        "time_off_grid": "open_time % :step = 0",
+    },
+)  # fmt: skip
+_FUNDING = _Rules(
+    "funding_rows",
+    "funding_time",
+    # Funding times carry the exchange's own jitter: there is no grid (wire facts 3.1).
+    {"number_out_of_range": _all("abs(funding_rate) <= 100", f"mark_price IS NULL OR {_RANGE.format('mark_price')}")},
+)
+_OF = {Dataset.KLINES: _KLINES, Dataset.METRICS: _METRICS, Dataset.FUNDING_RATES: _FUNDING}
+
+
+class CheckedDay(NamedTuple):
+    """A symbol-day after its recount."""
+
+    number: int
+    """Days since 1970-01-01."""
+    status: str
+    source: str | None
+    rows: int
+    """How many are really there."""
+    differences: tuple[Difference, ...]
+
+
+class _Line(NamedTuple):
+    number: int
+    status: str
+    rows: int
+    expected_rows: int
+    source: str | None
+
+
+def series_ids(store: StoreReader, dataset: Dataset, freq: str) -> dict[str, int]:
+    """The series of a dataset and frequency by symbol."""
+    query = "SELECT symbol, id FROM series WHERE dataset = ? AND freq = ?"
+    return dict(store.select(query, (dataset.value, freq)))
+
+
+def check_series(
+    store: StoreReader, dataset: Dataset, freq: Freq | None, symbol: str, series: int, window: Window
+) -> Iterator[CheckedDay]:
+    """Every day of a series that the ledger knows in the window, recounted and checked, in order. No freq: funding rates."""
+    table, time, rules = _OF[dataset]
+    sound = _all(*rules.values())
+    query = (
+        f"SELECT l.day, l.status, l.rows, l.expected_rows, l.source, count(r.series_id), coalesce(sum(NOT ({sound})), 0) "  # noqa: S608
+        f"FROM ledger l LEFT JOIN {table} r ON r.series_id = l.series_id "
+        f"AND r.{time} >= l.day * {DAY_MS} AND r.{time} < (l.day + 1) * {DAY_MS} "
+        "WHERE l.series_id = :series AND l.day BETWEEN :first AND :last GROUP BY l.day"
+    )
+    place = {"series": series, "step": freq.milliseconds if freq else 1}
+    bounds = {"first": day_number(window.start), "last": day_number(window.end)}
+    for *fields, counted, unsound in store.select(query, place | bounds):
+        line = _Line(*fields)
+        found = dict(_ledger_faults(line, counted, freq, dataset))
+        if unsound:
+            found.update(_row_faults(store, dataset, line.number, place))
+        text = day_text(line.number)
+        differences = (Difference(kind, dataset, freq.value if freq else "", symbol, text, more) for kind, more in found.items())
+        yield CheckedDay(line.number, line.status, line.source, counted, tuple(differences))
+
+
+def _ledger_faults(line: _Line, counted: int, freq: Freq | None, dataset: Dataset) -> Iterator[tuple[str, dict[str, Any]]]:
+    if line.rows != counted:
+        yield "row_count", {"ledger": line.rows, "database": counted}
+    if freq is not None and line.expected_rows != freq.bars_per_day:
+        yield "expected_rows", {"ledger": line.expected_rows, "due": freq.bars_per_day}
+    whole = line.rows == line.expected_rows
+    false = line.status not in _STATUSES or (line.status == Status.COMPLETE and not whole)
+    # Metrics of all times can still lack values, and a day without funding has all of its no rows.
+    false = false or (dataset is Dataset.KLINES and whole and line.status != Status.COMPLETE)
+    if false or (line.status == Status.FAILED and line.rows > 0):
+        yield "ledger_status", {"status": line.status, "rows": line.rows, "expected_rows": line.expected_rows}
+
+
+_STATUSES = frozenset(status.value for status in Status)
+
+
+def _row_faults(
+    store: StoreReader, dataset: Dataset, number: int, place: Mapping[str, int]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    table, time, rules = _OF[dataset]
+    for kind, rule in rules.items():
+        query = (
+            f"SELECT count(*), min({time}) FROM {table} "  # noqa: S608
+            f"WHERE series_id = :series AND {time} >= :start AND {time} < :start + {DAY_MS} AND NOT ({rule})"
+        )
+        ((count, first),) = store.select(query, {**place, "start": number * DAY_MS})
+        if count:
+            yield kind, {"rows": count, "first_time": first}
+
+
+def rows_outside(store: StoreReader) -> Iterator[Difference]:
+    """Days with rows of which the ledger knows nothing, in the whole database: rows and ledger line are written together.
+
+    Walks from day to day along the key, so it costs a look-up a symbol-day, not one a row.
+    """
+    for dataset, (table, time, _) in _OF.items():
+        query = f"""
+            WITH RECURSIVE
+            owner(id) AS (
+                SELECT min(series_id) FROM {table}
+                UNION SELECT (SELECT min(series_id) FROM {table} WHERE series_id > id) FROM owner WHERE id IS NOT NULL
+            ),
+            known(id, day) AS (
+                SELECT id, (SELECT min({time}) FROM {table} WHERE series_id = id) / {DAY_MS} FROM owner WHERE id IS NOT NULL
+                UNION SELECT id, (
+                    SELECT min({time}) FROM {table} WHERE series_id = id AND {time} >= (day + 1) * {DAY_MS}
+                ) / {DAY_MS} FROM known WHERE day IS NOT NULL
+            )
+            SELECT s.freq, s.symbol, k.day, (
+                SELECT count(*) FROM {table}
+                WHERE series_id = k.id AND {time} >= k.day * {DAY_MS} AND {time} < (k.day + 1) * {DAY_MS}
+            )
+            FROM known k LEFT JOIN series s ON s.id = k.id AND s.dataset = ?
+            WHERE k.day IS NOT NULL
+            AND (s.id IS NULL OR NOT EXISTS (SELECT 1 FROM ledger l WHERE l.series_id = k.id AND l.day = k.day))
+            ORDER BY s.symbol, s.freq, k.day
+        """  # noqa: S608
+        for freq, symbol, number, count in store.select(query, (dataset.value,)):
+            yield Difference("outside_ledger", dataset, freq or "", symbol, day_text(number), {"rows": count})
+
+
+def day_text(number: int) -> str:
+    """The date of a day number, or the number itself where there is no such date: a damaged ledger can hold anything."""
+    try:
+        return day_of_number(number).isoformat()
+    except (OverflowError, ValueError):
+        return str(number)

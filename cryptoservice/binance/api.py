@@ -1,0 +1,244 @@
+"""The futures API (fapi): endpoints to checked rows. Weights and limits are those of the wire facts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, NamedTuple, TypeVar
+
+from cryptoservice.binance.http.host import Call, Host
+from cryptoservice.binance.http.limiter import RateLimiter
+from cryptoservice.binance.http.responses import Response, Transient, api_response_parser
+from cryptoservice.binance.parsers import funding, klines, metrics
+from cryptoservice.binance.parsers.metrics import RestSeries
+from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay, collapse
+from cryptoservice.clock import Clock
+from cryptoservice.days import Window
+from cryptoservice.errors import HistoryEnded
+from cryptoservice.models import DAY_MS, Freq, Row
+
+# 499 rows weigh 2, 500 rows weigh 5: the most rows for a unit of weight (wire facts 2.1).
+KLINES_PAGE_ROWS = 499
+FUNDING_PAGE_ROWS = 1000
+METRICS_PAGE_ROWS = 500
+# 820 symbols are one megabyte; every other answer is a page of rows, far below the default.
+_EXCHANGE_INFO_BYTES = 32 * 1024 * 1024
+_LARGEST_LIMIT = 10**7
+
+T = TypeVar("T")
+
+
+def klines_weight(limit: int) -> int:
+    """Request weight of a klines page of that limit."""
+    if limit < 100:
+        return 1
+    if limit < 500:
+        return 2
+    return 5 if limit <= 1000 else 10
+
+
+@dataclass(frozen=True)
+class ApiLimits:
+    """One budget for each limit that the API keeps for an IP address."""
+
+    weighted: RateLimiter
+    funding: RateLimiter
+    data: RateLimiter
+
+    @property
+    def all(self) -> tuple[RateLimiter, ...]:
+        """Every budget of this host."""
+        return (self.weighted, self.funding, self.data)
+
+
+class TradingList(NamedTuple):
+    """Symbols with contractType PERPETUAL, status TRADING and quoteAsset USDT."""
+
+    symbols: frozenset[str]
+    server_time: float | None
+    """The exchange's clock in epoch seconds, when it says."""
+
+
+class FuturesApi:
+    """Public market data of USDT-M futures over REST. Safe to use from many threads.
+
+    All methods raise SymbolRefused for a symbol that the API does not serve, SourceRefused when the host is closed to this
+    run, SourceError when retries did not help, and Interrupted when asked to stop.
+    """
+
+    def __init__(self, host: Host, limits: ApiLimits, clock: Clock, redact: Callable[[str], str] = str) -> None:
+        self._host = host
+        self._limits = limits
+        self._clock = clock
+        self._parse_response = api_response_parser(clock, redact)
+
+    def trading_list(self) -> TradingList:
+        """The symbols that trade now (GET /fapi/v1/exchangeInfo, weight 1)."""
+
+        def parse_response(response: Response) -> TradingList:
+            record = self._parse_response(response)
+            try:
+                names = frozenset(entry["symbol"] for entry in record["symbols"] if _is_trading_perpetual(entry))
+                limit = _minute_limit(record.get("rateLimits"))
+            except (KeyError, TypeError, AttributeError):
+                raise Transient("unexpected_answer", "the exchange information has no list of symbols") from None
+            if not names:
+                # An exchange without a single market is an answer that was not understood, and would become a lasting truth.
+                raise Transient("unexpected_answer", "the exchange information lists no trading USDT perpetual")
+            if limit:
+                self._limits.weighted.announce(limit)
+            return TradingList(names, response.server_time)
+
+        return self._host.fetch(
+            Call("exchange_info", "/fapi/v1/exchangeInfo", {}, self._limits.weighted, max_bytes=_EXCHANGE_INFO_BYTES),
+            parse_response,
+        )
+
+    def klines(self, symbol: str, freq: Freq, window: Window) -> RowsByDay:
+        """Finished klines of every day of the window (GET /fapi/v1/klines, pages of 499 rows, weight 2 or less each)."""
+        days: dict[date, list[Row]] = {}
+        conflicting: set[date] = set()
+        for page in self._kline_pages(symbol, freq, window):
+            conflicting |= page.conflicting
+            for day, rows in page.days.items():
+                days.setdefault(day, []).extend(rows)
+        return RowsByDay(days, frozenset(conflicting))
+
+    def funding_rates(self, symbol: str, window: Window) -> RowsByDay:
+        """Funding rates of the window (GET /fapi/v1/fundingRate, pages of 1000, 500 requests in 5 minutes)."""
+        rows: list[Row] = []
+        conflicting: set[date] = set()
+        start, last = window.start_ms, window.end_ms - 1
+
+        def parse(record: Any) -> tuple[RowsByDay, int]:
+            table = funding.parse_rest(record, symbol, window)
+            if any(rows[0][0] < start for rows in table.days.values()):
+                # A server that ignores the start would be asked for the same page for ever.
+                raise InvalidData("row_outside_range")
+            return table, len(record)
+
+        while start <= last:
+            params: Mapping[str, str | int] = {
+                "symbol": symbol,
+                "startTime": start,
+                "endTime": last,
+                "limit": FUNDING_PAGE_ROWS,
+            }
+            call = Call("funding_rates", "/fapi/v1/fundingRate", params, self._limits.funding)
+            page, length = self._host.fetch(call, self._checked(parse))
+            found = [row for day in page.days.values() for row in day]
+            rows += found
+            conflicting |= page.conflicting
+            # Counted as sent: a row that stands there twice does not make the page the last one.
+            if length < FUNDING_PAGE_ROWS:
+                break
+            # The last moment is asked for again: another rate type of the same moment may stand on the next page.
+            start = max(found[-1][0], start + 1)
+        table = collapse(rows, key_of=lambda row: (row[0], row[3]))
+        return table._replace(conflicting=table.conflicting | conflicting)
+
+    def metrics(self, symbol: str, window: Window) -> RowsByDay:
+        """5-minute metrics of the window (five GET /futures/data endpoints, pages of 500, 1000 requests in 5 minutes).
+
+        An endpoint that keeps no data so far back leaves its columns None; HistoryEnded when none of them has any.
+        """
+        parts: list[Mapping[int, Mapping[int, Any]]] = []
+        for series in RestSeries:
+            for first in range(window.start_ms, window.end_ms, METRICS_PAGE_ROWS * metrics.PERIOD.milliseconds):
+                end = min(window.end_ms, first + METRICS_PAGE_ROWS * metrics.PERIOD.milliseconds)
+                parts.extend(self._metric_span(series, symbol, first, end))
+        table = metrics.join_rest(parts, window)
+        if not table.days:
+            raise HistoryEnded(f"no metrics of {symbol} are served for {window.start} to {window.end}", reason="history_ended")
+        return table
+
+    def _metric_span(self, series: RestSeries, symbol: str, start: int, end: int) -> Iterator[Mapping[int, Mapping[int, Any]]]:
+        """Values of the bars that start in [start, end), ms UTC: one page, or what is served of its days."""
+        # Both bounds are always sent: without the end the answer is another one (wire facts 3.2).
+        first, last = start + series.label_shift, end - metrics.PERIOD.milliseconds + series.label_shift
+        params: Mapping[str, str | int] = {
+            "symbol": symbol,
+            "period": "5m",
+            "startTime": first,
+            "endTime": last,
+            "limit": (end - start) // metrics.PERIOD.milliseconds,
+        }
+
+        def parse(record: Any) -> Mapping[int, Mapping[int, Any]]:
+            return metrics.parse_rest(series, record, symbol, range(start, end))
+
+        try:
+            yield self._host.fetch(Call("metrics", series.path, params, self._limits.data), self._checked(parse))
+        except HistoryEnded:
+            # The whole page is refused when its start is too old; the days after its first may be served all the same.
+            midnight = start - start % DAY_MS + DAY_MS
+            if midnight < end:
+                yield from self._metric_span(series, symbol, midnight, end)
+
+    def _checked(self, parse: Callable[[Any], T]) -> Callable[[Response], T]:
+        """A response parser whose content check is part of the retry: bad bytes may be good at the next attempt."""
+
+        def parse_response(response: Response) -> T:
+            record = self._parse_response(response)
+            try:
+                return parse(record)
+            except InvalidData as invalid:
+                raise Transient(invalid.reason, f"an answer that cannot be trusted: {invalid.reason}") from None
+
+        return parse_response
+
+    def _kline_pages(self, symbol: str, freq: Freq, window: Window) -> Iterator[RowsByDay]:
+        length = freq.milliseconds
+        bars = (window.end_ms - window.start_ms) // length
+        for first in range(0, bars, KLINES_PAGE_ROWS):
+            count = min(KLINES_PAGE_ROWS, bars - first)
+            start = window.start_ms + first * length
+            # Both bounds are inclusive and compare with the open time, so a page asks for exactly `count` bars.
+            end = start + count * length - 1
+            params = {"symbol": symbol, "interval": freq.value, "startTime": start, "endTime": end, "limit": count}
+            call = Call("klines", "/fapi/v1/klines", params, self._limits.weighted, weight=klines_weight(count))
+            yield self._host.fetch(call, self._klines_parser(freq, window, start, end))
+
+    def _klines_parser(self, freq: Freq, window: Window, start: int, end: int) -> Callable[[Response], RowsByDay]:
+        def parse_response(response: Response) -> RowsByDay:
+            record = self._parse_response(response)
+            try:
+                finished = self._finished(record, freq, response)
+                table = klines.parse_rest(finished, freq, window)
+            except InvalidData as invalid:
+                raise Transient(invalid.reason, f"klines that cannot be trusted: {invalid.reason}") from None
+            if any(rows[0][0] < start or rows[-1][0] > end for rows in table.days.values()):
+                # A server that ignores the bounds would make listed days look empty.
+                raise Transient("row_outside_range", "klines from outside the requested range")
+            return table
+
+        return parse_response
+
+    def _finished(self, record: Any, freq: Freq, response: Response) -> Any:
+        """The page without a candle that is still forming, by the server's clock: ours may run ahead."""
+        now = response.server_time
+        now_ms = math.floor((self._clock.time() if now is None else now) * 1000)
+        if isinstance(record, list) and record and isinstance(record[-1], list) and record[-1] and isinstance(record[-1][0], int):
+            last = record[-1][0]
+            if 0 < now_ms <= last + freq.milliseconds:
+                return record[:-1]
+        return record
+
+
+def _is_trading_perpetual(entry: Any) -> bool:
+    return (
+        entry.get("contractType") == "PERPETUAL"
+        and entry.get("status") == "TRADING"
+        and entry.get("quoteAsset") == "USDT"
+        and isinstance(entry["symbol"], str)
+    )
+
+
+def _minute_limit(limits: Any) -> int | None:
+    for limit in limits if isinstance(limits, list) else ():
+        if limit.get("rateLimitType") == "REQUEST_WEIGHT" and limit.get("interval") == "MINUTE" and limit.get("intervalNum") == 1:
+            value = limit.get("limit")
+            return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LARGEST_LIMIT else None
+    return None

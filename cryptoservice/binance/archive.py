@@ -1,0 +1,58 @@
+"""The archive data.binance.vision: fetches objects and verifies them against their published checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from cryptoservice.binance.archive_files import ArchiveFile, VerifiedZip, max_zip_bytes
+from cryptoservice.binance.http.host import Call, Host
+from cryptoservice.binance.http.limiter import RateLimiter
+from cryptoservice.binance.http.responses import Response, archive_response_parser
+from cryptoservice.binance.parsers.rows_by_day import InvalidData
+from cryptoservice.clock import Clock
+
+_CHECKSUM_FORM = re.compile(rb"\s*([0-9a-fA-F]{64})(?:\s|\Z)")
+_MAX_CHECKSUM_BYTES = 4096
+
+
+class Archive:
+    """Fetches archive objects and verifies them. Safe to use from many threads."""
+
+    def __init__(self, host: Host, limiter: RateLimiter, clock: Clock) -> None:
+        self._host = host
+        self._limiter = limiter
+        self._clock = clock
+        self._parse_response = archive_response_parser(clock)
+
+    def fetch(self, source: ArchiveFile) -> VerifiedZip | None:
+        """The object, verified against its CHECKSUM; None when the archive does not hold it.
+
+        InvalidData when no matching checksum can be had, also after one more download of both; SourceError and
+        SourceRefused as everywhere.
+        """
+        trouble = "checksum_mismatch"
+        for fresh in (False, True):
+            response = self._get(source.key, "archive", max_zip_bytes(source), fresh=fresh)
+            if response is None:
+                return None
+            digest = hashlib.sha256(response.body).hexdigest()
+            published = self._get(source.key + ".CHECKSUM", "archive_checksum", _MAX_CHECKSUM_BYTES, fresh=fresh)
+            if published is None:
+                trouble = "checksum_missing"
+                continue
+            match = _CHECKSUM_FORM.match(published.body)
+            if match is None:
+                trouble = "checksum_unreadable"
+            elif match[1].decode().lower() == digest:
+                return VerifiedZip(source, response.body, digest, response.headers.get("last-modified"), self._clock.time())
+            else:
+                trouble = "checksum_mismatch"
+        raise InvalidData(trouble)
+
+    def _get(self, key: str, name: str, max_bytes: int, *, fresh: bool) -> Response | None:
+        # The zip and its checksum are two objects behind a cache: after a re-publication they can be out of step.
+        headers = {"Cache-Control": "no-cache"} if fresh else None
+        return self._host.fetch(
+            Call(name, "/" + key, {}, self._limiter, max_bytes=max_bytes, headers=headers), self._parse_response
+        )

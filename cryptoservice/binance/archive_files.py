@@ -1,0 +1,145 @@
+"""Archive objects: their names, and zips whose checksum was verified to checked rows. No network here."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from cryptoservice.binance.parsers import funding, klines, metrics
+from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay
+from cryptoservice.days import Window, month_end
+from cryptoservice.models import Dataset, Freq
+
+# The longest line seen is 150 bytes; some files hold every row twice (wire facts 5.4).
+_MAX_ROW_BYTES = 2 * 256
+_ENCRYPTED = 0x1
+# Small enough for what is parsed of it to stay in the processor's cache, and for memory not to grow with the object.
+_PIECE_BYTES = 100_000
+
+
+@dataclass(frozen=True)
+class ArchiveFile:
+    """One zip of the archive: a symbol's rows of a day or of a month."""
+
+    dataset: Dataset
+    symbol: str
+    freq: Freq
+    """The kline interval; for other datasets the shortest time between two rows."""
+    window: Window
+    """The day, or the month from its first to its last day."""
+
+    @classmethod
+    def daily(cls, dataset: Dataset, symbol: str, freq: Freq, day: date) -> ArchiveFile:
+        """The object of one day."""
+        return cls(dataset, symbol, freq, Window(day, day))
+
+    @classmethod
+    def monthly(cls, dataset: Dataset, symbol: str, freq: Freq, day: date) -> ArchiveFile:
+        """The object of the month that `day` lies in."""
+        return cls(dataset, symbol, freq, Window(day.replace(day=1), month_end(day)))
+
+    @property
+    def is_monthly(self) -> bool:
+        """True for a month's object."""
+        return self.window.length > 1
+
+    @property
+    def stem(self) -> str:
+        """The name without its ending, such as `BTCUSDT-5m-2026-02`."""
+        period = self.window.start.isoformat()[: 7 if self.is_monthly else 10]
+        part = self.freq.value if self.dataset is Dataset.KLINES else _KINDS[self.dataset]
+        return f"{self.symbol}-{part}-{period}"
+
+    @property
+    def key(self) -> str:
+        """The whole name inside the archive, unquoted."""
+        folder = f"{self.symbol}/{self.freq.value}" if self.dataset is Dataset.KLINES else self.symbol
+        period = "monthly" if self.is_monthly else "daily"
+        return f"data/futures/um/{period}/{_KINDS[self.dataset]}/{folder}/{self.stem}.zip"
+
+    @property
+    def max_rows(self) -> int:
+        """How many rows it may hold when none is doubled."""
+        return self.window.length * self.freq.bars_per_day
+
+
+_KINDS = {Dataset.KLINES: "klines", Dataset.METRICS: "metrics", Dataset.FUNDING_RATES: "fundingRate"}
+
+
+@dataclass(frozen=True)
+class VerifiedZip:
+    """A zip whose bytes match the published checksum, not yet opened."""
+
+    source: ArchiveFile
+    body: bytes
+    sha256: str
+    last_modified: str | None
+    fetched_at: float
+    """Epoch seconds."""
+
+
+def read_zip(archived: VerifiedZip) -> RowsByDay:
+    """The rows of a verified object by day, checked; InvalidData when its content cannot be trusted."""
+    source = archived.source
+    pieces = _unpack(archived)
+    if source.dataset is Dataset.METRICS:
+        return metrics.parse_csv("".join(pieces), source.symbol, source.window.start)
+    if source.dataset is Dataset.FUNDING_RATES:
+        return funding.parse_csv("".join(pieces), source.window)
+    return klines.parse_csv(pieces, source.freq, source.window)
+
+
+def _names(member: zipfile.ZipInfo) -> tuple[str, ...]:
+    """The member's name as zipfile reads it, and as UTF-8 written without the flag that says so."""
+    try:
+        return (member.filename, member.filename.encode("cp437").decode("utf-8"))
+    except UnicodeError:
+        return (member.filename,)
+
+
+def _max_csv_bytes(source: ArchiveFile) -> int:
+    return 4096 + source.max_rows * _MAX_ROW_BYTES
+
+
+def max_zip_bytes(source: ArchiveFile) -> int:
+    """More bytes than an honest zip of that object can have."""
+    return 4096 + _max_csv_bytes(source)
+
+
+def _unpack(archived: VerifiedZip) -> Iterator[str]:
+    """The text of the only member, piece by piece, each of whole lines.
+
+    Nothing is ever unpacked to disk, and no more is inflated than such an object can hold. Whether the whole was sound is
+    known at its end alone: InvalidData can come after any piece.
+    """
+    limit = _max_csv_bytes(archived.source)
+    try:
+        with zipfile.ZipFile(io.BytesIO(archived.body)) as zipped:
+            members = zipped.infolist()
+            if len(members) != 1:
+                raise InvalidData("zip_member_count")
+            member = members[0]
+            if f"{archived.source.stem}.csv" not in _names(member):
+                raise InvalidData("zip_member_name")
+            if member.flag_bits & _ENCRYPTED:
+                raise InvalidData("zip_encrypted")
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise InvalidData("zip_compression")
+            with zipped.open(member) as stream:
+                rest = b""
+                while content := stream.read(_PIECE_BYTES):
+                    limit -= len(content)
+                    if limit < 0:
+                        raise InvalidData("zip_too_large")
+                    lines, end, rest = (rest + content).rpartition(b"\n")
+                    if end:
+                        yield (lines + end).decode("utf-8")
+                yield rest.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidData("not_utf8") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError):
+        raise InvalidData("zip_unreadable") from None

@@ -1,0 +1,101 @@
+"""The exchange as one thing to open and close: both hosts with their gates, budgets and counters."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from cryptoservice.binance.api import ApiLimits, FuturesApi
+from cryptoservice.binance.archive import Archive
+from cryptoservice.binance.http.bans import BanMemory, default_path
+from cryptoservice.binance.http.gate import Gate
+from cryptoservice.binance.http.host import Host, host_name
+from cryptoservice.binance.http.limiter import LimitPolicy, RateLimiter
+from cryptoservice.binance.http.traffic import Traffic
+from cryptoservice.clock import Clock
+from cryptoservice.config import NetworkConfig
+from cryptoservice.errors import SourceRefused
+
+# Documented limits of their own beside the request weight (wire facts 3.1, 3.2), less a tenth for others on the same IP.
+FUNDING_POLICY = LimitPolicy(max_weight=450, window=300.0)
+DATA_POLICY = LimitPolicy(max_weight=900, window=300.0)
+
+
+class BinanceClient:
+    """API and archive behind one door. Close it, or use it in a `with` statement."""
+
+    def __init__(self, config: NetworkConfig, clock: Clock) -> None:
+        rates = config.rates
+        self.traffic = Traffic()
+        bans = BanMemory(default_path(), clock)
+
+        def gate(base_url: str) -> Gate:
+            made = Gate(host_name(base_url), clock, rates.max_ban_wait, on_ban=bans.remember)
+            until = bans.until(made.host)
+            if until is not None:
+                made.ban(until, remembered=True)
+            return made
+
+        api_gate, vision_gate = gate(config.endpoints.api), gate(config.endpoints.vision)
+
+        def api_limiter(policy: LimitPolicy) -> RateLimiter:
+            return RateLimiter(policy, api_gate, clock)
+
+        weighted = LimitPolicy(max_weight=rates.max_weight_per_minute, spacing=rates.api_request_delay)
+        limits = ApiLimits(api_limiter(weighted), api_limiter(FUNDING_POLICY), api_limiter(DATA_POLICY))
+        vision_limiter = RateLimiter(LimitPolicy(max_weight=None, spacing=rates.vision_request_delay), vision_gate, clock)
+        key = config.credentials.api_key
+        self._api_host = Host(
+            config.endpoints.api,
+            api_gate,
+            workers=config.workers.api,
+            retry=config.retry,
+            clock=clock,
+            traffic=self.traffic,
+            headers={"X-MBX-APIKEY": key} if key else None,
+        )
+        self._vision_host = Host(
+            config.endpoints.vision,
+            vision_gate,
+            workers=config.workers.vision,
+            retry=config.retry,
+            clock=clock,
+            traffic=self.traffic,
+        )
+        self._limiters = (*limits.all, vision_limiter)
+        self.api = FuturesApi(self._api_host, limits, clock, config.credentials.redact)
+        self.archive = Archive(self._vision_host, vision_limiter, clock)
+
+    @property
+    def waited_seconds(self) -> float:
+        """Time spent waiting for limits, pauses and retries, summed over threads."""
+        return self.traffic.backoff_seconds + sum(limiter.waited_seconds for limiter in self._limiters)
+
+    def gauge(self) -> dict[str, float]:
+        """Figures for people who wait: requests so far, seconds waited, and seconds that a host still keeps us waiting."""
+        pause = max(self._api_host.gate.remaining(), self._vision_host.gate.remaining())
+        return {
+            "requests": sum(self.traffic.requests.values()),
+            "waited_seconds": round(self.waited_seconds, 1),
+            "pause_seconds": round(pause, 1),
+        }
+
+    @property
+    def refusal(self) -> SourceRefused | None:
+        """Why one of the hosts refuses this run, or None."""
+        return self._api_host.gate.refusal or self._vision_host.gate.refusal
+
+    def open(self) -> None:
+        """Make ready to send: UsageError when the environment names a proxy that makes no sense."""
+        self._api_host.open()
+        self._vision_host.open()
+
+    def close(self) -> None:
+        """End every wait and every further request in whatever thread, and give all connections back."""
+        self._api_host.close()
+        self._vision_host.close()
+
+    def __enter__(self) -> BinanceClient:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,1 @@
+"""Requests over HTTP: one pooled session a host, limits, bans, retries, and what a response means."""

@@ -1,0 +1,112 @@
+"""The gate of one host: while it is shut, by a pause or by a ban, no thread sends anything there."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable
+
+from cryptoservice.clock import Clock
+from cryptoservice.days import utc_text
+from cryptoservice.errors import Remedy, SourceError, SourceRefused
+
+log = logging.getLogger(__name__)
+
+COUNTDOWN_EVERY = 10.0
+"""Seconds between two lines that say how long a run still waits."""
+
+
+class Gate:
+    """Pauses and bans of one host: while it is shut no thread sends anything there."""
+
+    def __init__(self, host: str, clock: Clock, max_wait: float, *, on_ban: Callable[[str, float], None] | None = None) -> None:
+        self.host = host
+        self._clock = clock
+        self._max_wait = max_wait
+        self._on_ban = on_ban
+        self._lock = threading.Lock()
+        self._shut_until = 0.0
+        self._throttled_since: float | None = None
+        self._closed: SourceError | None = None
+        self._next_countdown = 0.0
+
+    @property
+    def refusal(self) -> SourceRefused | None:
+        """Why the host refuses this run, or None."""
+        with self._lock:
+            return self._closed if isinstance(self._closed, SourceRefused) else None
+
+    def wait(self) -> float:
+        """Seconds until the gate opens, 0 when it is open; the error that closed it when it stays shut for this run."""
+        with self._lock:
+            if self._closed is not None:
+                # Each raise adds frames to its traceback: without this the frames of all callers would stay in memory.
+                raise self._closed.with_traceback(None)
+            return self._remaining()
+
+    def remaining(self) -> float:
+        """Seconds until the gate opens, whether or not this run will see it."""
+        with self._lock:
+            return self._remaining()
+
+    def countdown(self, remaining: float) -> None:
+        """Tell people that the run is waiting: one line every ten seconds, whichever thread comes first."""
+        with self._lock:
+            now = self._clock.monotonic()
+            due = remaining > COUNTDOWN_EVERY and now >= self._next_countdown
+            if due:
+                self._next_countdown = now + COUNTDOWN_EVERY
+        if due:
+            log.warning("%s: waiting, %.0f s to go", self.host, remaining)
+
+    def responded(self) -> None:
+        """The host gave another response than 429 or 418, so those before it count no more."""
+        if self._throttled_since is not None:
+            with self._lock:
+                self._throttled_since = None
+
+    def throttle(self, until: float, what: str, *, has_deadline: bool) -> None:
+        """HTTP 429: shut until that epoch second. Closed for this run when the host has answered nothing else for longer than
+        the wait limit, or named a time beyond it.
+        """
+        with self._lock:
+            now, clock = self._clock.time(), self._clock.monotonic()
+            if self._throttled_since is None:
+                self._throttled_since = clock
+            row = clock - self._throttled_since
+            if row > 0 and row >= self._max_wait:
+                self._close(f"{self.host} has answered nothing but {what} for {row:.0f} s", until)
+            elif has_deadline and until - now > self._max_wait:
+                self._close(f"{self.host} asks for a pause until {utc_text(until)} ({what})", until)
+            elif until > self._shut_until:
+                if self._shut_until <= now:
+                    log.warning("%s: %s, pausing %.1f s", self.host, what, until - now)
+                self._shut_until = until
+
+    def ban(self, until: float, *, remembered: bool = False) -> None:
+        """HTTP 418: shut until that epoch second. Closed for this run when that is beyond the wait limit."""
+        with self._lock:
+            now = self._clock.time()
+            if until <= max(now, self._shut_until):
+                return
+            self._shut_until = until
+            until_text = utc_text(math.ceil(until))
+            if until - now > self._max_wait:
+                self._close(f"{self.host} has banned this IP address until {until_text}", until)
+            else:
+                log.warning("%s: this IP address is banned until %s, waiting %.0f s", self.host, until_text, until - now)
+        if self._on_ban is not None and not remembered:
+            self._on_ban(self.host, until)
+
+    def close(self, error: SourceError) -> None:
+        """The host refuses for good (403, 451) or is given up: every later `wait` raises this error."""
+        with self._lock:
+            self._closed = self._closed or error
+
+    def _remaining(self) -> float:
+        return max(0.0, self._shut_until - self._clock.time())
+
+    def _close(self, message: str, until: float) -> None:
+        facts = {"until": utc_text(math.ceil(until)), "longest": self._max_wait}
+        self._closed = self._closed or SourceRefused(message, reason="banned", hint=Remedy.WAIT_FOR_BAN, **facts)

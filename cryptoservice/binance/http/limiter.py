@@ -1,0 +1,164 @@
+"""How fast requests may go: one adaptive budget for each limit that a host keeps.
+
+A budget answers "wait this long" under its lock, and the caller sleeps outside it. All times are seconds of the injected clock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+from cryptoservice.binance.http.gate import COUNTDOWN_EVERY, Gate
+from cryptoservice.clock import Clock, raise_if_stopped
+
+
+@dataclass(frozen=True)
+class LimitPolicy:
+    """One budget. This is the place to adjust how it yields and recovers."""
+
+    max_weight: int | None
+    """Weight per rolling window; None leaves only the spacing."""
+    window: float = 60.0
+    spacing: float = 0.0
+    """Least time between two grants, over all threads."""
+    jitter_margin: float = 1.0
+    """Added to the window: two requests sent a minute apart can arrive a little closer."""
+    restart_share: float = 0.5
+    """After a refusal the budget restarts at this share of what it was."""
+    recovery_share: float = 0.1
+    """Share of the full budget that comes back with each clean minute."""
+    recovery_every: float = 60.0
+    announced_share: float = 0.9
+    """Share of a limit that the host announces of itself which this budget will use at most."""
+
+
+class RateLimiter:
+    """One budget of weight per rolling window, shared by all threads; it yields to refusals and recovers by itself."""
+
+    def __init__(self, policy: LimitPolicy, gate: Gate, clock: Clock) -> None:
+        self._policy = policy
+        self._gate = gate
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._full = float(policy.max_weight) if policy.max_weight is not None else None
+        self._base = self._full
+        """The budget at `_restarted`; it grows from there until it is full again."""
+        self._restarted = clock.monotonic()
+        self._penalised = self._restarted - 1.0
+        self._spent: deque[tuple[float, float]] = deque()
+        self._total = 0.0
+        self._next_grant = self._restarted
+        self._waited = 0.0
+
+    @property
+    def waited_seconds(self) -> float:
+        """Time that callers spent waiting here, summed over threads."""
+        with self._lock:
+            return self._waited
+
+    def budget(self) -> float | None:
+        """The weight per window in force now; None when there is only a spacing."""
+        with self._lock:
+            return self._budget(self._clock.monotonic())
+
+    def acquire(self, weight: float, stop: threading.Event | None = None) -> float:
+        """Wait for permission to send a request of that weight; the monotonic time at which it was granted.
+
+        The gate's error when the host is closed to this run, Interrupted when `stop` is set.
+        """
+        while True:
+            raise_if_stopped(stop)
+            shut = self._gate.wait()
+            if shut > 0:
+                self._gate.countdown(shut)
+                # Short naps: the countdown goes on, and a gate that is closed for good meanwhile ends the wait.
+                self._sleep(min(shut, COUNTDOWN_EVERY), stop)
+                continue
+            with self._lock:
+                now = self._clock.monotonic()
+                pause = self._pause(now, weight)
+                if pause <= 0:
+                    self._grant(now, weight)
+                    return now
+            self._sleep(pause, stop)
+
+    def observe(self, used: int) -> None:
+        """Take over the host's own count of used weight when it is higher: others share this IP address."""
+        if self._full is None or used < 0:
+            return
+        with self._lock:
+            now = self._clock.monotonic()
+            self._expire(now)
+            unseen = used - self._total
+            if unseen > 0:
+                self._spent.append((now, unseen))
+                self._total += unseen
+
+    def announce(self, limit: int) -> None:
+        """The host says its limit per minute: stay under it, whatever was configured."""
+        if self._full is None or self._base is None or limit <= 0:
+            return
+        with self._lock:
+            self._full = min(self._full, max(2.0, limit * self._policy.announced_share))
+            self._base = min(self._base, self._full)
+
+    def penalise(self, granted_at: float) -> None:
+        """A request granted at that time was refused: cut the budget, once for all requests that were under way together."""
+        if self._full is None:
+            return
+        with self._lock:
+            if granted_at <= self._penalised:
+                return
+            now = self._clock.monotonic()
+            budget = self._budget(now)
+            self._base = max(2.0, (budget or 2.0) * self._policy.restart_share)
+            self._penalised = now
+            self._restarted = now + self._gate.remaining()
+
+    def _sleep(self, seconds: float, stop: threading.Event | None) -> None:
+        self._clock.sleep(seconds, stop)
+        with self._lock:
+            self._waited += seconds
+
+    def _budget(self, now: float) -> float | None:
+        if self._full is None or self._base is None:
+            return None
+        steps = max(0, int((now - self._restarted) / self._policy.recovery_every))
+        return min(self._full, self._base + steps * self._policy.recovery_share * self._full)
+
+    def _expire(self, now: float) -> None:
+        horizon = now - self._policy.window - self._policy.jitter_margin
+        while self._spent and self._spent[0][0] <= horizon:
+            self._total -= self._spent.popleft()[1]
+        if not self._spent:
+            self._total = 0.0
+
+    def _pause(self, now: float, weight: float) -> float:
+        pause = self._next_grant - now
+        budget = self._budget(now)
+        if budget is None:
+            return pause
+        self._expire(now)
+        excess = self._total + weight - budget
+        if excess > 0 and self._spent:
+            # As much of the oldest weight must leave the window as stands in the way now.
+            leaves = now
+            for sent, amount in self._spent:
+                leaves = sent + self._policy.window + self._policy.jitter_margin
+                excess -= amount
+                if excess <= 0:
+                    break
+            pause = max(pause, leaves - now)
+        return pause
+
+    def _grant(self, now: float, weight: float) -> None:
+        spacing = self._policy.spacing
+        budget = self._budget(now)
+        if budget is not None and self._full is not None:
+            self._spent.append((now, weight))
+            self._total += weight
+            if budget < self._full:
+                # While recovering, requests are spread over the window: the end of a pause is no starting gun.
+                spacing = max(spacing, weight * self._policy.window / budget)
+        self._next_grant = now + spacing

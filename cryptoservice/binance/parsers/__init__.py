@@ -1,0 +1,1 @@
+"""Formats of the wire: texts and JSON to rows that were checked."""

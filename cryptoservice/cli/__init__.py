@@ -1,0 +1,1 @@
+"""The command line: arguments, exit codes, logs, and text for people. Nothing imports this package."""

@@ -1,0 +1,216 @@
+"""The commands: arguments to one library function each, its result to stdout, its outcome to an exit code.
+
+Each command imports its own room only: an export need not wait for what a download needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cryptoservice import errors
+from cryptoservice.clock import Clock
+from cryptoservice.config import (
+    Credentials,
+    Endpoints,
+    NetworkConfig,
+    RateConfig,
+    RetryConfig,
+    WindowBounds,
+    WorkerConfig,
+)
+
+# Said for the whole package: a log line of the last word needs no finer name.
+log = logging.getLogger("cryptoservice")
+
+Args = argparse.Namespace
+Command = Callable[[Args, "Clock | None", threading.Event], int]
+
+# Two helpers decode while this process fetches and writes; one formats while this process does.
+_DOWNLOAD_HELPERS = 2
+_EXPORT_HELPERS = 1
+
+
+def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice.define.command import define_universe  # noqa: PLC0415
+    from cryptoservice.universe import symbols  # noqa: PLC0415
+
+    requested = symbols.read_file(Path(args.symbols_file)) if args.symbols_file is not None else []
+    requested += symbols.split_inline(args.symbols) if args.symbols is not None else []
+    rates = RateConfig(
+        max_weight_per_minute=args.daily_check_max_requests_per_minute,
+        api_request_delay=args.daily_check_request_delay,
+        max_ban_wait=args.max_ban_wait,
+    )
+    result = define_universe(
+        requested,
+        args.start_date,
+        args.end_date,
+        args.output,
+        force=args.force,
+        description=args.description,
+        network=_network(args, rates, WorkerConfig(api=args.daily_check_workers)),
+        clock=clock,
+        stop=stop,
+    )
+    _print_report(result.to_dict())
+    return errors.EXIT_OK
+
+
+def _download(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice.cli import processes  # noqa: PLC0415
+    from cryptoservice.cli.summaries import download_shortfall  # noqa: PLC0415
+    from cryptoservice.download.command import download_universe_data  # noqa: PLC0415
+
+    processes.return_large_blocks()
+    with processes.helper_processes(_DOWNLOAD_HELPERS) as helpers:
+        result = download_universe_data(args.universe_file, args.db_path, executor=helpers, **_wanted(args, clock, stop))
+    _print_report(result.to_dict())
+    if result.refused is not None:
+        raise result.refused
+    return _exit_code(download_shortfall(result))
+
+
+def _plan(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice.cli.tables import plan_text  # noqa: PLC0415
+    from cryptoservice.download.preview import preview_download  # noqa: PLC0415
+
+    result = preview_download(args.universe_file, args.db_path, **_wanted(args, clock, stop))
+    _show_table(args, plan_text(result))
+    _print_report(result.to_dict())
+    return errors.EXIT_OK
+
+
+def _download_or_plan(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    return (_plan if args.plan else _download)(args, clock, stop)
+
+
+def _wanted(args: Args, clock: Clock | None, stop: threading.Event) -> dict[str, Any]:
+    """What download and its preview take alike."""
+    from cryptoservice.sources.evidence import KlineSource  # noqa: PLC0415
+
+    rates = RateConfig(
+        api_request_delay=args.api_request_delay,
+        vision_request_delay=args.vision_request_delay,
+        max_ban_wait=args.max_ban_wait,
+    )
+    return {
+        "interval": args.interval,
+        "window": _window(args),
+        "download_market_metrics": args.download_market_metrics,
+        "incremental": not args.no_incremental,
+        "kline_source": KlineSource(args.kline_source),
+        "network": _network(args, rates, WorkerConfig(api=args.max_api_workers, vision=args.max_vision_workers)),
+        "clock": clock,
+        "stop": stop,
+    }
+
+
+def _export(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice.cli import processes  # noqa: PLC0415
+    from cryptoservice.export.command import export_universe_data  # noqa: PLC0415
+
+    processes.return_large_blocks()
+    with processes.helper_processes(_EXPORT_HELPERS) as helpers:
+        result = export_universe_data(
+            args.universe_file,
+            args.db_path,
+            args.export_base_path,
+            source_freq=args.source_freq,
+            export_freq=args.export_freq,
+            window=_window(args),
+            klines=not args.no_klines,
+            metrics=not args.no_metrics,
+            coverage_html=args.coverage_html,
+            executor=helpers,
+            clock=clock,
+            stop=stop,
+        )
+    _print_report(result.to_dict())
+    return errors.EXIT_OK
+
+
+def _status(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice.audit.status import universe_status  # noqa: PLC0415
+    from cryptoservice.cli.tables import status_text  # noqa: PLC0415
+
+    result = universe_status(args.universe_file, args.db_path, window=_window(args), clock=clock, stop=stop)
+    _show_table(args, status_text(result))
+    _print_report(result.to_dict())
+    return errors.EXIT_OK
+
+
+def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice.audit.verify import verify_universe  # noqa: PLC0415
+    from cryptoservice.cli.summaries import verify_shortfall  # noqa: PLC0415
+
+    result = verify_universe(
+        args.universe_file,
+        args.db_path,
+        window=_window(args),
+        sample=args.sample,
+        seed=args.seed,
+        network=_network(args, RateConfig(max_ban_wait=args.max_ban_wait), WorkerConfig()),
+        clock=clock,
+        stop=stop,
+    )
+    _print_report(result.to_dict())
+    if result.refused is not None:
+        raise result.refused
+    return _exit_code(verify_shortfall(result))
+
+
+def _window(args: Args) -> WindowBounds:
+    return WindowBounds(args.start_date, args.end_date)
+
+
+def _network(args: Args, rates: RateConfig, workers: WorkerConfig) -> NetworkConfig:
+    return NetworkConfig(
+        endpoints=Endpoints.resolve(args.api_base_url, args.vision_base_url),
+        credentials=Credentials.resolve(args.api_key, args.api_secret),
+        rates=rates,
+        retry=RetryConfig(max_retries=args.max_retries),
+        workers=workers,
+    )
+
+
+def _exit_code(shortfall: str | None) -> int:
+    """The exit code of a run that came to its end. What is missing is said in the log's own form, with --quiet as well."""
+    if shortfall is None:
+        return errors.EXIT_OK
+    log.error("%s", shortfall, extra={"fields": {"exit_code": errors.EXIT_INCOMPLETE}})
+    return errors.EXIT_INCOMPLETE
+
+
+def _show_table(args: Args, text: str) -> None:
+    if not args.quiet and args.log_format == "text":
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _print_report(record: dict[str, Any]) -> None:
+    if sys.stdout is None:
+        raise errors.OutputError("stdout is closed: the report cannot be printed", hint="send it to a file or to /dev/null")
+    text = json.dumps(record, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        # A path in bytes that are not UTF-8, or a terminal that is not: JSON has a form for that.
+        text = json.dumps(record)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+COMMANDS: dict[str, Command] = {
+    "define": _define,
+    "download": _download_or_plan,
+    "export": _export,
+    "status": _status,
+    "verify": _verify,
+}

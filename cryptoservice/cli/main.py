@@ -1,0 +1,138 @@
+"""The command line from its arguments to its exit code. Whatever goes wrong ends as one line for people, or one JSON object.
+
+What `--help` does not need is imported where it is used: people and completion wait for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from cryptoservice import errors
+from cryptoservice.cli.parser import build_parser
+
+if TYPE_CHECKING:
+    from cryptoservice.clock import Clock
+
+Args = argparse.Namespace
+
+
+def main(argv: Sequence[str], clock: Clock | None = None) -> int:
+    """Run one command; its exit code. `clock` is for tests that need another day."""
+    try:
+        args = build_parser().parse_args(argv)
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else errors.EXIT_USAGE
+    except errors.CryptoserviceError as error:
+        return _refuse(error, argv)
+    from cryptoservice.cli import logs  # noqa: PLC0415
+    from cryptoservice.cli.commands import COMMANDS  # noqa: PLC0415
+
+    redact = logs.set_up(
+        quiet=args.quiet,
+        verbose=args.verbose,
+        log_format=args.log_format,
+        secrets=(args.api_key, args.api_secret, os.environ.get("BINANCE_API_KEY"), os.environ.get("BINANCE_API_SECRET")),
+    )
+    stop = _Stop()
+    try:
+        with stop.on_signals():
+            return COMMANDS[args.command](args, clock, stop.event)
+    except errors.Interrupted:
+        return _report(stop.error(), args, redact)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: one line for people, not a traceback
+        return _report(known_error(error), args, redact)
+
+
+def known_error(error: Exception) -> errors.CryptoserviceError:
+    """The error of this package that says what any exception means to a person."""
+    if isinstance(error, errors.CryptoserviceError):
+        return error
+    if isinstance(error, BrokenPipeError):
+        return errors.OutputError("nobody reads stdout any more")
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        return errors.OutputError(f"{where}{error.strerror or error}")
+    if isinstance(error, ModuleNotFoundError):
+        return errors.CryptoserviceError(
+            f"the package {error.name} is not installed", hint="install what this program needs with: pip install ."
+        )
+    hint = "run again with -v for the traceback, and report it as a bug"
+    return errors.CryptoserviceError(f"unexpected {type(error).__name__}: {error}", hint=hint)
+
+
+def _refuse(error: errors.CryptoserviceError, argv: Sequence[str]) -> int:
+    """Report arguments that could not be parsed, in the log format that they ask for all the same."""
+    from cryptoservice.cli import logs  # noqa: PLC0415
+
+    as_json = "--log-format=json" in argv or ("--log-format", "json") in pairwise(argv)
+    args = argparse.Namespace(verbose=False, log_format="json" if as_json else "text")
+    return _report(error, args, logs.set_up(quiet=True, verbose=False, log_format=args.log_format, secrets=()))
+
+
+def _report(error: errors.CryptoserviceError, args: Args, redact: Callable[[str], str]) -> int:
+    import logging  # noqa: PLC0415
+    import traceback  # noqa: PLC0415
+
+    from cryptoservice.cli.remedies import hint_of  # noqa: PLC0415
+
+    hint = hint_of(error)
+    if args.log_format == "json":
+        fields = {"hint": redact(hint) if hint else None, "exit_code": error.exit_code}
+        logging.getLogger("cryptoservice").error("%s", error.message, extra={"fields": fields}, exc_info=args.verbose)
+    else:
+        if args.verbose and sys.exc_info()[0] is not None:
+            sys.stderr.write(redact(traceback.format_exc()))
+        sys.stderr.write(redact(f"error: {_one_line(error.message)}") + "\n")
+        if hint:
+            sys.stderr.write(redact(f"hint: {_one_line(hint)}") + "\n")
+    return error.exit_code
+
+
+def _one_line(text: str) -> str:
+    """One line that a terminal can show: what a file name may hold must not move the cursor."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(text.split()))
+
+
+class _Stop:
+    """The stop event, and which signal set it."""
+
+    def __init__(self) -> None:
+        import threading  # noqa: PLC0415
+
+        self.event = threading.Event()
+        self._is_main = threading.current_thread() is threading.main_thread()
+        self._signal = signal.SIGINT
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM end the run in good order; a second one ends it at once."""
+        if not self._is_main:
+            yield
+            return
+        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            # Once asked to stop, the last word has been said: another signal just ends the process.
+            if not self.event.is_set():
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+    def _handle(self, number: int, _: object) -> None:
+        if self.event.is_set():
+            os._exit(128 + number)
+        self._signal = signal.Signals(number)
+        self.event.set()
+
+    def error(self) -> errors.Interrupted:
+        """What to tell people."""
+        error = errors.Interrupted(f"interrupted by {self._signal.name}", hint="run the same command again")
+        error.exit_code = 128 + self._signal
+        return error

@@ -1,0 +1,33 @@
+"""Remedies in the words of the command line: the library names none of its flags and commands."""
+
+from __future__ import annotations
+
+from cryptoservice.errors import CryptoserviceError, Remedy
+
+_WORDS = {
+    Remedy.REPLACE_FILE: "pass --force to replace it",
+    Remedy.REPLACE_UNIVERSE: "a universe is immutable: choose another name, or pass --force",
+    Remedy.DEFINE_FIRST: "make one with: cryptoservice universe define",
+    Remedy.DOWNLOAD_FIRST: "fill it with: cryptoservice universe download",
+    Remedy.DOWNLOAD_METRICS: "fetch them with: cryptoservice universe download --download-market-metrics",
+    Remedy.NAME_SYMBOLS: "use --symbols BTCUSDT,ETHUSDT or --symbols-file FILE",
+    Remedy.NAME_A_FOLDER: "name a folder with --export-base-path",
+    Remedy.NAME_A_SAMPLE: "say with --sample how many symbol-days to draw",
+    Remedy.KEEP_SOMETHING: "leave out --no-klines or --no-metrics",
+    Remedy.CHECK_API_KEY: "check BINANCE_API_KEY or --api-key",
+    Remedy.OTHER_DATABASE: "choose another --db-path",
+    Remedy.NEWER_DATABASE: "use the version of cryptoservice that wrote it, or choose another --db-path",
+    Remedy.RESTORE_DATABASE: "restore it from a copy, or choose another --db-path and download again",
+    Remedy.VERIFY_DATABASE: "something else has written to it: look with `cryptoservice universe verify`",
+    Remedy.MORE_RETRIES: "run the same command again; if it stays, look at the network or raise --max-retries",
+    Remedy.CHECK_NETWORK: "check the network, then run the same command again; more --max-retries wait longer",
+    Remedy.WAIT_FOR_BAN: "run again after {until}, or allow a longer wait with --max-ban-wait (now {longest:g} s)",
+    Remedy.USE_ARCHIVE: "the archive is not blocked: download with --kline-source vision, or run from another location",
+}
+
+
+def hint_of(error: CryptoserviceError) -> str | None:
+    """What to tell a person at the command line to do about the error."""
+    if error.remedy is None:
+        return error.hint
+    return _WORDS[error.remedy].format(**error.facts)

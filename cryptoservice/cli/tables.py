@@ -1,0 +1,97 @@
+"""Results as tables for people: what `status` and `download --plan` show on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from cryptoservice.models import MissingReason
+from cryptoservice.sources.evidence import Source
+
+if TYPE_CHECKING:
+    from cryptoservice.audit.status import DatasetStatus, NextDownload, StatusResult
+    from cryptoservice.download.preview import PreviewResult
+
+_STATUS_HEADER = ("dataset", "freq", "complete", "gaps", "incomplete", "failed", "never", "rows", "last checked")
+_PLAN_HEADER = ("dataset", "source", "symbol-days", "requests", "weight", "rows", "MB")
+_SOURCE_NAMES = {Source.MONTHLY: "monthly archive", Source.DAILY: "daily archive", Source.REST: "API"}
+# Columns of words; all others hold figures.
+_WORD_COLUMNS = frozenset(("dataset", "freq", "source", "last checked"))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table: words to the left, figures to the right."""
+    lines = (header, *rows)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (
+            cell.ljust(width) if name in _WORD_COLUMNS else cell.rjust(width)
+            for name, cell, width in zip(header, line, widths, strict=True)
+        )
+        yield "  ".join(cells).rstrip()
+
+
+def status_text(result: StatusResult) -> str:
+    """What is there of a universe, each line ended by a newline."""
+    return "".join(f"{line}\n" for line in _status_lines(result))
+
+
+def plan_text(result: PreviewResult) -> str:
+    """What a download would fetch, each line ended by a newline."""
+    return "".join(f"{line}\n" for line in _plan_lines(result))
+
+
+def _status_lines(result: StatusResult) -> Iterator[str]:
+    window = result.window
+    yield f"universe {result.universe_file}: {window.start} to {window.end}, {_count(window.length, 'day')}"
+    active = f"{result.active_symbols:,} of {_count(result.requested_symbols, 'symbol')} active"
+    gone = [f"{result.define_missing[reason]:,} {reason}" for reason in MissingReason if result.define_missing[reason]]
+    missing = f"; not active: {', '.join(gone)}" if gone else ""
+    yield f"{active}, {_count(result.active_symbol_days, 'symbol-day')}{missing}"
+    if result.db_path is None:
+        return
+    yield f"database {result.db_path}" + ("" if result.datasets else ": nothing has been downloaded into it yet")
+    if not result.datasets:
+        return
+    yield ""
+    yield from table(_STATUS_HEADER, [_status_cells(dataset) for dataset in result.datasets])
+    yield ""
+    for dataset in result.datasets:
+        name = f"{dataset.freq} {dataset.dataset}" if dataset.freq else dataset.dataset.value
+        yield f"next download of {name}: {_next(dataset.next_download)}"
+        for reason in dataset.unsettled_reasons:
+            yield f"  {reason.status}, {reason.reason or 'no reason known'}: {_count(reason.symbol_days, 'symbol-day')}"
+
+
+def _status_cells(one: DatasetStatus) -> tuple[str, ...]:
+    counts = (one.complete, one.confirmed_gaps, one.incomplete, one.failed, one.never_fetched, one.rows)
+    return (one.dataset.value, one.freq or "-", *(f"{count:,}" for count in counts), one.last_checked or "never")
+
+
+def _next(todo: NextDownload) -> str:
+    if not todo.symbol_days:
+        return "nothing to do, all is settled"
+    parts = [
+        f"{todo.first_source[source]:,} from the {name}"
+        for source, name in _SOURCE_NAMES.items()
+        if todo.first_source.get(source)
+    ]
+    if todo.without_request:
+        parts.append(f"{todo.without_request:,} without a request")
+    return f"{_count(todo.symbol_days, 'symbol-day')}: first {', '.join(parts)}"
+
+
+def _plan_lines(result: PreviewResult) -> Iterator[str]:
+    rows = []
+    for share in result.shares:
+        counts = (share.symbol_days, share.requests, share.weight, share.rows)
+        megabytes = f"{share.bytes / 1e6:,.1f}"
+        rows.append((share.dataset.value, share.source.value, *(f"{count:,}" for count in counts), megabytes))
+    yield from table(_PLAN_HEADER, rows)
+    yield f"{result.already_complete:,} symbol-days are settled already"
+    length = f"about {result.minutes:,.0f} minutes" if result.minutes >= 1 else "less than a minute"
+    yield f"{length} at the limits in force"
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"

@@ -1,0 +1,1 @@
+"""The command `define`: which symbols had market data on which UTC day, asked of the exchange and written down once."""

@@ -1,0 +1,56 @@
+"""What a define made, as its report says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import ClassVar
+
+from cryptoservice.records import Record
+from cryptoservice.universe.file import SCHEMA_VERSION
+from cryptoservice.universe.model import Universe
+
+
+@dataclass(frozen=True)
+class DefineResult(Record):
+    """What `define_universe` made, and what it cost."""
+
+    KEYS: ClassVar = (
+        "universe_file", "schema_version", "requested_symbols", "daily_snapshots", "active_symbol_days", "start_date", "end_date",
+        "requests", "retries", "waited_seconds", "elapsed_seconds",
+    )  # fmt: skip
+
+    universe_file: str
+    universe: Universe
+    requests: Mapping[str, int]
+    """Requests sent, by source name."""
+    retries: int
+    waited_seconds: float
+    elapsed_seconds: float
+    schema_version: str = SCHEMA_VERSION
+
+    @property
+    def requested_symbols(self) -> int:
+        """How many symbols were asked for."""
+        return len(self.universe.requested_symbols)
+
+    @property
+    def daily_snapshots(self) -> int:
+        """How many days the universe has."""
+        return len(self.universe.daily_snapshots)
+
+    @property
+    def active_symbol_days(self) -> int:
+        """How many symbol-days have market data."""
+        return self.universe.active_symbol_days
+
+    @property
+    def start_date(self) -> date:
+        """First day of the universe."""
+        return self.universe.start_date
+
+    @property
+    def end_date(self) -> date:
+        """Last day of the universe."""
+        return self.universe.end_date

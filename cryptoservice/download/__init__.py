@@ -1,0 +1,1 @@
+"""The command `download`: a universe's symbol-days into SQLite, and the preview of that."""

@@ -1,0 +1,118 @@
+"""download: fetch the wanted symbol-days of a universe into SQLite, resumably and verified."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import Executor
+from pathlib import Path
+
+from cryptoservice.binance.client import BinanceClient
+from cryptoservice.clock import Clock, raise_if_stopped
+from cryptoservice.config import NetworkConfig, WindowBounds
+from cryptoservice.days import utc_text
+from cryptoservice.download.pipeline import Pipeline
+from cryptoservice.download.result import DatasetCounts, DownloadResult, Tally
+from cryptoservice.download.worklist import Wanted, Worklist
+from cryptoservice.files import make_folder
+from cryptoservice.models import Freq
+from cryptoservice.progress import Progress
+from cryptoservice.sources.datasets import DatasetPlan, dataset_plans
+from cryptoservice.sources.evidence import KlineSource
+from cryptoservice.sources.fetching import DatasetFetcher
+from cryptoservice.storage.database import refuse_foreign
+from cryptoservice.storage.lock import DatabaseLock
+from cryptoservice.storage.writer import StoreWriter
+from cryptoservice.universe.model import ActiveDays
+from cryptoservice.universe.notices import nothing_active_notice
+
+log = logging.getLogger(__name__)
+
+# Helper processes take some 0.1 s to start: they pay when there is more to decode than that.
+_ROWS_FOR_HELPERS = 100_000
+
+
+def download_universe_data(
+    universe_file: str | Path,
+    db_path: str | Path,
+    *,
+    interval: Freq | str = Freq.m1,
+    window: WindowBounds | None = None,
+    download_market_metrics: bool = False,
+    incremental: bool = True,
+    kline_source: KlineSource = KlineSource.AUTO,
+    network: NetworkConfig | None = None,
+    executor: Executor | None = None,
+    clock: Clock | None = None,
+    stop: threading.Event | None = None,
+) -> DownloadResult:
+    """Fetch every active symbol-day of the window that the ledger does not know as settled.
+
+    Rows and ledger line of a symbol-day are committed together; an interrupted run is continued by the next. With an
+    `executor`, such as a ProcessPoolExecutor, long runs decode archive objects there; it is left open. Raises UsageError for
+    bad input, StoreBusy when another run holds the database, StoreError when it cannot be used, Interrupted when `stop` is
+    set. A source that refuses or fails is no exception but part of the result.
+    """
+    clock = clock or Clock()
+    network = network or NetworkConfig()
+    started = clock.monotonic()
+    wanted = Wanted.of(universe_file, interval, window)
+    plans = dataset_plans(wanted.interval, kline_source, clock.time(), metrics=download_market_metrics)
+    database = Path(db_path)
+    refuse_foreign(database)
+    make_folder(database.absolute().parent)
+    with (
+        DatabaseLock(database, utc_text(clock.time())),
+        StoreWriter.open(database, stop) as store,
+        BinanceClient(network, clock) as client,
+    ):
+        worklist = Worklist(store, plans, wanted.active, wanted.window, incremental=incremental)
+        _say_what_is_to_do(wanted, worklist)
+        progress = Progress("download", "symbol-days", worklist.symbol_days, clock, client.gauge)
+        is_long = worklist.expected_rows >= _ROWS_FOR_HELPERS
+        fetcher = DatasetFetcher(client)
+        pipeline = Pipeline(
+            store, fetcher.fetch, network.workers, clock, progress, executor=executor if is_long else None, stop=stop
+        )
+        try:
+            if worklist.symbol_days:
+                client.open()
+                pipeline.run(worklist.jobs())
+        finally:
+            progress.end()
+    raise_if_stopped(stop)
+    failed = tuple(sorted(item for tally in pipeline.tallies.values() for item in tally.unsettled))
+    return DownloadResult(
+        window=wanted.window,
+        interval=wanted.interval,
+        datasets={plan.dataset: _counts(wanted.active, plan, worklist, pipeline) for plan in plans},
+        failed=failed,
+        requests=client.traffic.requests,
+        retries=client.traffic.retries,
+        waited_seconds=round(client.waited_seconds, 3),
+        elapsed_seconds=round(clock.monotonic() - started, 3),
+        refused=client.refusal if failed else None,
+    )
+
+
+def _say_what_is_to_do(wanted: Wanted, worklist: Worklist) -> None:
+    settled = sum(worklist.settled.values())
+    nothing_active = nothing_active_notice(wanted.universe, wanted.window)
+    if nothing_active:
+        log.warning("nothing to do: %s", nothing_active)
+    elif worklist.symbol_days:
+        log.info("%s symbol-days to fetch, %s settled already", f"{worklist.symbol_days:,}", f"{settled:,}")
+    else:
+        log.info("nothing to do: all %s symbol-days are settled, no data is requested", f"{settled:,}")
+
+
+def _counts(active: ActiveDays, plan: DatasetPlan, worklist: Worklist, pipeline: Pipeline) -> DatasetCounts:
+    tally = pipeline.tallies.get(plan.dataset, Tally())
+    return DatasetCounts(
+        wanted_symbol_days=sum(map(len, active.values())),
+        already_complete=worklist.settled[plan.dataset],
+        downloaded=tally.downloaded,
+        confirmed_gaps=tally.confirmed_gaps,
+        failed=len(tally.unsettled),
+        rows=tally.rows,
+    )

@@ -1,0 +1,159 @@
+"""preview: what a download would fetch, from where and at what cost. It sends nothing and opens no connection."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import ClassVar
+
+from cryptoservice.binance.client import DATA_POLICY, FUNDING_POLICY
+from cryptoservice.clock import Clock, raise_if_stopped
+from cryptoservice.config import NetworkConfig, WindowBounds
+from cryptoservice.days import Window
+from cryptoservice.download.worklist import Wanted, Worklist
+from cryptoservice.models import Dataset, Freq
+from cryptoservice.records import Record
+from cryptoservice.sources.datasets import DatasetPlan, dataset_plans, first_sources
+from cryptoservice.sources.evidence import KlineSource, Source
+from cryptoservice.storage.reader import StoreReader
+from cryptoservice.universe.notices import nothing_active_notice
+
+log = logging.getLogger(__name__)
+
+# A request to the archive, connection kept alive, takes about this long over the public network.
+_ARCHIVE_SECONDS = 0.15
+
+
+@dataclass
+class Share(Record):
+    """What one dataset would ask of one source."""
+
+    dataset: Dataset
+    source: Source
+    symbol_days: int = 0
+    fetches: int = 0
+    requests: int = 0
+    weight: int = 0
+    rows: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class PreviewResult(Record):
+    """First choices only: a day that its first source lacks goes on to the next, at a cost that nobody knows before."""
+
+    KEYS: ClassVar = (
+        "window", "interval", "already_complete", "symbol_days", "without_request", "requests", "archive_objects", "weight",
+        "rows", "bytes", "minutes", "shares",
+    )  # fmt: skip
+
+    window: Window
+    interval: Freq
+    already_complete: int
+    without_request: int
+    """Symbol-days that are settled without asking anybody, or cannot be asked for yet."""
+    shares: tuple[Share, ...]
+    minutes: float
+    """At the limits in force, and the archive at its usual speed."""
+
+    @property
+    def symbol_days(self) -> int:
+        """All symbol-days that are not settled yet."""
+        return sum(share.symbol_days for share in self.shares) + self.without_request
+
+    @property
+    def requests(self) -> int:
+        """Requests to all sources, checksums included."""
+        return sum(share.requests for share in self.shares)
+
+    @property
+    def archive_objects(self) -> int:
+        """Archive objects to fetch."""
+        return sum(share.fetches for share in self.shares if share.source is not Source.REST)
+
+    @property
+    def weight(self) -> int:
+        """Request weight on the API."""
+        return sum(share.weight for share in self.shares if share.dataset is Dataset.KLINES)
+
+    @property
+    def rows(self) -> int:
+        """Rows to store."""
+        return sum(share.rows for share in self.shares)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes on the wire."""
+        return sum(share.bytes for share in self.shares)
+
+
+def preview_download(
+    universe_file: str | Path,
+    db_path: str | Path,
+    *,
+    interval: Freq | str = Freq.m1,
+    window: WindowBounds | None = None,
+    download_market_metrics: bool = False,
+    incremental: bool = True,
+    kline_source: KlineSource = KlineSource.AUTO,
+    network: NetworkConfig | None = None,
+    clock: Clock | None = None,
+    stop: threading.Event | None = None,
+) -> PreviewResult:
+    """The same arguments as download, the same errors for bad input; sends nothing and writes nothing."""
+    clock = clock or Clock()
+    wanted = Wanted.of(universe_file, interval, window)
+    nothing_active = nothing_active_notice(wanted.universe, wanted.window)
+    if nothing_active:
+        log.warning("nothing to do: %s", nothing_active)
+    database = Path(db_path)
+    plans = dataset_plans(wanted.interval, kline_source, clock.time(), metrics=download_market_metrics)
+    if database.exists():
+        with StoreReader.open(database) as store:
+            worklist = Worklist(store, plans, wanted.active, wanted.window, incremental=incremental)
+    else:
+        worklist = Worklist(None, plans, wanted.active, wanted.window, incremental=incremental)
+    shares: dict[tuple[Dataset, Source], Share] = {}
+    without_request = 0
+    for plan, symbol, days in worklist.wanted():
+        raise_if_stopped(stop)
+        for part in plan.split(days):
+            sources = first_sources(plan, part)
+            without_request += len(part) - len(sources)
+            _add(shares, plan, symbol, sources)
+    order = [(dataset, source) for dataset in Dataset for source in Source]
+    parts = tuple(shares[key] for key in order if key in shares)
+    settled = sum(worklist.settled.values())
+    minutes = round(_minutes(parts, network or NetworkConfig()), 1)
+    return PreviewResult(wanted.window, wanted.interval, settled, without_request, parts, minutes)
+
+
+def _add(shares: dict[tuple[Dataset, Source], Share], plan: DatasetPlan, symbol: str, sources: Mapping[date, Source]) -> None:
+    for fetch in plan.group(symbol, sources):
+        share = shares.setdefault((plan.dataset, fetch.source), Share(plan.dataset, fetch.source))
+        cost = plan.cost(fetch)
+        share.symbol_days += len(fetch.days)
+        share.fetches += 1
+        share.requests += cost.requests
+        share.weight += cost.weight
+        share.rows += cost.rows
+        share.bytes += cost.bytes
+
+
+def _minutes(shares: tuple[Share, ...], network: NetworkConfig) -> float:
+    """The slowest of what runs side by side: each limit of the API, and the archive."""
+    budgets = {
+        Dataset.KLINES: network.rates.max_weight_per_minute,
+        Dataset.METRICS: (DATA_POLICY.max_weight or 1) * 60 / DATA_POLICY.window,
+        Dataset.FUNDING_RATES: (FUNDING_POLICY.max_weight or 1) * 60 / FUNDING_POLICY.window,
+    }
+    rates = network.rates
+    rest = [share for share in shares if share.source is Source.REST]
+    spacing = sum(share.requests for share in rest) * rates.api_request_delay / 60
+    requests = sum(share.requests for share in shares if share.source is not Source.REST)
+    archive = requests * max(rates.vision_request_delay, _ARCHIVE_SECONDS / network.workers.vision) / 60
+    return max([archive, spacing, *(share.weight / budgets[share.dataset] for share in rest)])

@@ -1,0 +1,115 @@
+"""What a download achieved, as its report says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date as Date  # noqa: N812 - a field is named date
+from typing import ClassVar
+
+from cryptoservice.days import Window
+from cryptoservice.errors import SourceRefused
+from cryptoservice.models import Dataset, Freq, Status
+from cryptoservice.records import Record
+
+
+@dataclass(frozen=True, order=True)
+class Unsettled(Record):
+    """A wanted symbol-day that this run could not settle: a later run asks for it again."""
+
+    dataset: Dataset
+    symbol: str
+    date: Date
+    reason: str
+    status: Status
+
+
+@dataclass
+class Tally:
+    """Symbol-days of one dataset that this run has ended, counted while it goes on."""
+
+    downloaded: int = 0
+    confirmed_gaps: int = 0
+    rows: int = 0
+    unsettled: list[Unsettled] = field(default_factory=list)
+
+    def add(self, dataset: Dataset, symbol: str, day: Date, status: Status, reason: str | None) -> None:
+        """Count one symbol-day."""
+        if status is Status.COMPLETE:
+            self.downloaded += 1
+        elif status is Status.CONFIRMED_GAP:
+            self.confirmed_gaps += 1
+        else:
+            self.unsettled.append(Unsettled(dataset, symbol, day, reason or "", status))
+
+
+@dataclass(frozen=True)
+class DatasetCounts(Record):
+    """Symbol-days of one dataset. The first count is the sum of the other four."""
+
+    KEYS: ClassVar = ("wanted_symbol_days", "already_complete", "downloaded", "confirmed_gaps", "failed")
+
+    wanted_symbol_days: int
+    already_complete: int
+    downloaded: int
+    confirmed_gaps: int
+    failed: int
+    """Those that a later run asks for again, for whatever reason."""
+    rows: int
+    """Rows written by this run."""
+
+
+@dataclass(frozen=True)
+class DownloadResult(Record):
+    """What a download achieved. `refused` says that a host refused this address before all was fetched."""
+
+    KEYS: ClassVar = (
+        "status", "window", "interval", "wanted_symbol_days", "already_complete", "downloaded", "confirmed_gaps", "failed",
+        "rows", "datasets", "requests", "retries", "waited_seconds", "elapsed_seconds",
+    )  # fmt: skip
+
+    window: Window
+    interval: Freq
+    datasets: Mapping[Dataset, DatasetCounts]
+    failed: tuple[Unsettled, ...]
+    requests: Mapping[str, int]
+    """Requests sent, by source name."""
+    retries: int
+    waited_seconds: float
+    elapsed_seconds: float
+    refused: SourceRefused | None = None
+
+    @property
+    def complete(self) -> bool:
+        """True when every wanted symbol-day is complete or a confirmed gap."""
+        return not self.failed
+
+    @property
+    def status(self) -> str:
+        """`complete` or `incomplete`."""
+        return "complete" if self.complete else "incomplete"
+
+    @property
+    def wanted_symbol_days(self) -> int:
+        """Symbol-days that the universe wants, over all datasets."""
+        return sum(count.wanted_symbol_days for count in self.datasets.values())
+
+    @property
+    def already_complete(self) -> int:
+        """Symbol-days that were settled before this run."""
+        return sum(count.already_complete for count in self.datasets.values())
+
+    @property
+    def downloaded(self) -> int:
+        """Symbol-days that this run made complete."""
+        return sum(count.downloaded for count in self.datasets.values())
+
+    @property
+    def confirmed_gaps(self) -> int:
+        """Symbol-days of which this run found that no source has more."""
+        return sum(count.confirmed_gaps for count in self.datasets.values())
+
+    @property
+    def rows(self) -> dict[Dataset, int]:
+        """Rows written by this run, for every dataset."""
+        return {dataset: self.datasets[dataset].rows if dataset in self.datasets else 0 for dataset in Dataset}

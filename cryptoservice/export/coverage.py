@@ -1,0 +1,110 @@
+"""The coverage report: what an export holds, what is missing, and why. Schema 1.0."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import Any
+
+from cryptoservice.models import Dataset, MissingReason
+
+SCHEMA_VERSION = "1.0"
+NOT_DOWNLOADED = "not_downloaded"
+MISSING_IN_EXPORT = "missing_in_export"
+
+
+@dataclass
+class Totals:
+    """Symbol-days and bars of one dataset, over a day or over the window."""
+
+    active: int = 0
+    complete: int = 0
+    partial: int = 0
+    missing: int = 0
+    expected_bars: int = 0
+    exported_bars: int = 0
+    partial_bars: int = 0
+
+    def add(self, expected: int, actual: int, partial_bars: int) -> None:
+        """Count one symbol-day: complete has all its bars, missing has none."""
+        self.active += 1
+        self.expected_bars += expected
+        self.exported_bars += actual
+        self.partial_bars += partial_bars
+        if not actual:
+            self.missing += 1
+        elif actual < expected:
+            self.partial += 1
+        else:
+            self.complete += 1
+
+    def merge(self, other: Totals) -> None:
+        """Add another's counts."""
+        for name, count in asdict(other).items():
+            setattr(self, name, getattr(self, name) + count)
+
+    def of_day(self, day: date) -> dict[str, Any]:
+        """One entry of the report's `days`."""
+        return {"date": day.isoformat(), **asdict(self)}
+
+    def of_window(self, days: int) -> dict[str, Any]:
+        """The report's `summary`, or one entry of its `datasets`."""
+        counts = asdict(self)
+        # Where nothing was expected nothing is missing.
+        ratio = self.exported_bars / self.expected_bars if self.expected_bars else 1.0
+        return {"days": days, "active_symbol_days": counts.pop("active"), **counts, "coverage_ratio": ratio}
+
+
+@dataclass
+class Coverage:
+    """Collects the report while days are exported. `main` is the dataset that `summary` and `days` count."""
+
+    main: Dataset
+    days: dict[date, Totals] = field(default_factory=dict)
+    datasets: dict[Dataset, Totals] = field(default_factory=dict)
+    define_missing: dict[date, dict[str, MissingReason]] = field(default_factory=dict)
+    export_missing: dict[date, dict[str, dict[Dataset, dict[str, Any]]]] = field(default_factory=dict)
+
+    def defined(self, day: date, missing: dict[str, MissingReason]) -> None:
+        """A day of the universe, and why symbols were not active on it."""
+        self.days[day] = Totals()
+        if missing:
+            self.define_missing[day] = missing
+
+    def exported(self, dataset: Dataset, day: date, totals: Totals, missing: dict[str, dict[str, Any]]) -> None:
+        """A dataset's day, and each symbol of it that is not complete, as {expected, actual, reason}."""
+        self.datasets.setdefault(dataset, Totals()).merge(totals)
+        if dataset is self.main:
+            self.days[day] = totals
+        for symbol, entry in missing.items():
+            self.export_missing.setdefault(day, {}).setdefault(symbol, {})[dataset] = entry
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report's part that the data decide, in its key order."""
+        return {
+            "summary": self.datasets.get(self.main, Totals()).of_window(len(self.days)),
+            "define_missing": {
+                day.isoformat(): {symbol: reason.value for symbol, reason in symbols.items()}
+                for day, symbols in self.define_missing.items()
+            },
+            "export_missing": {
+                day.isoformat(): {
+                    symbol: {dataset.value: entry for dataset, entry in entries.items()} for symbol, entries in symbols.items()
+                }
+                for day, symbols in sorted(self.export_missing.items())
+            },
+            "merged_missing": self._merged(),
+            "days": [totals.of_day(day) for day, totals in self.days.items()],
+            "datasets": {dataset.value: totals.of_window(len(self.days)) for dataset, totals in self.datasets.items()},
+        }
+
+    def _merged(self) -> dict[str, dict[str, str]]:
+        merged: dict[str, dict[str, str]] = {}
+        for day in self.days:
+            reasons = {symbol: reason.value for symbol, reason in self.define_missing.get(day, {}).items()}
+            for symbol, entries in self.export_missing.get(day, {}).items():
+                if self.main in entries and not entries[self.main]["actual"]:
+                    reasons[symbol] = MISSING_IN_EXPORT
+            if reasons:
+                merged[day.isoformat()] = reasons
+        return merged

@@ -1,0 +1,178 @@
+"""The coverage map: a coverage report as one HTML page, symbols by days, that needs nothing else and asks nobody."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from cryptoservice import files
+from cryptoservice.export.coverage_map.grid import CellCounts, Grid
+from cryptoservice.export.coverage_map.states import DATASET_NAMES, REASON_TEXTS, STATES
+from cryptoservice.models import Dataset
+
+_MARK = re.compile(r"\{\{(\w+)\}\}")
+# Longer tables start folded: nobody wants to scroll through them by accident, and what is folded costs no layout.
+_OPEN_ROWS = 40
+
+
+def write_map(path: Path, report: Mapping[str, Any], symbols: Sequence[str]) -> None:
+    """Write the map of a coverage report to `path`, whole or not at all; OutputError when that is impossible."""
+    page = render(report, symbols)
+    with files.atomic_text(path) as handle:
+        handle.write(page)
+
+
+def render(report: Mapping[str, Any], symbols: Sequence[str]) -> str:
+    """The page: `symbols` are the universe's requested ones, for the report names only those that lack something."""
+    grids = [Grid(report, Dataset(name), symbols) for name in report["datasets"]]
+    style, script = _part("css"), _part("js")
+    window = report["window"]
+    period = f"{window['start_date']} to {window['end_date']}"
+    parts = {
+        "policy": (
+            f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; img-src data:; "
+            "base-uri 'none'; form-action 'none'"
+        ),
+        "title": escape(f"Coverage {report['export_freq']} · {period}"),
+        "style": style,
+        "script": script,
+        "period": escape(period),
+        "size": _size(len(symbols), len(grids[0].days) if grids else 0),
+        "freq": _frequencies(report),
+        "universe": escape(Path(report["universe"]["file"]).name),
+        "sha256": escape(report["universe"]["sha256"]),
+        "generated_at": escape(report["generated_at"]),
+        "choice": _choice(grids),
+        "legends": "".join(_legend(report, grid) for grid in grids),
+        "tables": "".join(_tables(grid, symbols) for grid in grids),
+        "data": _data(report, grids, symbols),
+    }
+    return _MARK.sub(lambda mark: parts[mark[1]], _part("html"))
+
+
+def _part(suffix: str) -> str:
+    return resources.files(__package__).joinpath(f"coverage_map.{suffix}").read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _size(symbols: int, days: int) -> str:
+    return f"{_number(symbols)} symbol{'s' * (symbols != 1)} × {_number(days)} day{'s' * (days != 1)}"
+
+
+def _frequencies(report: Mapping[str, Any]) -> str:
+    source, target = escape(report["source_freq"]), escape(report["export_freq"])
+    return f"{target} bars" if source == target else f"{target} bars from {source}"
+
+
+def _data(report: Mapping[str, Any], grids: Sequence[Grid], symbols: Sequence[str]) -> str:
+    record = {
+        "start": report["window"]["start_date"],
+        "days": len(grids[0].days) if grids else 0,
+        "symbols": list(symbols),
+        "states": [{"key": state.key, "label": state.label, "shape": state.shape} for state in STATES],
+        "reasons": REASON_TEXTS,
+        "datasets": [
+            {"name": grid.dataset.value, "label": DATASET_NAMES[grid.dataset], "kinds": grid.kinds, "rows": grid.rows}
+            for grid in grids
+        ],
+    }
+    text = json.dumps(record, separators=(",", ":"), ensure_ascii=False)
+    # Inside a script element nothing may look like markup.
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _choice(grids: Sequence[Grid]) -> str:
+    if len(grids) < 2:
+        return ""
+    options = "".join(
+        f'<label><input type="radio" name="dataset" value="{grid.dataset.value}"{" checked" * (not index)}>'
+        f"<span>{DATASET_NAMES[grid.dataset]}</span></label>"
+        for index, grid in enumerate(grids)
+    )
+    return f'<fieldset class="choice needs-script"><legend>Dataset</legend>{options}</fieldset>'
+
+
+def _legend(report: Mapping[str, Any], grid: Grid) -> str:
+    cells = sum(grid.total.states)
+    totals = report["datasets"][grid.dataset.value]
+    ratio = _share(totals["exported_bars"], totals["expected_bars"])
+    items = "".join(
+        f'<li class="state">{_swatch(index)}<span class="label">{state.label}</span>'
+        f'<span class="count">{_number(grid.total.states[index])}</span>'
+        f'<span class="share">{_share(grid.total.states[index], cells)} of symbol-days</span>'
+        f'<span class="meaning">{state.meaning}</span><code>{_breakable(state.key)}</code></li>'
+        for index, state in enumerate(STATES)
+    )
+    return _block(
+        grid,
+        f'<h3>{DATASET_NAMES[grid.dataset].capitalize()}</h3><ul class="legend">'
+        f'<li class="headline"><span class="count">{ratio}</span><span class="label">of expected rows are there</span>'
+        f'<span class="meaning">{_number(totals["exported_bars"])} of {_number(totals["expected_bars"])} rows on '
+        f"{_number(grid.total.active)} active symbol-days</span></li>{items}</ul>",
+    )
+
+
+def _breakable(code: str) -> str:
+    return code.replace("_", "_<wbr>")
+
+
+def _block(grid: Grid, content: str) -> str:
+    return f'<div class="dataset" data-dataset="{grid.dataset.value}">{content}</div>\n'
+
+
+def _swatch(state: int) -> str:
+    boxes = "".join(
+        f'<rect x="{20 * x:g}" y="{20 * y:g}" width="{20 * width:g}" height="{20 * height:g}" opacity="{opacity:g}"/>'
+        for x, y, width, height, opacity in STATES[state].shape
+    )
+    return f'<svg class="swatch s{state}" viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">{boxes}</svg>'
+
+
+def _tables(grid: Grid, symbols: Sequence[str]) -> str:
+    name = DATASET_NAMES[grid.dataset]
+    by_symbol = _table(grid, f"Totals per symbol: {name}", "Symbol", zip(symbols, grid.by_symbol, strict=True), len(symbols))
+    by_day = _table(grid, f"Totals per day: {name}", "Day (UTC)", zip(grid.days, grid.by_day, strict=True), len(grid.days))
+    return _block(grid, f"<h3>{name.capitalize()}</h3>{by_symbol}{by_day}")
+
+
+def _table(grid: Grid, caption: str, what: str, rows: Iterator[tuple[str, CellCounts]], count: int) -> str:
+    heads = [what, "active", *(state.label for state in STATES)]
+    if grid.whole_day:
+        heads += ["rows", "expected", "coverage"]
+    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
+    body = "".join(_table_row(grid, f"<bdi>{escape(name)}</bdi>", counts) for name, counts in rows)
+    foot = _table_row(grid, "all", grid.total)
+    return (
+        f"<details{' open' * (count <= _OPEN_ROWS)}><summary>{caption}</summary>"
+        f'<div class="rolling" role="region" tabindex="0" aria-label="{caption}"><table><caption>{caption}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody><tfoot>{foot}</tfoot></table></div></details>\n"
+    )
+
+
+def _table_row(grid: Grid, name: str, counts: CellCounts) -> str:
+    cells = [_number(count) for count in (counts.active, *counts.states)]
+    if grid.whole_day:
+        cells += [_number(counts.actual), _number(counts.expected), _share(counts.actual, counts.expected)]
+    return f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>\n'
+
+
+def _number(value: int) -> str:
+    return f"{value:,}"
+
+
+def _share(part: int, whole: int) -> str:
+    """A percentage that is 100 or 0 only when it is exactly that, and a dash where there is nothing to share."""
+    if not whole:
+        return "–"
+    tenths = min(max(round(1000 * part / whole), part > 0), 1000 - (part < whole))
+    return f"{tenths // 10}.{tenths % 10} %" if tenths % 1000 else f"{tenths // 10} %"

@@ -1,0 +1,44 @@
+"""What a cell of the coverage map can be, and the words that the page has for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryptoservice.export.coverage import NOT_DOWNLOADED
+from cryptoservice.models import Dataset, MissingReason, Status
+
+
+@dataclass(frozen=True)
+class State:
+    """What one cell of the map can be: a colour (in the style sheet) and a shape that tells it apart without colour."""
+
+    key: str
+    label: str
+    meaning: str
+    shape: tuple[tuple[float, float, float, float, float], ...]
+    """Boxes in a unit square, y downwards: x, y, width, height, opacity. They read the same one pixel wide."""
+
+
+COMPLETE, PARTIAL, MISSING = 0, 1, 2
+STATES = (
+    State("complete", "complete", "all expected rows are there", ((0, 0, 1, 1, 1),)),
+    State("partial", "partial", "some rows are there, some are not", ((0, 0, 1, 0.5, 0.25), (0, 0.5, 1, 0.5, 1))),
+    State("missing", "missing", "active that day, but no row", ((0, 0, 1, 0.3, 1), (0, 0.3, 1, 0.4, 0.16), (0, 0.7, 1, 0.3, 1))),
+    State(
+        MissingReason.NO_KLINE_ON_DATE.value, "no kline that day", "listed, but it had no kline that day", ((0, 0.4, 1, 0.2, 1),)
+    ),
+    State(
+        MissingReason.NOT_IN_CURRENT_TRADING_LIST.value,
+        "not in trading list",
+        "the exchange does not list it as trading now",
+        ((0.2, 0.8, 0.6, 0.2, 1),),
+    ),
+)
+STATE_OF_REASON = {reason.value: [state.key for state in STATES].index(reason.value) for reason in MissingReason}
+REASON_TEXTS = {
+    NOT_DOWNLOADED: "no download has asked for it",
+    Status.CONFIRMED_GAP.value: "no source has more",
+    Status.INCOMPLETE.value: "fetched, not confirmed: the next download asks again",
+    Status.FAILED.value: "the download failed: the next one asks again",
+}
+DATASET_NAMES = {Dataset.KLINES: "klines", Dataset.METRICS: "metrics", Dataset.FUNDING_RATES: "funding rates"}

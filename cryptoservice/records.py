@@ -1,0 +1,43 @@
+"""One encoder for all results: dataclasses to the JSON objects that reports are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import date
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, ClassVar
+
+from cryptoservice.days import Window
+
+
+class Record:
+    """A dataclass whose `to_dict()` is its JSON object."""
+
+    KEYS: ClassVar[tuple[str, ...]] = ()
+    """The keys of the object in their order, each the name of a field or a property. Empty: all fields."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of this result."""
+        names = self.KEYS or tuple(item.name for item in fields(self))  # type: ignore[arg-type]
+        return {name: encode(getattr(self, name)) for name in names}
+
+
+def encode(value: Any) -> Any:
+    """The value as JSON has it: an enum as its value, a day as YYYY-MM-DD, a window as its two dates."""
+    if isinstance(value, Record):
+        return value.to_dict()
+    if isinstance(value, Enum):
+        return value.value
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, Window):
+        return {"start_date": value.start.isoformat(), "end_date": value.end.isoformat()}
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {encode(key): encode(item) for key, item in value.items()}
+    return [encode(item) for item in value]

@@ -1,0 +1,207 @@
+"""The plan of each dataset: routes, next step, grouping and cost of its symbol-days. Pure: it neither connects nor sends.
+
+What a plan decides is carried out by `fetching.DatasetFetcher`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timezone
+from typing import Protocol
+
+from cryptoservice.binance.api import FUNDING_PAGE_ROWS, KLINES_PAGE_ROWS, METRICS_PAGE_ROWS, klines_weight
+from cryptoservice.binance.parsers.metrics import RestSeries
+from cryptoservice.days import month_of
+from cryptoservice.models import Dataset, Freq
+from cryptoservice.sources import routing, verdict
+from cryptoservice.sources.evidence import Evidence, KlineSource, Source
+from cryptoservice.sources.fetches import Cost, Fetch, Grouping
+from cryptoservice.sources.routing import DayRoute
+from cryptoservice.sources.verdict import Verdict
+
+# A REST fetch that fails loses this many rows at most. Three pages hold five days at 5m, or one at 1m, almost without waste.
+_REST_ROWS_A_FETCH = 3 * KLINES_PAGE_ROWS
+# Ten pages of funding rates at the usual three rows a day; forty days at one an hour fill a page.
+_FUNDING_ROWS_A_DAY = 3
+_FUNDING_DAYS_A_FETCH = 10 * FUNDING_PAGE_ROWS // _FUNDING_ROWS_A_DAY
+_FUNDING_GAP_DAYS = 40
+# Measured on recorded objects and answers, as sent: zip and gzip.
+_BYTES_AN_ARCHIVED_ROW = 34
+_BYTES_A_REST_ROW = 50
+# An archive object is one request, its checksum another.
+_REQUESTS_AN_OBJECT = 2
+
+
+class DatasetPlan(Protocol):
+    """The decisions of one dataset in one run."""
+
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset."""
+
+    @property
+    def freq(self) -> str:
+        """The ledger's frequency: empty for funding rates."""
+
+    @property
+    def rows_a_day(self) -> int:
+        """An estimate of the rows of a symbol-day."""
+
+    def split(self, days: Sequence[date]) -> Iterator[list[date]]:
+        """A symbol's wanted days cut into jobs."""
+
+    def routes(self, days: Sequence[date]) -> list[DayRoute]:
+        """The routes of a job's days."""
+
+    def next_step(self, route: DayRoute, evidence: Evidence) -> Source | Verdict:
+        """The source to ask next, or how the day ends."""
+
+    def group(self, symbol: str, sources: Mapping[date, Source]) -> Iterator[Fetch]:
+        """The fetches of a symbol's days, each with the source to ask."""
+
+    def cost(self, fetch: Fetch) -> Cost:
+        """What a fetch takes, if all goes well."""
+
+
+@dataclass(frozen=True)
+class KlinesPlan:
+    """Klines of one interval."""
+
+    interval: Freq
+    today: date
+    choice: KlineSource = KlineSource.AUTO
+    dataset: Dataset = Dataset.KLINES
+
+    @property
+    def freq(self) -> str:
+        """The kline interval."""
+        return self.interval.value
+
+    @property
+    def rows_a_day(self) -> int:
+        """The bars of a day."""
+        return self.interval.bars_per_day
+
+    def split(self, days: Sequence[date]) -> Iterator[list[date]]:
+        """By month, as the archive does."""
+        return by_month(days)
+
+    def routes(self, days: Sequence[date]) -> list[DayRoute]:
+        """Monthly object, daily object, REST, as age and choice allow."""
+        return routing.kline_routes(days, self.today, self.choice, self.interval.bars_per_day)
+
+    def next_step(self, route: DayRoute, evidence: Evidence) -> Source | Verdict:
+        """Archive and REST, until one has all rows or both have answered."""
+        return verdict.next_step(route, evidence)
+
+    def group(self, symbol: str, sources: Mapping[date, Source]) -> Iterator[Fetch]:
+        """One object a month or day; REST over runs of neighbouring days."""
+        max_days = max(1, _REST_ROWS_A_FETCH // self.interval.bars_per_day)
+        return Grouping(self.dataset, self.interval, max_days).fetches(symbol, sources)
+
+    def cost(self, fetch: Fetch) -> Cost:
+        """Objects hold whole days or months; REST pages have their weight."""
+        rows = len(fetch.days) * self.interval.bars_per_day
+        if fetch.source is Source.REST:
+            pages, rest = divmod(rows, KLINES_PAGE_ROWS)
+            weight = pages * klines_weight(KLINES_PAGE_ROWS) + (klines_weight(rest) if rest else 0)
+            return Cost(pages + (rest > 0), weight, rows, rows * _BYTES_A_REST_ROW)
+        return Cost(_REQUESTS_AN_OBJECT, 0, rows, fetch.archive_file.max_rows * _BYTES_AN_ARCHIVED_ROW)
+
+
+@dataclass(frozen=True)
+class MetricsPlan:
+    """Open interest, long/short ratios and taker ratio, in 5-minute rows."""
+
+    now: datetime
+    dataset: Dataset = Dataset.METRICS
+    freq: str = Freq.m5.value
+    rows_a_day: int = Freq.m5.bars_per_day
+
+    def split(self, days: Sequence[date]) -> Iterator[list[date]]:
+        """By month, to keep jobs small."""
+        return by_month(days)
+
+    def routes(self, days: Sequence[date]) -> list[DayRoute]:
+        """Daily object and REST, as the age allows."""
+        return routing.metrics_routes(days, self.now)
+
+    def next_step(self, route: DayRoute, evidence: Evidence) -> Source | Verdict:
+        """Archive and REST, until one has all rows or both have answered."""
+        return verdict.next_step(route, evidence)
+
+    def group(self, symbol: str, sources: Mapping[date, Source]) -> Iterator[Fetch]:
+        """One object a day; REST over runs of neighbouring days."""
+        return Grouping(self.dataset, Freq.m5, _REST_ROWS_A_FETCH // self.rows_a_day).fetches(symbol, sources)
+
+    def cost(self, fetch: Fetch) -> Cost:
+        """One object a day; five endpoints over REST."""
+        rows = len(fetch.days) * self.rows_a_day
+        if fetch.source is Source.REST:
+            requests = len(RestSeries) * math.ceil(rows / METRICS_PAGE_ROWS)
+            return Cost(requests, requests, rows, len(RestSeries) * rows * _BYTES_A_REST_ROW)
+        return Cost(_REQUESTS_AN_OBJECT, 0, rows, rows * _BYTES_AN_ARCHIVED_ROW)
+
+
+@dataclass(frozen=True)
+class FundingPlan:
+    """Funding rates."""
+
+    today: date
+    dataset: Dataset = Dataset.FUNDING_RATES
+    freq: str = ""
+    rows_a_day: int = _FUNDING_ROWS_A_DAY
+
+    def split(self, days: Sequence[date]) -> Iterator[list[date]]:
+        """All at once: a page of 1000 rows covers most of a year."""
+        yield list(days)
+
+    def routes(self, days: Sequence[date]) -> list[DayRoute]:
+        """REST, else the monthly object."""
+        return routing.funding_routes(days, self.today)
+
+    def next_step(self, route: DayRoute, evidence: Evidence) -> Source | Verdict:
+        """One answer settles a day."""
+        return verdict.next_funding_step(route, evidence)
+
+    def group(self, symbol: str, sources: Mapping[date, Source]) -> Iterator[Fetch]:
+        """One object a month; REST over runs that may bridge what one page would cover anyway."""
+        # Hourly is the shortest funding interval (docs/wire.md, funding rates).
+        return Grouping(self.dataset, Freq.h1, _FUNDING_DAYS_A_FETCH, _FUNDING_GAP_DAYS).fetches(symbol, sources)
+
+    def cost(self, fetch: Fetch) -> Cost:
+        """Pages of 1000 over the whole span, at the usual three rows a day."""
+        rows = len(fetch.days) * _FUNDING_ROWS_A_DAY
+        if fetch.source is Source.REST:
+            requests = math.ceil(fetch.window.length * _FUNDING_ROWS_A_DAY / FUNDING_PAGE_ROWS)
+            return Cost(requests, requests, rows, rows * _BYTES_A_REST_ROW)
+        return Cost(_REQUESTS_AN_OBJECT, 0, rows, rows * _BYTES_AN_ARCHIVED_ROW)
+
+
+def plan_of(dataset: Dataset, freq: str, now: float, choice: KlineSource = KlineSource.AUTO) -> DatasetPlan:
+    """The plan of a dataset at the ledger's frequency; `now` (epoch seconds) decides how old a day is."""
+    moment = datetime.fromtimestamp(now, timezone.utc)
+    if dataset is Dataset.KLINES:
+        return KlinesPlan(Freq.parse(freq), moment.date(), choice)
+    return MetricsPlan(moment) if dataset is Dataset.METRICS else FundingPlan(moment.date())
+
+
+def dataset_plans(interval: Freq, choice: KlineSource, now: float, *, metrics: bool) -> list[DatasetPlan]:
+    """The plans of a download: klines, and with `metrics` market metrics and funding rates as well."""
+    datasets = tuple(Dataset) if metrics else (Dataset.KLINES,)
+    return [plan_of(dataset, interval.value, now, choice) for dataset in datasets]
+
+
+def by_month(days: Sequence[date]) -> Iterator[list[date]]:
+    """Days in order, cut at month ends."""
+    for _, month in itertools.groupby(days, month_of):
+        yield list(month)
+
+
+def first_sources(plan: DatasetPlan, days: Sequence[date]) -> dict[date, Source]:
+    """The source that is asked first for each of a symbol's days; days that are settled without asking are left out."""
+    steps = {route.day: plan.next_step(route, {}) for route in plan.routes(days)}
+    return {day: step for day, step in steps.items() if isinstance(step, Source)}

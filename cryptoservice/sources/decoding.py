@@ -1,0 +1,40 @@
+"""Decoding: what a fetch brought, as one answer for each of its days. Pure, so that it can run in a helper process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+
+from cryptoservice.binance.archive_files import VerifiedZip, read_zip
+from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay
+from cryptoservice.days import utc_text
+from cryptoservice.models import SourceObject
+from cryptoservice.sources.evidence import AnswerKind, SourceAnswer
+from cryptoservice.sources.fetches import Fetch
+
+Answers = Mapping[date, SourceAnswer]
+"""One answer for each day of a fetch."""
+
+
+def decode_zip(fetch: Fetch, archived: VerifiedZip) -> Answers:
+    """The answers of an archive object, which is opened and parsed here."""
+    origin = SourceObject(archived.source.key, archived.sha256, archived.last_modified, utc_text(archived.fetched_at))
+    try:
+        table = read_zip(archived)
+    except InvalidData as invalid:
+        return same_for_all(fetch, AnswerKind.DISTRUSTED, invalid.reason)
+    return decode_rows(fetch, table, origin)
+
+
+def decode_rows(fetch: Fetch, table: RowsByDay, origin: SourceObject | None = None) -> Answers:
+    """The answers of checked rows; a day on which two rows of one time differ is distrusted."""
+    conflict = SourceAnswer(AnswerKind.DISTRUSTED, reason="conflicting_rows")
+    return {
+        day: conflict if day in table.conflicting else SourceAnswer(AnswerKind.ROWS, table.days.get(day, ()), table.note, origin)
+        for day in fetch.days
+    }
+
+
+def same_for_all(fetch: Fetch, kind: AnswerKind, reason: str) -> Answers:
+    """The same answer, one without rows, for all days of the fetch."""
+    return dict.fromkeys(fetch.days, SourceAnswer(kind, reason=reason))

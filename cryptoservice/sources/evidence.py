@@ -1,0 +1,60 @@
+"""Evidence: what the sources have said of one symbol-day so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from cryptoservice.models import Row, SourceObject
+
+
+class Source(str, Enum):
+    """Where rows can come from. The order is the order of trust: where two sources differ, the later one is right."""
+
+    MONTHLY = "monthly"
+    DAILY = "daily"
+    REST = "rest"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class KlineSource(str, Enum):
+    """Where klines may come from: the archive and then the API, the archive alone, or the API alone."""
+
+    AUTO = "auto"
+    VISION = "vision"
+    API = "api"
+
+
+class AnswerKind(Enum):
+    """What kind of answer a source gave for a symbol-day."""
+
+    ROWS = "rows"
+    """A verified answer that covers the day, with or without rows."""
+    ABSENT = "absent"
+    """The archive does not hold the object."""
+    DISTRUSTED = "distrusted"
+    """The object is there, but its content or checksum cannot be trusted."""
+    NOT_SERVED = "not_served"
+    """The API does not serve this symbol, or not so far back: it has nothing to say about the day."""
+    REFUSED = "refused"
+    """The host refuses this address for now, whatever it is asked."""
+    FAILED = "failed"
+    """The source gave no usable answer this time."""
+
+
+@dataclass(frozen=True)
+class SourceAnswer:
+    """What one source said of one symbol-day."""
+
+    kind: AnswerKind
+    rows: Sequence[Row] = ()
+    reason: str | None = None
+    """Why there are no rows, or how the rows were read where that took a decision."""
+    origin: SourceObject | None = None
+    """The archive object that said so."""
+
+
+Evidence = Mapping[Source, SourceAnswer]

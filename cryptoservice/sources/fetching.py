@@ -1,0 +1,70 @@
+"""Fetching: what a plan has decided is carried out over the network, and every trouble becomes an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cryptoservice.binance.archive_files import VerifiedZip
+from cryptoservice.binance.client import BinanceClient
+from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay
+from cryptoservice.errors import HistoryEnded, SourceError, SourceRefused, SymbolRefused
+from cryptoservice.models import Dataset
+from cryptoservice.sources.decoding import Answers, decode_rows, same_for_all
+from cryptoservice.sources.evidence import AnswerKind, Source
+from cryptoservice.sources.fetches import Fetch
+
+
+@dataclass(frozen=True)
+class FetchResult:
+    """What a fetch brought: answers, or an archive object that is still to be decoded."""
+
+    answers: Answers = field(default_factory=dict)
+    archived: VerifiedZip | None = None
+
+
+class DatasetFetcher:
+    """Fetches symbol-days of any dataset. Safe to use from many threads."""
+
+    def __init__(self, client: BinanceClient) -> None:
+        self._client = client
+
+    def fetch(self, fetch: Fetch) -> FetchResult:
+        """Ask the source of this fetch; Interrupted when the client is closed. Nothing else is raised for a source's sake."""
+        return self._ask_api(fetch) if fetch.source is Source.REST else self._ask_archive(fetch)
+
+    def _ask_archive(self, fetch: Fetch) -> FetchResult:
+        try:
+            archived = self._client.archive.fetch(fetch.archive_file)
+        except InvalidData as invalid:
+            return FetchResult(same_for_all(fetch, AnswerKind.DISTRUSTED, invalid.reason))
+        except SourceError as error:
+            return FetchResult(same_for_all(fetch, _kind_of(error), error.reason))
+        if archived is None:
+            return FetchResult(same_for_all(fetch, AnswerKind.ABSENT, "not_in_archive"))
+        return FetchResult(archived=archived)
+
+    def _ask_api(self, fetch: Fetch) -> FetchResult:
+        try:
+            return FetchResult(decode_rows(fetch, self._rows(fetch)))
+        except SourceError as error:
+            return FetchResult(same_for_all(fetch, _kind_of(error), error.reason))
+
+    def _rows(self, fetch: Fetch) -> RowsByDay:
+        api = self._client.api
+        if fetch.dataset is Dataset.KLINES:
+            return api.klines(fetch.symbol, fetch.freq, fetch.window)
+        if fetch.dataset is Dataset.METRICS:
+            return api.metrics(fetch.symbol, fetch.window)
+        return api.funding_rates(fetch.symbol, fetch.window)
+
+
+_KINDS: Mapping[type[SourceError], AnswerKind] = {
+    SymbolRefused: AnswerKind.NOT_SERVED,
+    HistoryEnded: AnswerKind.NOT_SERVED,
+    SourceRefused: AnswerKind.REFUSED,
+}
+
+
+def _kind_of(error: SourceError) -> AnswerKind:
+    return _KINDS.get(type(error), AnswerKind.FAILED)

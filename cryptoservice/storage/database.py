@@ -1,0 +1,117 @@
+"""Opening a database file: for reading or for writing, with foreign files refused and SQLite's errors turned into sentences."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from cryptoservice.errors import Remedy, StoreError, UsageError
+from cryptoservice.files import refuse_folder
+from cryptoservice.storage.schema import SCHEMA, SCHEMA_VERSION
+
+BUSY_MS = 200
+"""SQLite's own wait for another program, in milliseconds. Short, so that a signal is seen between two of them."""
+_CACHE_KIB = 8 * 1024
+_READER_WAIT_SECONDS = 30.0
+
+
+@contextlib.contextmanager
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """StoreError with a hint for any error of SQLite."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"database {path}: {error}", hint=_hint_for(str(error))) from error
+
+
+def _hint_for(text: str) -> str | Remedy:
+    if "locked" in text:
+        return "another program is writing to it: close that program and run again"
+    if "full" in text or "disk I/O" in text:
+        return "free some space and run again: everything committed so far is kept"
+    if "readonly" in text or "unable to open" in text:
+        return "check the permissions of the file and its folder"
+    if "malformed" in text or "not a database" in text:
+        return Remedy.RESTORE_DATABASE
+    return "look at the file with the sqlite3 shell"
+
+
+@contextlib.contextmanager
+def open_for_reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A read-only connection that sees one snapshot; UsageError when there is no such database."""
+    refuse_folder(path, "database")
+    if not path.exists():
+        raise UsageError(f"database {path} does not exist", hint=Remedy.DOWNLOAD_FIRST)
+    _roll_back(path)
+    with sqlite_errors(path), contextlib.closing(_connect(path, mode="ro")) as db:
+        if _is_new(path, db):
+            raise StoreError(f"database {path} is empty", hint=Remedy.DOWNLOAD_FIRST)
+        db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        # One snapshot for the whole reading: a download that runs meanwhile cannot change what an export sees.
+        db.execute("BEGIN")
+        yield db
+
+
+@contextlib.contextmanager
+def open_for_writing(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection for the only writer; the file and its tables are created when missing. Take the DatabaseLock first."""
+    if path.is_dir():
+        raise StoreError(f"database {path} is a folder", hint=Remedy.OTHER_DATABASE)
+    with sqlite_errors(path), contextlib.closing(_connect(path, mode="rwc")) as db:
+        if _is_new(path, db):
+            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        try:
+            yield db
+        finally:
+            _leave_one_file(db)
+
+
+def refuse_foreign(path: Path) -> None:
+    """Look before locking: UsageError for a folder, StoreError for a file that is not ours. Leaves no trace."""
+    refuse_folder(path, "database")
+    with sqlite_errors(path):
+        if path.exists() and path.stat().st_size:
+            with contextlib.closing(_connect(path, mode="rw")) as db:
+                _is_new(path, db)
+
+
+def _connect(path: Path, *, mode: str) -> sqlite3.Connection:
+    # As an absolute URI every name is that of a file, `:memory:` included.
+    address = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
+    return sqlite3.connect(address, uri=True, timeout=_READER_WAIT_SECONDS, isolation_level=None)
+
+
+def _is_new(path: Path, db: sqlite3.Connection) -> bool:
+    """True when there are no tables yet; StoreError when they are another program's, or of another version."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, SCHEMA_VERSION):
+        raise StoreError(
+            f"database {path} has schema version {version}, this program knows {SCHEMA_VERSION}", hint=Remedy.NEWER_DATABASE
+        )
+    if version == SCHEMA_VERSION:
+        return False
+    if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise StoreError(f"database {path} was not written by cryptoservice", hint=Remedy.OTHER_DATABASE)
+    return True
+
+
+def _leave_one_file(db: sqlite3.Connection) -> None:
+    """Fold the write-ahead log back in: a finished run leaves one file, readable from a read-only folder."""
+    # A program that still reads keeps the log alive. Then its closing folds the log in, or the next run does.
+    db.execute("PRAGMA busy_timeout = 1000")
+    with contextlib.suppress(sqlite3.OperationalError):
+        db.execute("PRAGMA journal_mode = DELETE")
+
+
+def _roll_back(path: Path) -> None:
+    """Undo what a killed run had begun, where its journal is still there: a read-only connection could not."""
+    if path.with_name(path.name + "-journal").exists():
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(path, mode="rw")) as db:
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -1,0 +1,124 @@
+"""Reading a database: the ledger, the rows of a symbol-day, and what frequencies there are."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from cryptoservice.days import Window, day_number, day_start_ms
+from cryptoservice.errors import Remedy, StoreError
+from cryptoservice.models import DAY_MS, Dataset, Freq, Row, Status
+from cryptoservice.storage.database import open_for_reading, sqlite_errors
+from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, Series
+from cryptoservice.storage.schema import TABLES
+
+_STATUSES: Mapping[str, Status] = {status.value: status for status in Status}
+_SETTLED = ", ".join(f"'{status.value}'" for status in Status if status.settled)
+_FROM_LEDGER = "FROM series s JOIN ledger l ON l.series_id = s.id WHERE s.dataset = ? AND s.freq = ? AND l.day BETWEEN ? AND ?"
+
+
+class StoreReader:
+    """Queries on an open database. Use one thread only."""
+
+    def __init__(self, path: Path, db: sqlite3.Connection) -> None:
+        self.path = path
+        self._db = db
+        self._series_ids: dict[Series, int] = {}
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, path: Path) -> Iterator[StoreReader]:
+        """Open read-only, as one snapshot; UsageError when there is no such database."""
+        with open_for_reading(path) as db:
+            yield cls(path, db)
+
+    def settled_days(self, dataset: Dataset, freq: str, window: Window) -> dict[str, set[date]]:
+        """Days of the window that the ledger knows as settled, by symbol: most of a ledger, and all that most runs ask of it."""
+        query = f"SELECT s.symbol, l.day {_FROM_LEDGER} AND l.status IN ({_SETTLED})"
+        settled: dict[str, set[date]] = {}
+        days, bounds = _days_and_bounds(dataset, freq, window)
+        with sqlite_errors(self.path):
+            for symbol, number in self._db.execute(query, bounds):
+                settled.setdefault(symbol, set()).add(days[number])
+        return settled
+
+    def ledger(
+        self, dataset: Dataset, freq: str, window: Window, *, unsettled: bool = False
+    ) -> dict[str, dict[date, LedgerLine]]:
+        """Ledger lines of the window by symbol and day: all of them, or the unsettled ones alone."""
+        query = f"SELECT s.symbol, l.day, l.status, l.reason, l.rows, l.expected_rows {_FROM_LEDGER}"
+        if unsettled:
+            query += f" AND l.status NOT IN ({_SETTLED})"
+        lines: dict[str, dict[date, LedgerLine]] = {}
+        days, bounds = _days_and_bounds(dataset, freq, window)
+        with sqlite_errors(self.path):
+            for symbol, number, status, reason, rows, expected in self._db.execute(query, bounds):
+                lines.setdefault(symbol, {})[days[number]] = LedgerLine(self._status(status), reason, rows, expected)
+        return lines
+
+    def entries(self, dataset: Dataset, freq: str, window: Window) -> Iterator[LedgerEntry]:
+        """Whole ledger lines of the window, by symbol and day."""
+        columns = "s.symbol, l.day, l.status, l.reason, l.rows, l.expected_rows, l.source, l.checked_at"
+        query = f"SELECT {columns} {_FROM_LEDGER} ORDER BY s.symbol, l.day"
+        days, bounds = _days_and_bounds(dataset, freq, window)
+        with sqlite_errors(self.path):
+            for symbol, number, status, *rest in self._db.execute(query, bounds):
+                yield LedgerEntry(symbol, days[number], self._status(status), *rest)
+
+    def frequencies(self, dataset: Dataset) -> list[str]:
+        """Frequencies of that dataset that the ledger knows, shortest first."""
+        query = (
+            "SELECT DISTINCT freq FROM series s WHERE dataset = ? AND EXISTS (SELECT 1 FROM ledger l WHERE l.series_id = s.id)"
+        )
+        with sqlite_errors(self.path):
+            known = {freq for (freq,) in self._db.execute(query, (dataset.value,))}
+        return [freq.value for freq in Freq if freq.value in known] + sorted(known - {freq.value for freq in Freq})
+
+    def rows(self, series: Series, day: date) -> list[Row]:
+        """Rows of one symbol-day in time order, columns as `columns(dataset)` names them."""
+        table = TABLES[series.dataset]
+        series_id = self._series_id(series)
+        if series_id is None:
+            return []
+        start = day_start_ms(day)
+        query = (
+            f"SELECT {', '.join(table.columns)} FROM {table.name} "  # noqa: S608 - names of this module
+            f"WHERE series_id = ? AND {table.time} >= ? AND {table.time} < ? ORDER BY {table.time}"
+        )
+        if series.dataset is Dataset.FUNDING_RATES:
+            query += ", rate_type"
+        with sqlite_errors(self.path):
+            return self._db.execute(query, (series_id, start, start + DAY_MS)).fetchall()
+
+    def select(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a query on the inner tables, for the integrity checks."""
+        with sqlite_errors(self.path):
+            return self._db.execute(query, parameters).fetchall()
+
+    def _status(self, text: str) -> Status:
+        status = _STATUSES.get(text)
+        if status is None:
+            what = f"database {self.path}: the ledger holds the unknown status {text!r}"
+            raise StoreError(what, hint=Remedy.VERIFY_DATABASE)
+        return status
+
+    def _series_id(self, series: Series) -> int | None:
+        known = self._series_ids.get(series)
+        if known is None:
+            query = "SELECT id FROM series WHERE dataset = ? AND freq = ? AND symbol = ?"
+            with sqlite_errors(self.path):
+                found = self._db.execute(query, (series.dataset.value, series.freq, series.symbol)).fetchone()
+            if found is None:
+                return None
+            known = self._series_ids[series] = int(found[0])
+        return known
+
+
+def _days_and_bounds(dataset: Dataset, freq: str, window: Window) -> tuple[dict[int, date], tuple[str, str, int, int]]:
+    """The days of a window by number, and the parameters of `_FROM_LEDGER`."""
+    days = {day_number(day): day for day in window.days()}
+    return days, (dataset.value, freq, day_number(window.start), day_number(window.end))

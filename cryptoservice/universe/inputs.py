@@ -1,0 +1,35 @@
+"""Files that a user names as input: they are read whole, within a limit, and refused in one line when they cannot be used."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from cryptoservice.errors import Remedy, UsageError
+from cryptoservice.files import check_name, describe, hint_for
+
+
+def read_input(path: Path, what: str, limit: int, *, missing: str | Remedy) -> bytes:
+    """The bytes of an input file; UsageError unless it is a readable regular file of at most `limit` bytes.
+
+    `what` names the file in errors, and `missing` is the hint when there is none. Only regular files are read, since a pipe or
+    a device may never end.
+    """
+    check_name(path, what)
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise UsageError(f"{what} {path} is a folder", hint="name a file inside it")
+        if not stat.S_ISREG(status.st_mode):
+            raise UsageError(f"{what} {path} is not a regular file", hint="write it to a file first")
+        content = b""
+        if status.st_size <= limit:
+            with path.open("rb") as handle:
+                content = handle.read(limit + 1)
+    except FileNotFoundError:
+        raise UsageError(f"{what} {path} does not exist", hint=missing) from None
+    except OSError as error:
+        raise UsageError(f"{what} {path} cannot be read: {describe(error)}", hint=hint_for(error)) from None
+    if max(status.st_size, len(content)) > limit:
+        raise UsageError(f"{what} {path} is larger than {limit // 2**20} MiB", hint="is it the right file?")
+    return content

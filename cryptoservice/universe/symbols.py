@@ -1,0 +1,82 @@
+"""Symbol names: which ones are safe to put into a URL, a path, SQL and a CSV, and how lists of them are read."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+from cryptoservice.days import shorten
+from cryptoservice.errors import Remedy, UsageError
+from cryptoservice.universe.inputs import read_input
+
+MAX_LENGTH = 64
+_MAX_FILE_BYTES = 4 * 1024 * 1024
+# Letters, marks, digits and pictographs of any script: the exchange lists names such as 币安人生USDT.
+_SAFE_CATEGORIES = ("L", "M", "N", "So")
+_SAFE_PUNCTUATION = frozenset("_-.")
+
+
+def fault_of(symbol: object) -> str | None:
+    """What makes `symbol` unusable as a symbol name, or None when it is safe."""
+    if not isinstance(symbol, str) or not symbol:
+        return "is not a symbol name"
+    if len(symbol) > MAX_LENGTH:
+        return f"is longer than {MAX_LENGTH} characters"
+    if symbol.isascii() and symbol.isalnum():
+        return None if symbol == symbol.upper() else "is not upper case"
+    if symbol[0] in "=+-@":
+        return f"starts with {symbol[0]!r}, which spreadsheets run as a formula"
+    if ".." in symbol or symbol[0] == ".":
+        return "could leave its folder"
+    for char in symbol:
+        if char in _SAFE_PUNCTUATION:
+            continue
+        if not unicodedata.category(char).startswith(_SAFE_CATEGORIES):
+            return f"holds {char!r}, which no symbol name has"
+    return None if symbol == symbol.upper() else "is not upper case"
+
+
+def normalise(names: Iterable[str]) -> tuple[str, ...]:
+    """Names stripped, upper-cased and de-duplicated in first-seen order; UsageError for an unusable one or none at all."""
+    if isinstance(names, str):
+        # Its letters would be taken for names.
+        raise UsageError(f"symbols is one string: {shorten(names)}", hint='pass a list, such as ["BTCUSDT"]')
+    seen: dict[str, None] = {}
+    for name in names:
+        symbol = name.strip().upper()
+        if not symbol:
+            continue
+        fault = fault_of(symbol)
+        if fault:
+            raise UsageError(f"symbol {shorten(symbol)} {fault}", hint="names look like BTCUSDT or 1000PEPEUSDT")
+        seen[symbol] = None
+    if not seen:
+        raise UsageError("no symbols were given", hint=Remedy.NAME_SYMBOLS)
+    return tuple(seen)
+
+
+def split_inline(text: str) -> list[str]:
+    """The names of one inline list: comma separated, each `@path` replaced by that file's names."""
+    names: list[str] = []
+    for part in (piece.strip() for piece in text.split(",")):
+        if part.startswith("@"):
+            names.extend(read_file(Path(part[1:])))
+        else:
+            names.append(part)
+    return names
+
+
+def read_file(path: Path) -> list[str]:
+    """The names in a symbols file: commas or white space between them, `#` comments, BOM and CRLF tolerated."""
+    content = read_input(path, "symbols file", _MAX_FILE_BYTES, missing="check the path")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError(f"symbols file {path} is not UTF-8 text", hint="save it as UTF-8") from None
+    names: list[str] = []
+    for line in text.splitlines():
+        names.extend(line.partition("#")[0].replace(",", " ").split())
+    if not names:
+        raise UsageError(f"symbols file {path} names no symbol", hint="write one symbol a line")
+    return names

@@ -1,0 +1,102 @@
+"""The log on stderr: two formats, three levels, no secrets."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+
+from cryptoservice.cli import logs
+
+LOG = logging.getLogger("cryptoservice.somewhere")
+SECRET = "s3cr3t-key"
+
+
+@pytest.fixture(autouse=True)
+def _logger_as_it_was() -> Iterator[None]:
+    logger = logging.getLogger("cryptoservice")
+    before = (list(logger.handlers), logger.level, logger.propagate)
+    yield
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
+
+
+def set_up(*, quiet: bool = False, verbose: bool = False, log_format: str = "text") -> logs.Redactor:
+    return logs.set_up(quiet=quiet, verbose=verbose, log_format=log_format, secrets=(SECRET, None, "", "abc"))
+
+
+def say_everything() -> None:
+    LOG.debug("one")
+    LOG.info("two")
+    LOG.warning("three")
+    LOG.error("four")
+
+
+def test_text_lines_carry_a_prefix_from_warning_up(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up()
+    say_everything()
+    assert capsys.readouterr().err == "two\nwarning: three\nerror: four\n"
+
+
+def test_quiet_leaves_errors_only(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up(quiet=True)
+    say_everything()
+    assert capsys.readouterr().err == "error: four\n"
+
+
+def test_verbose_says_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up(verbose=True)
+    say_everything()
+    assert capsys.readouterr().err == "one\ntwo\nwarning: three\nerror: four\n"
+
+
+def test_other_loggers_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up(verbose=True)
+    logging.getLogger("urllib3").info("not ours")
+    assert capsys.readouterr().err == ""
+
+
+def test_setting_up_again_replaces_the_first(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up()
+    set_up()
+    LOG.info("once")
+    assert capsys.readouterr().err == "once\n"
+
+
+def test_json_lines_are_one_object_each(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up(log_format="json")
+    LOG.warning("币安 %s\nsecond line", "x")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "币安" in lines[0]
+    entry = json.loads(lines[0])
+    moment = datetime.fromisoformat(entry.pop("time"))
+    assert moment.utcoffset() == timedelta(0)
+    assert entry == {"level": "warning", "logger": "cryptoservice.somewhere", "message": "币安 x\nsecond line"}
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_secrets_are_taken_out_of_messages_arguments_and_tracebacks(capsys: pytest.CaptureFixture[str], log_format: str) -> None:
+    set_up(log_format=log_format)
+    LOG.info("key %s in https://host/?key=%s", SECRET, SECRET)
+    try:
+        raise ValueError(f"bad header {SECRET}")
+    except ValueError:
+        LOG.exception("it broke")
+    said = capsys.readouterr().err
+    assert SECRET not in said
+    assert "key *** in https://host/?key=***" in said
+    assert "ValueError: bad header ***" in said
+
+
+def test_the_redactor_leaves_short_and_empty_secrets_alone() -> None:
+    redact = set_up()
+    assert redact(f"abc {SECRET} abc") == "abc *** abc"
+
+
+def test_a_secret_that_contains_another_is_taken_out_whole() -> None:
+    redact = logs.Redactor(["pass", "password1"])
+    assert redact("password1 pass") == "*** ***"

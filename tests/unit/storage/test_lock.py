@@ -1,0 +1,118 @@
+"""One run a database."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cryptoservice.errors import StoreBusy, StoreError
+from cryptoservice.storage.lock import DatabaseLock
+
+STARTED = "2026-02-01T00:00:00+00:00"
+HOLDER = """
+import sys
+from pathlib import Path
+from cryptoservice.lock import DatabaseLock
+with DatabaseLock(Path(sys.argv[1]), "2026-01-31T23:59:59+00:00"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_lock_file_names_its_holder(tmp_path: Path) -> None:
+    with DatabaseLock(tmp_path / "market.db", STARTED):
+        note = json.loads((tmp_path / "market.db.lock").read_text(encoding="utf-8"))
+    assert note == {"host": socket.gethostname(), "pid": os.getpid(), "started_at": STARTED}
+    assert not (tmp_path / "market.db").exists()
+
+
+def test_a_second_run_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+    database = tmp_path / "market.db"
+    with DatabaseLock(database, STARTED):
+        with pytest.raises(StoreBusy) as caught, DatabaseLock(database, "2026-02-01T00:00:01+00:00"):
+            pass
+        assert json.loads((tmp_path / "market.db.lock").read_text(encoding="utf-8"))["started_at"] == STARTED
+    assert caught.value.exit_code == 5
+    assert f"host {socket.gethostname()}, pid {os.getpid()}, started {STARTED}" in caught.value.message
+
+
+def test_another_database_in_the_same_folder_is_free(tmp_path: Path) -> None:
+    with DatabaseLock(tmp_path / "a.db", STARTED), DatabaseLock(tmp_path / "b.db", STARTED):
+        assert {path.name for path in tmp_path.iterdir()} == {"a.db.lock", "b.db.lock"}
+
+
+def test_the_lock_is_free_again_after_the_block_and_after_an_error(tmp_path: Path) -> None:
+    database = tmp_path / "market.db"
+    with pytest.raises(ValueError, match="broken"), DatabaseLock(database, STARTED):
+        raise ValueError("broken")
+    with DatabaseLock(database, STARTED):
+        pass
+
+
+@pytest.mark.parametrize("left", [b"", b"not json", b"[]", b'{"pid": 1}', b'{"host": "gone", "pid": 1, "started_at": "x"}' * 500])
+def test_a_lock_file_that_nobody_holds_means_nothing(tmp_path: Path, left: bytes) -> None:
+    (tmp_path / "market.db.lock").write_bytes(left)
+    with DatabaseLock(tmp_path / "market.db", STARTED):
+        assert json.loads((tmp_path / "market.db.lock").read_bytes())["pid"] == os.getpid()
+
+
+def test_a_holder_that_has_not_signed_yet_is_still_respected(tmp_path: Path) -> None:
+    database = tmp_path / "market.db"
+    with DatabaseLock(database, STARTED):
+        (tmp_path / "market.db.lock").write_bytes(b"")
+        with pytest.raises(StoreBusy, match="has only just started"), DatabaseLock(database, STARTED):
+            pass
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_a_dead_holder_never_blocks(tmp_path: Path, end: signal.Signals) -> None:
+    database = tmp_path / "market.db"
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(StoreBusy, match=rf"pid {holder.pid}, started 2026-01-31T23:59:59\+00:00"):
+            DatabaseLock(database, STARTED).__enter__()
+        holder.send_signal(end)
+        holder.wait(timeout=30)
+    with DatabaseLock(database, STARTED):
+        pass
+
+
+def test_a_child_process_does_not_inherit_the_lock(tmp_path: Path) -> None:
+    database = tmp_path / "market.db"
+    with DatabaseLock(database, STARTED):
+        child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    try:
+        with DatabaseLock(database, STARTED):
+            pass
+    finally:
+        child.communicate()
+
+
+def test_a_folder_that_is_not_there_is_a_store_error(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StoreError, match=r"cannot open .*market\.db\.lock"),
+        DatabaseLock(tmp_path / "absent" / "market.db", STARTED),
+    ):
+        pass
+
+
+def test_a_folder_in_the_place_of_the_lock_file_is_a_store_error(tmp_path: Path) -> None:
+    (tmp_path / "market.db.lock").mkdir()
+    with pytest.raises(StoreError, match="cannot open") as caught, DatabaseLock(tmp_path / "market.db", STARTED):
+        pass
+    assert not isinstance(caught.value, StoreBusy)
+
+
+def test_a_second_name_of_one_database_is_the_same_database(tmp_path: Path) -> None:
+    (tmp_path / "market.db").touch()
+    (tmp_path / "alias.db").symlink_to(tmp_path / "market.db")
+    with DatabaseLock(tmp_path / "market.db", STARTED), pytest.raises(StoreBusy):
+        DatabaseLock(tmp_path / "alias.db", STARTED).__enter__()
