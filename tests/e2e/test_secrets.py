@@ -205,10 +205,10 @@ def test_the_password_of_a_proxy_is_not_printed(workspace: Workspace, exchange: 
 def test_a_traceback_does_not_hold_the_key(workspace: Workspace) -> None:
     # An error that nobody foresaw, whose text and frames hold the key.
     broken = (
-        "import sys; from cryptoservice import define\n"
-        "from cryptoservice.cli import main\n"
+        "import sys; from cryptoservice.define import command\n"
+        "from cryptoservice.cli.main import main\n"
         "def fail(*_, network, **__): raise RuntimeError(f'{network.credentials.api_key} {network!r} {sys.argv!r}')\n"
-        "define.define_universe = fail\n"
+        "command.define_universe = fail\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     (workspace.folder / "broken.py").write_text(broken)

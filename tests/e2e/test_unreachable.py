@@ -76,7 +76,7 @@ def test_a_network_that_is_down(tmp_path: Path, dead_ends: tuple[str, str], retr
         (line,) = [line for line in lines if host in line]
         assert line.startswith("error: ")
         assert "connection refused" in line
-        assert "run the same command again" in line
+        assert "check the network, then run it again" in line
 
 
 @pytest.mark.parametrize("datasets", [(), ("--download-market-metrics",)], ids=["klines", "all"])

@@ -1,59 +1,196 @@
-"""The lanes of a download: every end is reported, whatever goes wrong."""
+"""The pools of a download: what may be under way at once, and that every end is reported, whatever goes wrong."""
 
 from __future__ import annotations
 
 import logging
 import queue
-import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from datetime import date
 from typing import Any
 
 import pytest
 
-from cryptoservice.binance.archive_files import ArchiveFile, VerifiedZip
-from cryptoservice.download.pools import Arrivals, DecodePool, Task
+from cryptoservice.binance.archive_files import VerifiedZip
+from cryptoservice.download import pools
+from cryptoservice.download.pools import Decoded, DecodePool, Fetched, FetchPool, InlineExecutor, Messages, Task
 from cryptoservice.models import Dataset, Freq
-from cryptoservice.sources.evidence import Source
+from cryptoservice.sources.evidence import AnswerKind, Source
 from cryptoservice.sources.fetches import Fetch
+from cryptoservice.sources.fetching import FetchResult
 
 DAY = date(2026, 2, 1)
-EMPTY = (
-    Task(None, Fetch(Source.DAILY, "BTCUSDT", (DAY,)), 1),
-    VerifiedZip(ArchiveFile.daily(Dataset.KLINES, "BTCUSDT", Freq.m5, DAY), b"", "", None, 0.0),
+FETCH = Fetch(Dataset.KLINES, Freq.m5, Source.DAILY, "BTCUSDT", (DAY,))
+# Not even a zip: its decoding is an answer all the same.
+BROKEN = VerifiedZip(FETCH.archive_file, b"", "", None, 0.0)
+
+
+def task(size: int = 1) -> Task[None]:
+    return Task(None, FETCH, size)
+
+
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Warnings of the package, as they come."""
+    told: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    monkeypatch.setattr(logging.getLogger("cryptoservice"), "handlers", [handler])
+    return told
+
+
+@pytest.mark.parametrize(
+    ("sizes", "started"),
+    [
+        ([1] * 20, 3 + 4),
+        ([3_000_000] * 5, 2),
+        ([9_000_000, 1], 1),
+        ([1, 9_000_000], 1),
+    ],
 )
+def test_what_is_under_way_is_limited_in_number_and_in_bytes(sizes: list[int], started: int) -> None:
+    """Three workers and four ahead, eight megabytes; one that is larger than all of it goes alone."""
+    messages: Messages[None] = queue.SimpleQueue()
+    pool: FetchPool[None] = FetchPool("test", 3, lambda _: FetchResult(), messages)
+    tasks = [task(size) for size in sizes]
+    pool.backlog.extend(tasks)
+    try:
+        pool.start_some()
+        assert len(tasks) - len(pool.backlog) == started
+        for _ in tasks:
+            done = messages.get(timeout=10)
+            assert isinstance(done, Fetched)
+            pool.finished(done.task)
+            pool.start_some()
+        assert not pool.backlog
+    finally:
+        pool.close()
 
 
-def test_a_reading_that_fails_after_its_helper_was_lost_arrives_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fetch_that_fails_is_reported_with_its_error() -> None:
+    def fail(_: Fetch) -> FetchResult:
+        raise MemoryError
+
+    messages: Messages[None] = queue.SimpleQueue()
+    pool: FetchPool[None] = FetchPool("test", 1, fail, messages)
+    pool.backlog.append(task())
+    try:
+        pool.start_some()
+        with pytest.raises(MemoryError):
+            messages.get(timeout=10).future.result()
+    finally:
+        pool.close()
+
+
+def received(pool: DecodePool[None], messages: Messages[None]) -> Any:
+    message = messages.get(timeout=10)
+    assert isinstance(message, Decoded)
+    return pool.answers(message)
+
+
+def test_without_an_executor_decoding_happens_at_once() -> None:
+    messages: Messages[None] = queue.SimpleQueue()
+    pool: DecodePool[None] = DecodePool(None, messages)
+    pool.warm_up()
+    pool.add(task(), BROKEN)
+    answers = received(pool, messages)
+    assert [(answer.kind, answer.reason) for answer in answers.values()] == [(AnswerKind.DISTRUSTED, "zip_unreadable")]
+
+
+def test_no_more_than_three_objects_are_decoded_or_wait_decoded() -> None:
+    """What is decoded takes fifty times the memory: the next one starts when an earlier one was received."""
+    gate = threading.Event()
+    with ThreadPoolExecutor(8) as executor:
+        submitted: list[Future[Any]] = []
+
+        class Counting(Executor):
+            def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+                submitted.append(executor.submit(lambda: (gate.wait(10), fn(*args, **kwargs))[1]))
+                return submitted[-1]
+
+        messages: Messages[None] = queue.SimpleQueue()
+        pool: DecodePool[None] = DecodePool(Counting(), messages)
+        for _ in range(8):
+            pool.add(task(), BROKEN)
+        assert len(submitted) == 3
+        gate.set()
+        for number in range(8):
+            assert len(submitted) == min(8, 3 + number)
+            assert received(pool, messages) is not None
+
+
+class Breaking(Executor):
+    """An executor whose helper is lost: at submission, or when the result is asked for."""
+
+    def __init__(self, at: str) -> None:
+        self.at = at
+        self.calls = 0
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.calls += 1
+        if self.at == "submit":
+            raise BrokenExecutor("a helper was killed")
+        if self.at == "start":
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        future: Future[Any] = Future()
+        future.set_exception(BrokenExecutor("a helper was killed"))
+        return future
+
+
+@pytest.mark.parametrize("at", ["submit", "start", "result"])
+@pytest.mark.parametrize("warm", [True, False])
+def test_lost_helpers_are_told_of_once_and_the_work_goes_on_here(at: str, warm: bool, warnings: list[str]) -> None:
+    messages: Messages[None] = queue.SimpleQueue()
+    pool: DecodePool[None] = DecodePool(Breaking(at), messages)
+    if warm:
+        pool.warm_up()
+    for _ in range(5):
+        pool.add(task(), BROKEN)
+    decoded = 0
+    while decoded < 5:
+        answers = received(pool, messages)
+        if answers is not None:
+            assert answers[DAY].reason == "zip_unreadable"
+            decoded += 1
+    assert len(warnings) == 1, warnings
+    assert "decoding in this process instead" in warnings[0]
+
+
+def test_decoding_that_fails_after_its_helper_was_lost_arrives_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both happen for lack of memory. An end that nobody hears of would keep the run waiting for ever."""
 
     def without_memory(*_: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(lanes, "decode", without_memory)
-    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
-    arrivals: Arrivals[None] = queue.SimpleQueue()
-    lane: DecodePool[None] = DecodePool(arrivals)
-    try:
-        lane.add(*EMPTY)
-        assert isinstance(arrivals.get(timeout=10).outcome, MemoryError)
-    finally:
-        lane.close()
+    monkeypatch.setattr(pools, "decode_zip", without_memory)
+    messages: Messages[None] = queue.SimpleQueue()
+    pool: DecodePool[None] = DecodePool(Breaking("submit"), messages)
+    pool.add(task(), BROKEN)
+    with pytest.raises(MemoryError):
+        received(pool, messages)
 
 
-def test_helpers_that_cannot_be_started_are_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not once for each of a hundred thousand objects."""
-    told: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
-    monkeypatch.setattr(logging.getLogger("cryptoservice"), "handlers", [handler])
-    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
-    arrivals: Arrivals[None] = queue.SimpleQueue()
-    lane: DecodePool[None] = DecodePool(arrivals)
-    try:
-        for _ in range(3):
-            lane.add(*EMPTY)
-            assert isinstance(arrivals.get(timeout=10).outcome, dict)
-            lane.finished()
-    finally:
-        lane.close()
-    assert len(told) == 1, told
+def test_a_closed_pool_starts_nothing_more() -> None:
+    waiting: list[Future[Any]] = []
+
+    class Slow(Executor):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            waiting.append(Future())
+            return waiting[-1]
+
+    messages: Messages[None] = queue.SimpleQueue()
+    pool: DecodePool[None] = DecodePool(Slow(), messages)
+    for _ in range(5):
+        pool.add(task(), BROKEN)
+    pool.close()
+    assert len(waiting) == 3
+    assert all(future.cancelled() for future in waiting)
+
+
+def test_the_inline_executor_keeps_what_was_raised() -> None:
+    future = InlineExecutor().submit(divmod, 7, 0)
+    assert future.done()
+    with pytest.raises(ZeroDivisionError):
+        future.result()
+    assert InlineExecutor().submit(divmod, 7, 2).result() == (3, 1)

@@ -1,0 +1,165 @@
+"""Funding rates and metrics over the API: how answers are paged, and where history ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cryptoservice.binance.api import FuturesApi
+from cryptoservice.binance.client import DATA_POLICY, FUNDING_POLICY
+from cryptoservice.binance.http.host import Call
+from cryptoservice.binance.http.responses import Response, api_response_parser
+from cryptoservice.binance.parsers.rows_by_day import RowsByDay
+from cryptoservice.days import Window
+from cryptoservice.errors import HistoryEnded, SymbolRefused
+from cryptoservice.models import Dataset, Freq
+from cryptoservice.sources.decoding import decode_rows
+from cryptoservice.sources.evidence import AnswerKind, Source
+from cryptoservice.sources.fetches import Fetch
+from tests.unit.fakes import FEBRUARY, FEBRUARY_MS, FakeClock
+
+FIVE = 300_000
+HOUR = 3_600_000
+
+
+class Wire:
+    """A host whose answers are made by a function of the call."""
+
+    def __init__(self, answer: Callable[[Call], Any]) -> None:
+        self.calls: list[Call] = []
+        self._answer = answer
+        limits: Any = SimpleNamespace(weighted="weighted", funding="funding", data="data")
+        self.api = FuturesApi(self, limits, FakeClock())  # type: ignore[arg-type]
+
+    def fetch(self, call: Call, parse: Callable[[Response], Any]) -> Any:
+        self.calls.append(call)
+        record = self._answer(call)
+        status = 400 if isinstance(record, dict) else 200
+        return parse(Response(status, {}, json.dumps(record).encode()))
+
+
+def test_each_kind_of_request_has_a_budget_of_its_own() -> None:
+    assert (FUNDING_POLICY.window, DATA_POLICY.window) == (300.0, 300.0)
+    assert FUNDING_POLICY.max_weight is not None and FUNDING_POLICY.max_weight <= 500
+    assert DATA_POLICY.max_weight is not None and DATA_POLICY.max_weight <= 1000
+    wire = Wire(lambda call: [])
+    wire.api.funding_rates("BTCUSDT", Window(FEBRUARY, FEBRUARY))
+    with pytest.raises(HistoryEnded):
+        wire.api.metrics("BTCUSDT", Window(FEBRUARY, FEBRUARY))
+    assert [str(call.limiter) for call in wire.calls] == ["funding", *["data"] * 5]
+    assert {call.weight for call in wire.calls} == {1.0}
+
+
+def rate(at: int, value: str = "0.0001", **more: Any) -> dict[str, Any]:
+    return {"symbol": "BTCUSDT", "fundingTime": at, "fundingRate": value, "markPrice": "", **more}
+
+
+def served(entries: list[dict[str, Any]]) -> Callable[[Call], Any]:
+    """As the exchange answers: from start to end, both included, the oldest `limit`."""
+
+    def answer(call: Call) -> Any:
+        start, end, limit = (int(call.params[name]) for name in ("startTime", "endTime", "limit"))
+        return [entry for entry in entries if start <= entry["fundingTime"] <= end][:limit]
+
+    return answer
+
+
+SIXTY = Window(FEBRUARY, FEBRUARY + timedelta(days=59))
+HOURS = [rate(FEBRUARY_MS + number * HOUR) for number in range(60 * 24)]
+
+
+def funding_of(entries: list[dict[str, Any]]) -> tuple[RowsByDay, int]:
+    wire = Wire(served(entries))
+    return wire.api.funding_rates("BTCUSDT", SIXTY), len(wire.calls)
+
+
+def moments(table: RowsByDay) -> list[int]:
+    return [row[0] for rows in table.days.values() for row in rows]
+
+
+@pytest.mark.parametrize(("count", "pages"), [(0, 1), (999, 1), (1000, 2), (1001, 2), (1440, 2)])
+def test_funding_pages_are_asked_for_until_one_is_not_full(count: int, pages: int) -> None:
+    table, asked = funding_of(HOURS[:count])
+    assert (moments(table), asked) == ([entry["fundingTime"] for entry in HOURS[:count]], pages)
+
+
+def test_a_page_with_a_doubled_row_is_still_a_full_page() -> None:
+    table, _ = funding_of(sorted([*HOURS, HOURS[3]], key=lambda entry: int(entry["fundingTime"])))
+    assert moments(table) == [entry["fundingTime"] for entry in HOURS]
+
+
+@pytest.mark.parametrize("number", [3, 1200])
+def test_a_conflict_spoils_its_own_day_alone(number: int) -> None:
+    """A conflict on one page says nothing of days on another: they must not look as if nothing was paid."""
+    other = rate(HOURS[number]["fundingTime"], "0.9")
+    table, _ = funding_of(sorted([*HOURS, other], key=lambda entry: int(entry["fundingTime"])))
+    day = FEBRUARY + timedelta(days=number // 24)
+    assert table.conflicting == {day}
+    answers = decode_rows(Fetch(Dataset.FUNDING_RATES, Freq.h1, Source.REST, "BTCUSDT", tuple(SIXTY.days())), table)
+    empty = [of for of, answer in answers.items() if of != day and len(answer.rows) != 24]
+    assert empty == []
+    assert answers[day].kind is AnswerKind.DISTRUSTED
+
+
+def data(call: Call) -> Any:
+    """A point for every label asked for."""
+    start, end = int(call.params["startTime"]), int(call.params["endTime"])
+    names = ("sumOpenInterest", "sumOpenInterestValue", "longShortRatio", "buySellRatio")
+    return [{**dict.fromkeys(names, "1.5"), "timestamp": at} for at in range(start, end + 1, FIVE)]
+
+
+@pytest.mark.parametrize(("days", "pages"), [(1, 1), (2, 2), (17, 10)])
+def test_metrics_pages_cover_the_window_exactly(days: int, pages: int) -> None:
+    wire = Wire(data)
+    window = Window(FEBRUARY, FEBRUARY + timedelta(days=days - 1))
+    table = wire.api.metrics("BTCUSDT", window)
+    expected = [FEBRUARY_MS + number * FIVE for number in range(days * 288)]
+    assert moments(table) == expected
+    assert {row[1:] for rows in table.days.values() for row in rows} == {(1.5,) * 6}
+    assert len(wire.calls) == 5 * pages
+    for call in wire.calls:
+        assert (call.params["symbol"], call.params["period"]) == ("BTCUSDT", "5m")
+        assert int(call.params["limit"]) <= 500
+        assert int(call.params["endTime"]) - int(call.params["startTime"]) == (int(call.params["limit"]) - 1) * FIVE
+    firsts = {call.path.rsplit("/", 1)[-1]: call.params["startTime"] for call in reversed(wire.calls)}
+    assert {name: int(start) - FEBRUARY_MS for name, start in firsts.items()} == {
+        "openInterestHist": FIVE, "topLongShortAccountRatio": FIVE, "topLongShortPositionRatio": FIVE,
+        "globalLongShortAccountRatio": FIVE, "takerlongshortRatio": 0,
+    }  # fmt: skip
+
+
+TOO_OLD = {"msg": "parameter 'startTime' is invalid.", "code": -1130}
+
+
+def test_an_endpoint_without_history_leaves_its_column_null() -> None:
+    wire = Wire(lambda call: TOO_OLD if "taker" in call.path else data(call))
+    table = wire.api.metrics("BTCUSDT", Window(FEBRUARY, FEBRUARY))
+    assert {row[1:] for row in table.days[FEBRUARY]} == {(1.5, 1.5, 1.5, 1.5, 1.5, None)}
+
+
+@pytest.mark.parametrize("answer", [TOO_OLD, []])
+def test_no_endpoint_with_history_is_the_end_of_it(answer: Any) -> None:
+    wire = Wire(lambda call: answer)
+    with pytest.raises(HistoryEnded):
+        wire.api.metrics("BTCUSDT", Window(FEBRUARY, FEBRUARY))
+    assert len(wire.calls) == 5, "nothing is asked twice"
+
+
+@pytest.mark.parametrize("code", [-1121, -1122])
+def test_an_unknown_symbol_is_one_answer(code: int) -> None:
+    wire = Wire(lambda call: {"code": code, "msg": "Invalid symbol."})
+    with pytest.raises(SymbolRefused):
+        wire.api.metrics("BTCUSDT", Window(FEBRUARY, FEBRUARY))
+    assert len(wire.calls) == 1
+
+
+def test_a_parser_reads_the_end_of_history_in_either_key_order() -> None:
+    parse = api_response_parser(FakeClock())
+    for body in (TOO_OLD, dict(reversed(TOO_OLD.items()))):
+        with pytest.raises(HistoryEnded):
+            parse(Response(400, {}, json.dumps(body).encode()))

@@ -1,0 +1,133 @@
+"""download as a function: its result, what it leaves alone, and what it does with an executor."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cryptoservice.config import NetworkConfig, RateConfig, WindowBounds
+from cryptoservice.download import command
+from cryptoservice.download.command import download_universe_data
+from cryptoservice.errors import Interrupted, StoreBusy, UsageError
+from cryptoservice.models import Dataset
+from cryptoservice.storage.lock import DatabaseLock
+from tests.exchange import Fault, ReplayExchange
+from tests.unit.fakes import FakeClock, recorded_rows
+
+# 2026-03-10 12:00 UTC.
+CLOCK = FakeClock(1_773_144_000.0)
+
+
+@pytest.fixture
+def universe(tmp_path: Path) -> Path:
+    """LINKUSDT on the first three days of February 2026, AVAXUSDT on the first."""
+    path = tmp_path / "universe.json"
+    days = [("2026-02-01", ["LINKUSDT", "AVAXUSDT"]), ("2026-02-02", ["LINKUSDT"]), ("2026-02-03", ["LINKUSDT"])]
+    snapshots = [
+        {
+            "date": day,
+            "active_symbols": active,
+            "missing_symbols": {} if len(active) == 2 else {"AVAXUSDT": "no_kline_on_date"},
+        }
+        for day, active in days
+    ]
+    record = {
+        "schema_version": "2.0", "requested_symbols": ["LINKUSDT", "AVAXUSDT"], "start_date": "2026-02-01",
+        "end_date": "2026-02-03", "daily_snapshots": snapshots, "created_at": "2026-03-05T00:00:00+00:00",
+    }  # fmt: skip
+    path.write_text(json.dumps(record))
+    return path
+
+
+def rows_of(database: Path, symbol: str) -> list[tuple[Any, ...]]:
+    import sqlite3
+    from contextlib import closing
+
+    query = "SELECT open_time, open, high, low, close, volume, quote_volume, trades, taker_buy_volume, taker_buy_quote_volume "
+    with closing(sqlite3.connect(database)) as db:
+        return db.execute(query + "FROM klines WHERE symbol = ? ORDER BY open_time", (symbol,)).fetchall()
+
+
+def test_all_wanted_days_and_no_other_are_stored(tmp_path: Path, universe: Path, network: NetworkConfig) -> None:
+    database = tmp_path / "folder" / "market.db"
+    result = download_universe_data(universe, database, network=network, clock=CLOCK)
+    assert result.complete
+    assert (result.wanted_symbol_days, result.downloaded, result.already_complete) == (4, 4, 0)
+    assert result.rows == {Dataset.KLINES: 4 * 1440, Dataset.METRICS: 0, Dataset.FUNDING_RATES: 0}
+    assert rows_of(database, "LINKUSDT") == list(recorded_rows("LINKUSDT")[: 3 * 1440])
+    assert rows_of(database, "AVAXUSDT") == list(recorded_rows("AVAXUSDT")[:1440])
+    # The month for three days of one symbol, the day for one of the other, each with its checksum.
+    assert result.requests == {"archive": 2, "archive_checksum": 2}
+    again = download_universe_data(universe, database, network=network, clock=CLOCK)
+    assert (again.already_complete, again.requests) == (4, {})
+
+
+@pytest.mark.parametrize(("threshold", "uses"), [(1, True), (1_000_000, False)])
+def test_only_a_long_run_uses_the_executor(
+    tmp_path: Path, universe: Path, network: NetworkConfig, monkeypatch: pytest.MonkeyPatch, threshold: int, uses: bool
+) -> None:
+    monkeypatch.setattr(command, "_ROWS_FOR_HELPERS", threshold)
+    calls: list[str] = []
+
+    class Noting(ThreadPoolExecutor):
+        def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            calls.append(fn.__name__)
+            return super().submit(fn, *args, **kwargs)
+
+    with Noting(1) as executor:
+        result = download_universe_data(universe, tmp_path / "market.db", network=network, executor=executor, clock=CLOCK)
+        assert executor.submit(len, "open").result() == 4, "whoever made it closes it"
+    assert result.complete
+    assert calls.count("decode_zip") == (2 if uses else 0)
+    assert rows_of(tmp_path / "market.db", "LINKUSDT") == list(recorded_rows("LINKUSDT")[: 3 * 1440])
+
+
+def test_what_a_source_refuses_is_a_result(
+    tmp_path: Path, universe: Path, exchange: ReplayExchange, network: NetworkConfig
+) -> None:
+    exchange.faults.add(Fault.restricted_451(host="api", times=None))
+    exchange.market.without_objects(lambda key: "LINKUSDT" in key)
+    result = download_universe_data(universe, tmp_path / "market.db", network=network, clock=CLOCK)
+    assert (result.status, result.downloaded) == ("incomplete", 1)
+    assert {(item.symbol, item.reason) for item in result.failed} == {("LINKUSDT", "rest: http_451")}
+    assert result.refused is not None and result.refused.reason == "http_451"
+
+
+def test_bad_input_is_refused_before_the_database_is_touched(
+    tmp_path: Path, universe: Path, exchange: ReplayExchange, network: NetworkConfig
+) -> None:
+    database = tmp_path / "market.db"
+    refused: list[dict[str, Any]] = [
+        {"interval": "7m"},
+        {"window": WindowBounds("2026-01-31", None)},
+        {"window": WindowBounds("2026-02-03", "2026-02-01")},
+    ]
+    for arguments in refused:
+        with pytest.raises(UsageError):
+            download_universe_data(universe, database, network=network, clock=CLOCK, **arguments)
+    with pytest.raises(UsageError):
+        download_universe_data(tmp_path / "none.json", database, network=network, clock=CLOCK)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["universe.json"]
+    assert exchange.requests == []
+
+
+def test_a_database_has_one_run(tmp_path: Path, universe: Path, exchange: ReplayExchange, network: NetworkConfig) -> None:
+    database = tmp_path / "market.db"
+    with DatabaseLock(database, "2026-03-10T00:00:00+00:00"), pytest.raises(StoreBusy, match="2026-03-10T00:00:00"):
+        download_universe_data(universe, database, network=network, clock=CLOCK)
+    assert exchange.requests == []
+
+
+def test_a_stop_is_obeyed(tmp_path: Path, universe: Path, network: NetworkConfig) -> None:
+    stop = threading.Event()
+    stop.set()
+    slow = replace(network, rates=RateConfig(vision_request_delay=60.0))
+    with pytest.raises(Interrupted):
+        download_universe_data(universe, tmp_path / "market.db", network=slow, stop=stop)

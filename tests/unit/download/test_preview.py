@@ -1,0 +1,86 @@
+"""The preview: the same plan as the download, and not one request."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cryptoservice.config import NetworkConfig, RateConfig, WorkerConfig
+from cryptoservice.download.command import download_universe_data
+from cryptoservice.download.preview import preview_download
+from cryptoservice.models import Dataset
+from cryptoservice.sources.evidence import KlineSource, Source
+from tests.exchange import ReplayExchange
+from tests.unit.fakes import FakeClock
+
+# 2026-03-10 12:00 UTC.
+CLOCK = FakeClock(1_773_144_000.0)
+
+
+@pytest.fixture
+def universe(tmp_path: Path) -> Path:
+    """Two symbols on every day of February 2026, of which one is missing on the first."""
+    path = tmp_path / "universe.json"
+    days = [f"2026-02-{number:02}" for number in range(1, 29)]
+    snapshots = [{"date": day, "active_symbols": ["AVAXUSDT", "LINKUSDT"], "missing_symbols": {}} for day in days]
+    snapshots[0] = {"date": days[0], "active_symbols": ["LINKUSDT"], "missing_symbols": {"AVAXUSDT": "no_kline_on_date"}}
+    record = {
+        "schema_version": "2.0", "requested_symbols": ["AVAXUSDT", "LINKUSDT"], "start_date": days[0], "end_date": days[-1],
+        "daily_snapshots": snapshots, "created_at": "2026-03-05T00:00:00+00:00",
+    }  # fmt: skip
+    path.write_text(json.dumps(record))
+    return path
+
+
+def test_a_plan_by_dataset_and_source(tmp_path: Path, universe: Path) -> None:
+    result = preview_download(universe, tmp_path / "none.db", interval="5m", download_market_metrics=True, clock=CLOCK)
+    counts = {(share.dataset, share.source): (share.symbol_days, share.fetches, share.requests) for share in result.shares}
+    # 2026-02-01 to 02-08 are older than the thirty days of /futures/data, but every day's first source is its object.
+    assert counts == {
+        (Dataset.KLINES, Source.MONTHLY): (55, 2, 4),
+        (Dataset.METRICS, Source.DAILY): (55, 55, 110),
+        (Dataset.FUNDING_RATES, Source.REST): (55, 2, 2),
+    }
+    assert (result.symbol_days, result.requests, result.archive_objects) == (165, 116, 57)
+    assert result.rows == 55 * 288 * 2 + 55 * 3
+    assert result.already_complete == result.without_request == 0
+    assert list(tmp_path.iterdir()) == [universe], "nothing is written"
+
+
+def test_minutes_are_those_of_the_slowest_limit(tmp_path: Path, universe: Path) -> None:
+    slow = NetworkConfig(rates=RateConfig(max_weight_per_minute=10, api_request_delay=0.5), workers=WorkerConfig(5, 2))
+    options = {"interval": "5m", "kline_source": KlineSource.API, "network": slow, "clock": CLOCK}
+    result = preview_download(universe, tmp_path / "none.db", **options)  # type: ignore[arg-type]
+    # Five days a fetch are 1,440 rows: pages of 499, 499 and 442, weight 2 each. 28 and 27 days are five such fetches each, and
+    # one of three days (499 and 365 rows, weight 4) and one of two days (499 and 77 rows, weight 3).
+    assert (result.requests, result.weight) == (2 * 5 * 3 + 2 + 2, 2 * 5 * 6 + 4 + 3)
+    assert result.minutes == round(result.weight / 10, 1)
+    lax = NetworkConfig(rates=RateConfig(vision_request_delay=3.0))
+    archive = preview_download(universe, tmp_path / "none.db", interval="5m", network=lax, clock=CLOCK)
+    assert (archive.requests, archive.minutes) == (4, 0.2)
+
+
+def test_what_is_settled_is_not_planned_again(
+    tmp_path: Path, universe: Path, exchange: ReplayExchange, network: NetworkConfig
+) -> None:
+    database = tmp_path / "market.db"
+    assert download_universe_data(universe, database, interval="1h", network=network, clock=CLOCK).complete
+    sent = len(exchange.requests)
+    done = preview_download(universe, database, interval="1h", network=network, clock=CLOCK)
+    assert (done.already_complete, done.symbol_days, done.shares, done.minutes) == (55, 0, (), 0.0)
+    again = preview_download(universe, database, interval="1h", incremental=False, network=network, clock=CLOCK)
+    assert (again.already_complete, again.symbol_days) == (0, 55)
+    assert len(exchange.requests) == sent
+
+
+def test_a_remembered_ban_does_not_matter_to_who_sends_nothing(
+    tmp_path: Path, universe: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    bans = tmp_path / "state" / "cryptoservice" / "bans.json"
+    bans.parent.mkdir(parents=True)
+    bans.write_text(json.dumps({"fapi.binance.com": CLOCK.time() + 120}))
+    preview_download(universe, tmp_path / "none.db", interval="5m", clock=CLOCK)
+    assert caplog.text == ""

@@ -1,0 +1,103 @@
+"""The worklist: what is wanted less what is settled, cut into jobs."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from cryptoservice.config import WindowBounds
+from cryptoservice.days import Window
+from cryptoservice.download.worklist import Wanted, Worklist
+from cryptoservice.errors import UsageError
+from cryptoservice.models import Dataset, Freq, Status
+from cryptoservice.sources.datasets import DatasetPlan, FundingPlan, KlinesPlan
+from cryptoservice.sources.evidence import Source
+from cryptoservice.storage.ledger import LedgerLine, Series, SymbolDay
+from cryptoservice.storage.writer import StoreWriter
+from tests.unit.fakes import FEBRUARY
+
+TODAY = date(2026, 6, 1)
+KLINES, FUNDING = KlinesPlan(Freq.h12, TODAY), FundingPlan(TODAY)
+DAYS = [FEBRUARY + timedelta(days=number) for number in range(4)]
+WINDOW = Window(DAYS[0], DAYS[-1])
+ACTIVE = {"AUSDT": DAYS, "BUSDT": DAYS[1:3]}
+STATUSES = [Status.COMPLETE, Status.CONFIRMED_GAP, Status.INCOMPLETE, Status.FAILED]
+
+
+def filled(path: Path) -> Path:
+    """AUSDT has one day of each status; BUSDT was never fetched."""
+    items = [
+        SymbolDay(Series(Dataset.KLINES, "12h", "AUSDT"), day, status, "why", (), 2, None, 1_770_000_000.0)
+        for day, status in zip(DAYS, STATUSES, strict=True)
+    ]
+    with StoreWriter.open(path) as store:
+        store.write(items)
+    return path
+
+
+def wanted(worklist: Worklist) -> list[tuple[str, list[date]]]:
+    return [(symbol, days) for _, symbol, days in worklist.wanted()]
+
+
+@pytest.mark.parametrize(
+    ("incremental", "settled", "left", "known"),
+    [
+        (True, 2, [("AUSDT", DAYS[2:]), ("BUSDT", DAYS[1:3])], DAYS[2:]),
+        (False, 0, [("AUSDT", DAYS), ("BUSDT", DAYS[1:3])], DAYS),
+    ],
+)
+def test_only_settled_days_are_left_out(
+    tmp_path: Path, incremental: bool, settled: int, left: list[tuple[str, list[date]]], known: list[date]
+) -> None:
+    with StoreWriter.open(filled(tmp_path / "market.db")) as store:
+        worklist = Worklist(store, [KLINES], ACTIVE, WINDOW, incremental=incremental)
+    assert worklist.settled == {Dataset.KLINES: settled}
+    assert wanted(worklist) == left
+    assert worklist.symbol_days == sum(len(days) for _, days in left)
+    assert worklist.expected_rows == 2 * worklist.symbol_days
+    first, second = worklist.jobs()
+    assert (first.series, second.series) == (Series(Dataset.KLINES, "12h", "AUSDT"), Series(Dataset.KLINES, "12h", "BUSDT"))
+    assert first.known == {day: LedgerLine(STATUSES[DAYS.index(day)], "why", 0, 2) for day in known}
+    assert second.known == {}
+    assert list(first.routes) == left[0][1]
+
+
+def test_without_a_store_everything_is_wanted_of_every_dataset() -> None:
+    plans: list[DatasetPlan] = [KLINES, FUNDING]
+    worklist = Worklist(None, plans, ACTIVE, WINDOW, incremental=True)
+    assert worklist.settled == {Dataset.KLINES: 0, Dataset.FUNDING_RATES: 0}
+    assert worklist.symbol_days == 2 * 6
+    assert worklist.expected_rows == 6 * 2 + 6 * 3
+
+
+def test_jobs_are_cut_as_the_plan_says() -> None:
+    days = [FEBRUARY + timedelta(days=number) for number in range(40)]
+    window = Window(days[0], days[-1])
+    plans: list[DatasetPlan] = [KLINES, FUNDING]
+    jobs = list(Worklist(None, plans, {"AUSDT": days}, window, incremental=True).jobs())
+    assert [(job.plan.dataset.value, len(job.routes)) for job in jobs] == [
+        ("klines", 28), ("klines", 12), ("funding_rates", 40),
+    ]  # fmt: skip
+    assert jobs[0].routes[FEBRUARY].sources == (Source.MONTHLY, Source.DAILY, Source.REST)
+
+
+def test_what_a_download_is_asked_for_is_checked_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "universe.json"
+    snapshots = [{"date": day.isoformat(), "active_symbols": ["AUSDT"], "missing_symbols": {}} for day in DAYS]
+    record = {
+        "schema_version": "2.0", "requested_symbols": ["AUSDT"], "start_date": DAYS[0].isoformat(),
+        "end_date": DAYS[-1].isoformat(), "daily_snapshots": snapshots, "created_at": "2026-03-05T00:00:00+00:00",
+    }  # fmt: skip
+    path.write_text(json.dumps(record))
+    found = Wanted.of(path, "12h", WindowBounds("2026-02-03", None))
+    assert (found.interval, found.window, found.active) == (Freq.h12, Window(DAYS[2], DAYS[3]), {"AUSDT": DAYS[2:]})
+    for interval, bounds in (
+        ("7m", None),
+        ("12h", WindowBounds("2026-01-31", None)),
+        ("12h", WindowBounds("2026-02-04", "2026-02-01")),
+    ):
+        with pytest.raises(UsageError):
+            Wanted.of(path, interval, bounds)

@@ -1,0 +1,61 @@
+"""Decoding: one answer for each day of a fetch, whatever the fetch brought."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from datetime import date
+
+from cryptoservice.binance.archive_files import VerifiedZip
+from cryptoservice.binance.parsers.rows_by_day import RowsByDay
+from cryptoservice.models import Dataset, Freq, SourceObject
+from cryptoservice.sources.decoding import decode_rows, decode_zip, same_for_all
+from cryptoservice.sources.evidence import AnswerKind, Source, SourceAnswer
+from cryptoservice.sources.fetches import Fetch
+from tests.unit.fakes import FEBRUARY, FEBRUARY_MS, kline
+
+DAYS = (FEBRUARY, date(2026, 2, 2), date(2026, 2, 3))
+FETCH = Fetch(Dataset.KLINES, Freq.d1, Source.MONTHLY, "BTCUSDT", DAYS)
+DAY_MS = 86_400_000
+
+
+def zipped(lines: list[str]) -> VerifiedZip:
+    """A month's object of daily klines with these CSV lines."""
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        archive.writestr("BTCUSDT-1d-2026-02.csv", "\n".join(lines) + "\n")
+    return VerifiedZip(FETCH.archive_file, body.getvalue(), "ab" * 32, "Mon, 02 Mar 2026 01:00:00 GMT", 1_772_500_000.0)
+
+
+def line(number: int) -> str:
+    start = FEBRUARY_MS + number * DAY_MS
+    return f"{start},1.0,1.0,1.0,1.0,2.0,{start + DAY_MS - 1},2.0,3,1.0,1.0,0"
+
+
+def test_an_object_answers_for_every_wanted_day_and_names_itself() -> None:
+    answers = decode_zip(FETCH, zipped([line(0), line(2), line(9)]))
+    # 2026-03-03 01:06:40 UTC, as `date -u -d @1772500000` says.
+    name = "data/futures/um/monthly/klines/BTCUSDT/1d/BTCUSDT-1d-2026-02.zip"
+    origin = SourceObject(name, "ab" * 32, "Mon, 02 Mar 2026 01:00:00 GMT", "2026-03-03T01:06:40+00:00")
+    assert list(answers) == list(DAYS), "a day that nobody wants is no answer"
+    assert [list(answer.rows) for answer in answers.values()] == [[kline(FEBRUARY_MS)], [], [kline(FEBRUARY_MS + 2 * DAY_MS)]]
+    assert {(answer.kind, answer.origin) for answer in answers.values()} == {(AnswerKind.ROWS, origin)}
+
+
+def test_an_object_that_cannot_be_read_is_distrusted_for_all_its_days() -> None:
+    answers = decode_zip(FETCH, zipped(["no,kline"]))
+    distrusted = SourceAnswer(AnswerKind.DISTRUSTED, reason="not_a_number")
+    assert dict(answers) == dict.fromkeys(DAYS, distrusted)
+
+
+def test_a_day_with_conflicting_rows_is_distrusted_alone() -> None:
+    rows = {FEBRUARY: [kline(FEBRUARY_MS)]}
+    answers = decode_rows(FETCH, RowsByDay(rows, frozenset({DAYS[1]}), "a note"))
+    assert [answer.kind for answer in answers.values()] == [AnswerKind.ROWS, AnswerKind.DISTRUSTED, AnswerKind.ROWS]
+    assert (answers[FEBRUARY].reason, answers[DAYS[1]].reason) == ("a note", "conflicting_rows")
+    assert list(answers[DAYS[2]].rows) == []
+
+
+def test_one_word_for_all_days() -> None:
+    answers = same_for_all(FETCH, AnswerKind.ABSENT, "not_in_archive")
+    assert dict(answers) == dict.fromkeys(DAYS, SourceAnswer(AnswerKind.ABSENT, reason="not_in_archive"))
