@@ -67,7 +67,7 @@ def idle_lines(folder: Path) -> Iterator[Line]:
     """Runs that find everything settled, on a ledger of 500 symbols x 365 days; nothing listens where they could ask."""
     universe_file, database = folder / "year.json", folder / "settled.db"
     universe = UniverseFile.load(universe_file).universe
-    active = universe.active_days(universe.subwindow(None, None))
+    active = universe.active_days(universe.window)
     _settle(database, active)
     world = World(folder, NOWHERE)
     where = ("--universe-file", universe_file, "--db-path", database, "--interval", "1d")

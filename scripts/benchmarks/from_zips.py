@@ -8,12 +8,11 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-from cryptoservice.binance.archive_files import ArchiveFile, VerifiedZip
+from cryptoservice.binance.archive_files import VerifiedZip
+from cryptoservice.cli.processes import helper_processes
 from cryptoservice.clock import Clock
 from cryptoservice.config import WorkerConfig
 from cryptoservice.download.pipeline import Pipeline
@@ -21,41 +20,30 @@ from cryptoservice.download.worklist import Worklist
 from cryptoservice.models import Freq
 from cryptoservice.progress import Progress
 from cryptoservice.sources.datasets import KlinesPlan
+from cryptoservice.sources.fetches import Fetch
+from cryptoservice.sources.fetching import FetchResult
 from cryptoservice.storage.writer import StoreWriter
 from cryptoservice.universe.file import UniverseFile
 
-
-@dataclass(frozen=True)
-class Folder:
-    """Stands where the archive stands."""
-
-    path: Path
-
-    def fetch(self, source: ArchiveFile) -> VerifiedZip:
-        """The object, as if it had come over the network."""
-        body = (self.path / f"{source.stem}.zip").read_bytes()
-        return VerifiedZip(source, body, hashlib.sha256(body).hexdigest(), None, time.time())
-
-
-@dataclass(frozen=True)
-class Offline:
-    """A connection to that folder alone."""
-
-    archive: Folder
+HELPERS = 2
 
 
 def main(zips: str, interval: str, universe_file: str, database: str) -> int:
     """Store all active symbol-days; 1 when one is not complete."""
     universe = UniverseFile.load(Path(universe_file)).universe
-    window = universe.subwindow(None, None)
-    connection: Any = Offline(Folder(Path(zips)))
-    feed = KlinesPlan(connection, Freq.parse(interval), date.today())
     clock = Clock()
-    with StoreWriter.open(Path(database)) as store:
-        worklist = Worklist(store, [feed], universe.active_days(window), window, incremental=True)
+
+    def fetch(fetch: Fetch) -> FetchResult:
+        """The object, as if it had come over the network."""
+        body = (Path(zips) / f"{fetch.archive_file.stem}.zip").read_bytes()
+        return FetchResult(archived=VerifiedZip(fetch.archive_file, body, hashlib.sha256(body).hexdigest(), None, time.time()))
+
+    with StoreWriter.open(Path(database)) as store, helper_processes(HELPERS) as helpers:
+        plan = KlinesPlan(Freq.parse(interval), date.today())
+        worklist = Worklist(store, [plan], universe.active_days(universe.window), universe.window, incremental=True)
         progress = Progress("load", "symbol-days", worklist.symbol_days, clock)
-        pipeline = Pipeline(store, WorkerConfig(), clock, progress, None)
-        pipeline.run(worklist.jobs(), worklist.known, worklist.expected_rows)
+        pipeline = Pipeline(store, fetch, WorkerConfig(), clock, progress, executor=helpers)
+        pipeline.run(worklist.jobs())
     return any(tally.unsettled for tally in pipeline.tallies.values()) or not pipeline.tallies
 
 
