@@ -7,14 +7,24 @@ ARGS ?=
 .PHONY: help demo test test-slow test-package lint docs bench bench-scale define download export clean
 
 help:
-	@echo "make demo      install into .venv, then define, download and export recorded market data from a local replay exchange"
-	@echo "make test      install into .venv, then run the test suite"
-	@echo "make test-slow the long form of the suite"
-	@echo "make test-package builds sdist and wheel and tries them in an empty environment"
-	@echo "make lint      ruff and mypy --strict"
-	@echo "make bench     speed, memory and size against the sqlite3 shell, as a table; make bench-scale: 1, 2, 4 and 8 times the work"
-	@echo "make docs      write docs/cli.md from the help of every command"
-	@echo "make define ARGS='...'    cryptoservice universe define ..., likewise make download and make export"
+	@echo "First steps"
+	@echo "  make demo          see it work: define, download and export recorded market data (10 seconds)"
+	@echo "  make test          run the tests (3 minutes)"
+	@echo "  Then read README.md, and docs/development.md before you change something."
+	@echo
+	@echo "Commands, with the flags of docs/cli.md"
+	@echo "  make define ARGS='--symbols LINKUSDT ...'   cryptoservice universe define; likewise make download, make export"
+	@echo
+	@echo "For developers"
+	@echo "  make lint          check style and types: ruff and mypy --strict"
+	@echo "  make docs          write docs/cli.md from the help of every command"
+	@echo "  make test-slow     run the long form of the tests, with big engines and a browser"
+	@echo "  make test-package  build sdist and wheel, and try them in an empty environment"
+	@echo "  make bench         measure speed, memory and size against the sqlite3 shell"
+	@echo "  make bench-scale   measure 1, 2, 4 and 8 times the work"
+	@echo "  make clean         remove .venv, the demo data and everything that was built"
+	@echo
+	@echo "Every target installs what it needs into .venv. You need python3 >= 3.10 and a package index, nothing else."
 
 # Three stamps: the demo needs the package alone, tests and linters their tools as well, the long tests big engines on top.
 $(VENV)/.package: setup.cfg pyproject.toml

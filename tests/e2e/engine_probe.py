@@ -1,4 +1,4 @@
-"""`python -m tests.e2e.engine_probe ENGINE`, in a dataset's folder: runs the README's lines for an engine.
+"""`python -m tests.e2e.engine_probe ENGINE`, in a dataset's folder: runs the recipe's lines for an engine.
 
 stdin holds the lines, the query and a query for each table, as JSON; stdout what came out. `exports` is the dataset, `pruned`
 the same with garbage in the files of all other days than those of the query.

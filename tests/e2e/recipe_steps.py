@@ -1,4 +1,4 @@
-"""What the tests of the recipes share: the README's own code blocks, and a machine that runs them."""
+"""What the tests of the recipes share: the code blocks of docs/recipes.md, and a machine that runs them."""
 
 from __future__ import annotations
 
@@ -23,22 +23,19 @@ exec {python} -m cryptoservice "$@"
 """
 
 
-def section() -> str:
-    """The README's recipes."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.search(r"^## Recipes\n(.*?)^## ", text, flags=re.MULTILINE | re.DOTALL)
-    assert found
-    return found[1]
+def page() -> str:
+    """The recipes as a reader has them."""
+    return (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
 
 
-def blocks() -> list[tuple[str, str]]:
-    """All code blocks of the recipes: the fence's word, and the text."""
-    return re.findall(r"^```(\w+)\n(.*?)^```$", section(), flags=re.MULTILINE | re.DOTALL)
+def blocks_of(text: str) -> list[tuple[str, str]]:
+    """All code blocks of a page: the fence's word, and the text."""
+    return re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def block(fence: str, *words: str) -> str:
-    """The one block of that fence which holds all these words."""
-    found = [text for name, text in blocks() if name == fence and all(word in text for word in words)]
+    """The one block of the recipes with that fence which holds all these words."""
+    found = [text for name, text in blocks_of(page()) if name == fence and all(word in text for word in words)]
     assert len(found) == 1, (fence, words, found)
     return found[0]
 

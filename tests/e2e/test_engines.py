@@ -1,4 +1,4 @@
-"""The export folder as one partitioned table: each engine runs the README's own lines and must say what SQLite says."""
+"""The export folder as one partitioned table: each engine runs the recipe's own lines and must say what SQLite says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e import metrics_truth, truth
 from tests.e2e.conftest import ROOT, Workspace
-from tests.e2e.recipe_steps import RECIPES, block, section
+from tests.e2e.recipe_steps import RECIPES, block, page
 from tests.e2e.steps import addresses, query
 from tests.exchange import Market, ReplayExchange
 
@@ -60,7 +60,7 @@ class Dataset:
         return known
 
     def answer(self) -> list[tuple[str, int, int, float]]:
-        """The query of the README: bars, trades and volume of each symbol, the volume summed without any error."""
+        """The query of the recipe: bars, trades and volume of each symbol, the volume summed without any error."""
         start, end = truth.moment(SPAN[0]), truth.moment(SPAN[1]) + truth.DAY
         sql = "SELECT symbol, trades, volume FROM klines WHERE freq = '5m' AND open_time >= ? AND open_time < ? ORDER BY symbol"
         found: dict[str, list[tuple[int, float]]] = {}
@@ -104,7 +104,7 @@ def require(module: str) -> None:
 
 
 def ask(dataset: Dataset, engine: str, words: str) -> dict[str, Any]:
-    """What an engine finds with the README's lines that hold these words, in a process of its own."""
+    """What an engine finds with the recipe's lines that hold these words, in a process of its own."""
     require(engine)
     where = {"klines": " WHERE freq = '5m'", "metrics": " WHERE freq = '5m'", "funding_rates": ""}
     columns = {table: dataset.columns(table) for table in TABLES}
@@ -155,8 +155,8 @@ def test_duckdb_says_what_sqlite_says(dataset: Dataset) -> None:
     found = ask(dataset, "duckdb", "import duckdb")
     assert_agrees(found, dataset, {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", date: "DATE"})
     assert "Scanning Files: 3/56" in found["plan"]
-    assert "`Scanning Files: 3/56`" in section()
-    assert f"`{BARE}`" in section()
+    assert "`Scanning Files: 3/56`" in page()
+    assert f"`{BARE}`" in page()
     assert_answer(found["bare"], dataset)
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.e2e import truth
 from tests.e2e.conftest import Outcome, Workspace
 from tests.e2e.crash_steps import csvs, temps
-from tests.e2e.recipe_steps import RECIPES, Server, block, section
+from tests.e2e.recipe_steps import RECIPES, Server, block, page
 from tests.e2e.steps import contents, query, stamps, wait_until, write_universe
 from tests.exchange import Fault, Market, ReplayExchange
 
@@ -61,9 +61,9 @@ def assert_one_line(outcome: Outcome, code: int, *words: str) -> None:
         assert word in outcome.stdout
 
 
-def assert_in_readme(outcome: Outcome) -> None:
-    """The README's table shows this line, with dots where machines and moments differ."""
-    shown = re.search(rf"^\| {outcome.code} \| `([^`]+)`", section(), flags=re.MULTILINE)
+def assert_shown(outcome: Outcome) -> None:
+    """The table of the recipes shows this line, with dots where machines and moments differ."""
+    shown = re.search(rf"^\| {outcome.code} \| `([^`]+)`", page(), flags=re.MULTILINE)
     assert shown
     form = re.escape(shown[1]).replace(re.escape("2026-02-11"), r"2026-\d\d-\d\d").replace(re.escape("..."), ".+")
     assert re.match(form, outcome.stdout), (shown[1], outcome.stdout)
@@ -117,7 +117,7 @@ def test_what_is_missing_comes_the_next_night(server: Server, exchange: ReplayEx
     first = night(server, exchange, "2026-02-10", "2026-02-10")
     why = '1 of 2 symbol-days could not be fetched whole, 1 of them with the reason "not_published_yet"'
     assert_one_line(first, 3, f"2026-02-10: download: error: {why}: run the same command again")
-    assert_in_readme(first)
+    assert_shown(first)
     assert exported(server, "2026-02-10").count("LINKUSDT") == 216
     assert query(server.folder / "market.db", "SELECT symbol, reason FROM symbol_days WHERE status <> 'complete'") == [
         ("LINKUSDT", "not_published_yet")
@@ -149,7 +149,7 @@ def test_an_overlapping_night_leaves_everything_alone(server: Server, exchange: 
     before, asked = contents(server.folder), len(exchange.requests)
     second = server.run("./nightly.sh 2026-02-10 2026-02-11")
     assert_one_line(second, 5, "2026-02-10: download: error: another run holds this database: host ", "; hint: wait until")
-    assert_in_readme(second)
+    assert_shown(second)
     assert (contents(server.folder), len(exchange.requests)) == (before, asked)
     # systemctl stop sends SIGTERM to the script and its command alike.
     os.killpg(running.pid, signal.SIGTERM)
@@ -190,7 +190,7 @@ def test_a_night_that_is_refused_is_made_up_for(server: Server, exchange: Replay
     exchange.faults.add(Fault.restricted_451(host="api", times=None))
     refused = night(server, exchange, "2026-02-10", "2026-02-10")
     assert_one_line(refused, 4, "define: error: ", "; hint: ")
-    assert_in_readme(refused)
+    assert_shown(refused)
     assert csvs(server.folder / "exports") == before
     exchange.faults.clear()
     assert_silent(night(server, exchange, "2026-02-11", "2026-02-10"))
@@ -265,7 +265,7 @@ def test_the_units_for_systemd(server: Server, market: Market) -> None:
     assert_up_to_yesterday(server, market, first)
 
 
-def test_the_readme_shows_what_the_files_hold() -> None:
+def test_the_page_shows_what_the_files_hold() -> None:
     shown = block("ini").split()
     files = (RECIPES / "market.service").read_text() + (RECIPES / "market.timer").read_text()
     assert [word for word in shown if word not in files.split()] == []

@@ -1,25 +1,66 @@
-"""Every command of the README is run, in order, as a reader would type it; the exchange is the replay."""
+"""README and docs: every command is run as a reader would type it, the output that is shown is real, every link leads somewhere.
+
+Blocks of bash are run here, page by page, against the replay exchange; a block of text right after one is what it prints.
+Blocks of other kinds: Python of the README is run here, Python and all else of docs/recipes.md by test_recipes.py,
+test_nightly.py and test_engines.py, docs/cli.md is compared by test_cli_docs.py, and the one of JSON is read here as a universe.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.e2e.conftest import ROOT, Workspace
+import pytest
+
+from cryptoservice.universe.file import from_json, to_json
+from tests.e2e import truth
+from tests.e2e.conftest import ROOT, Outcome, Workspace
+from tests.e2e.recipe_steps import blocks_of
+from tests.e2e.steps import addresses, query
+from tests.exchange import Market, ReplayExchange
 
 README = ROOT / "README.md"
-# These would run this very suite, or install again what runs it: that their targets exist is checked instead.
-NOT_RUN_HERE = ("make demo", "make test", "make test-slow", "make lint", "make bench", "make bench-scale", "pip install .")
+DOCS = ROOT / "docs"
+PAGES = [README, *sorted(DOCS.glob("*.md"))]
+# Another page that is written by hand; it may be missing from a checkout that is being put together.
+WIRE = DOCS / "wire.md"
+# These would run this very suite, or install again what runs it. That the targets exist is checked below.
+NOT_RUN_HERE = {
+    "python3 -m venv .venv && source .venv/bin/activate && pip install .": "test_packaging.py installs the package",
+    "make demo": "test_wrappers.py runs the demo",
+    "make test": "the suite itself",
+    "make lint": "its own target in .ci/run",
+    "make bench": "takes minutes",
+    "make bench-scale": "takes minutes",
+    ".venv/bin/python -m pytest -n 0 tests/unit/universe/test_symbols.py": "the suite itself",
+}
+# Which pages may have blocks of which kind; all have bash and text.
+FENCES = {
+    "README.md": {"python"},
+    "formats.md": {"json"},
+    "recipes.md": {"crontab", "ini", "make", "python", "sh", "sql"},
+}
+# Flags of other programs that pages name.
+FOREIGN_FLAGS = {"--config-settings", "--env-file", "--failed", "--now", "--state-file", "--strict"}
 
 
-def commands() -> list[str]:
-    """The lines of all shell blocks."""
-    blocks = re.findall(r"^```bash\n(.*?)^```", README.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line.strip()]
+def without_blocks(text: str) -> str:
+    """The prose of a page."""
+    return re.sub(r"^```\w*\n.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(page: Path) -> list[tuple[list[str], list[str]]]:
+    """The lines of each bash block, and of the block of text right after it."""
+    text = page.read_text(encoding="utf-8")
+    found = re.findall(r"^```bash\n(.*?)^```\n(?:```text\n(.*?)^```$)?", text, flags=re.MULTILINE | re.DOTALL)
+    return [(block.splitlines(), shown.splitlines()) for block, shown in found]
 
 
 def checkout(folder: Path) -> None:
@@ -29,41 +70,205 @@ def checkout(folder: Path) -> None:
     shutil.copy(ROOT / "Makefile", folder)
 
 
-def test_every_command_runs(workspace: Workspace) -> None:
-    checkout(workspace.folder)
+def typed(workspace: Workspace, line: str) -> Outcome:
+    """One line of a page, as a reader types it into bash."""
     binaries = Path(sys.executable).parent
     environment = {**workspace.env(), "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
-    lines = commands()
-    assert len(lines) >= 12
-    for line in lines:
-        if line in NOT_RUN_HERE:
+    # make would first build a virtual environment of its own in this folder.
+    line = line.replace("make define", f"make define BIN={binaries} -o .venv/.package")
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=workspace.folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def run_page(workspace: Workspace, page: Path) -> None:
+    """Every command of a page, in order. The output that it shows must have been printed, with dots for what is left out."""
+    for block, shown in commands(page):
+        printed: list[str] = []
+        for line in block:
+            if line in NOT_RUN_HERE:
+                continue
+            done = typed(workspace, line)
+            assert done.code == 0, f"{page.name}: {line}\n{done.stdout}\n{done.stderr}"
+            printed += [*done.stdout.splitlines(), *done.stderr.splitlines()]
+        for line in shown:
+            pattern = ".*".join(map(re.escape, line.split("...")))
+            assert any(re.fullmatch(pattern, found) for found in printed), f"{page.name} shows {line!r}, printed was {printed}"
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """A folder in which all commands of the README have been run."""
+    folder = tmp_path_factory.mktemp("reader")
+    checkout(folder)
+    with ReplayExchange(Market.recorded()) as exchange:
+        workspace = Workspace(folder, addresses(exchange))
+        run_page(workspace, README)
+        yield workspace
+
+
+def test_the_commands_of_the_readme_make_a_dataset(reader: Workspace) -> None:
+    lines = [line for block, _ in commands(README) for line in block]
+    for command in ("define", "download", "export", "status", "verify"):
+        assert sum(line.startswith(f"cryptoservice universe {command} ") for line in lines) == 1
+    assert sum(bool(shown) for _, shown in commands(README)) == 5
+    day = truth.csv_text({symbol: truth.rows(symbol, "1h", "2026-02-01", "2026-02-01") for symbol in truth.SYMBOLS})
+    assert (reader.folder / "data/exports/klines/freq=1h/date=2026-02-01/klines.csv").read_text() == day
+
+
+@pytest.mark.parametrize("page", [page.name for page in PAGES if page != README and commands(page)])
+def test_the_commands_of_a_page_run_after_those_of_the_readme(reader: Workspace, tmp_path: Path, page: str) -> None:
+    folder = tmp_path / "reader"
+    shutil.copytree(reader.folder, folder, symlinks=True)
+    workspace = Workspace(folder, reader.environment)
+    run_page(workspace, DOCS / page)
+    if page == "recipes.md":
+        assert (folder / "data/exports/coverage_4h_2026-02-10_2026-02-12.json").is_file()
+        assert (folder / "data/exports/klines/freq=1d/date=2026-02-28/klines.csv").is_file()
+        assert json.loads((folder / "data/two-days.json").read_text())["requested_symbols"] == ["LINKUSDT"]
+    if page == "formats.md":
+        assert (folder / "data/exports/coverage_5m_2026-02-01_2026-02-28.html").is_file()
+
+
+def python_of_the_readme(reader: Workspace, tmp_path: Path, word: str, more: str = "") -> str:
+    """What the one block of Python that holds the word prints, with lines of our own at its end."""
+    (code,) = [text for fence, text in blocks_of(README.read_text(encoding="utf-8")) if fence == "python" and word in text]
+    folder = tmp_path / "reader"
+    shutil.copytree(reader.folder, folder, symlinks=True)
+    (folder / "program.py").write_text(code + more)
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=folder, env=reader.env(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_duckdb_reads_the_export(reader: Workspace, tmp_path: Path) -> None:
+    more = "import json; print(json.dumps([[s, str(d), *rest] for s, d, *rest in daily.fetchall()]))"
+    found = json.loads(python_of_the_readme(reader, tmp_path, "import duckdb", more))
+    sql = (
+        "SELECT symbol, date(open_time / 1000, 'unixepoch') AS day, max(high), min(low), sum(quote_volume) "
+        "FROM klines WHERE freq = '5m' GROUP BY 1, 2 ORDER BY 1, 2"
+    )
+    wanted = query(reader.folder / "data/market.db", sql)
+    assert len(wanted) == 84
+    assert [row[:4] for row in found] == [list(row[:4]) for row in wanted]
+    assert [row[4] for row in found] == pytest.approx([row[4] for row in wanted], rel=1e-12)
+
+
+@pytest.mark.slow
+def test_pandas_reads_the_export(reader: Workspace, tmp_path: Path) -> None:
+    assert importlib.util.find_spec("pandas"), "pandas is not installed: pip install -e '.[engines]'"
+    more = "closes.index = closes.index.astype(str); print(closes.to_json(orient='index', double_precision=15))"
+    found = json.loads(python_of_the_readme(reader, tmp_path, "import pandas", more))
+    for symbol in truth.SYMBOLS:
+        bars = truth.rows(symbol, "1h", "2026-02-01", "2026-02-01")
+        assert [found[moment][symbol] for moment in sorted(found)] == [bar[4] for bar in bars]
+    assert sorted(found)[1].startswith("2026-02-01 01:00:00")
+
+
+def test_a_plain_function_downloads_a_window(reader: Workspace, tmp_path: Path) -> None:
+    printed = python_of_the_readme(reader, tmp_path, "import WindowBounds")
+    assert printed == f"True {{'klines': {3 * 3 * 96}, 'metrics': 0, 'funding_rates': 0}}\n"
+
+
+def test_the_facade_does_all_three_steps(reader: Workspace, tmp_path: Path) -> None:
+    assert python_of_the_readme(reader, tmp_path, "import asyncio") == ""
+    files = sorted((tmp_path / "reader/data/link/klines/freq=1d").rglob("*.csv"))
+    assert [path.parent.name[5:] for path in files] == truth.days()
+    day = truth.csv_text({"LINKUSDT": truth.rows("LINKUSDT", "1d", "2026-02-28", "2026-02-28")})
+    assert files[-1].read_text() == day
+
+
+def test_every_block_is_of_a_kind_that_a_test_reads() -> None:
+    for page in PAGES:
+        if page == WIRE:
             continue
-        # make would first build a virtual environment of its own in this folder.
-        typed = line.replace("make define", f"make define BIN={binaries} -o .venv/.package")
-        done = subprocess.run(
-            ["bash", "-c", typed], cwd=workspace.folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+        text = page.read_text(encoding="utf-8")
+        fences = {fence for fence, _ in blocks_of(text)}
+        assert fences <= {"bash", "text"} | FENCES.get(page.name, set()), page.name
+        assert len(blocks_of(text)) * 2 == len(re.findall(r"^```", text, flags=re.MULTILINE)), (
+            f"{page.name}: a fence without its word"
         )
-        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-    assert (workspace.folder / "data/exports/klines/freq=1h/date=2026-02-01/klines.csv").is_file()
-    assert (workspace.folder / "data/exports/coverage_4h_2026-02-10_2026-02-12.json").is_file()
+    lines = [line for page in PAGES for block, _ in commands(page) for line in block]
+    assert NOT_RUN_HERE.keys() <= set(lines), "a line that no page has any more"
+    python = [text for fence, text in blocks_of(README.read_text(encoding="utf-8")) if fence == "python"]
+    assert len(python) == 4, "a block of the README that no test runs?"
 
 
-def test_make_targets_of_the_readme_exist() -> None:
-    text = README.read_text(encoding="utf-8")
-    targets = set(re.findall(r"\bmake ([a-z][a-z-]*)\b(?!s)", text)) & {
-        line.split()[1] for line in NOT_RUN_HERE if "make" in line
+def test_the_universe_that_is_shown_is_one() -> None:
+    (shown,) = [text for fence, text in blocks_of((DOCS / "formats.md").read_text(encoding="utf-8")) if fence == "json"]
+    assert json.loads(to_json(from_json(shown))) == json.loads(shown)
+
+
+def test_make_targets_of_the_pages_exist() -> None:
+    named = {
+        target
+        for page in PAGES
+        for target in re.findall(r"(?:`|^)make ([a-z][a-z-]*)\b", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     }
-    assert {"demo", "test", "lint"} <= targets
-    for target in targets:
+    assert {"bench", "bench-scale", "define", "demo", "docs", "help", "lint", "test", "test-slow"} <= named
+    for target in named:
         done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert [target for target in phony.split() if target != "help" and f"make {target}" not in said] == []
 
 
-def test_flags_of_help_stand_in_the_readme() -> None:
-    text = README.read_text(encoding="utf-8")
-    for command in ("define", "download", "export", "status", "verify"):
-        done = subprocess.run(
-            [sys.executable, "-m", "cryptoservice", "universe", command, "--help"], capture_output=True, text=True, check=True
-        )
-        for flag in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", done.stdout)) - {"--help"}:
-            assert flag in text, f"{flag} of {command} is not in the README"
+def test_the_readme_is_a_front_page() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 220
+
+
+def slugs(page: Path) -> set[str]:
+    """The fragments that the headings of a page answer to."""
+    headings = re.findall(r"^#+ (.*)$", without_blocks(page.read_text(encoding="utf-8")), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def links(page: Path) -> list[str]:
+    """The targets of a page's links that stay in the repository."""
+    found = re.findall(r"\]\(([^()\s]+)\)", without_blocks(page.read_text(encoding="utf-8")))
+    return [target for target in found if not re.match(r"[a-z]+:", target)]
+
+
+@pytest.mark.parametrize("page", [page.relative_to(ROOT).as_posix() for page in PAGES])
+def test_every_link_leads_somewhere(page: str) -> None:
+    for target in links(ROOT / page):
+        name, _, fragment = target.partition("#")
+        path = (ROOT / page).parent / name if name else ROOT / page
+        if path.resolve() == WIRE and not WIRE.exists():
+            continue
+        assert path.exists(), f"{page} links {target}"
+        assert not fragment or fragment in slugs(path), f"{page} links {target}: no such heading"
+
+
+def test_the_readme_links_every_page() -> None:
+    linked = {target.partition("#")[0] for target in links(README)}
+    assert {page.relative_to(ROOT).as_posix() for page in DOCS.iterdir()} <= linked | {"docs/coverage-map.png"}
+    assert {"docs/coverage-map.png", "docs/wire.md", "CHANGELOG.md", "LICENSE"} <= linked
+
+
+def test_every_flag_that_a_page_names_is_one() -> None:
+    """The flags themselves stand in docs/cli.md alone."""
+    known = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", (DOCS / "cli.md").read_text(encoding="utf-8")))
+    for page in PAGES:
+        if page not in (WIRE, DOCS / "cli.md"):
+            named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text(encoding="utf-8")))
+            assert named <= known | FOREIGN_FLAGS, page.name
+
+
+def test_every_file_that_a_page_names_exists() -> None:
+    """Pages name tests and modules, which move. Modules stand below cryptoservice/, with or without that word."""
+    for page in PAGES:
+        named = re.findall(r"`([\w./-]+/|[\w/-]+\.pyi?)`", without_blocks(page.read_text(encoding="utf-8")))
+        for name in named:
+            if name not in ("demo-data/",):
+                assert (ROOT / name).exists() or (ROOT / "cryptoservice" / name).exists(), f"{page.name} names {name}"
+
+
+def test_newcomers_are_told_of_every_package() -> None:
+    text = (DOCS / "development.md").read_text(encoding="utf-8")
+    packages = {path.parent.name for path in (ROOT / "cryptoservice").glob("*/__init__.py")}
+    assert {name for name in packages if f"| `cryptoservice/{name}/` |" not in text} == set()

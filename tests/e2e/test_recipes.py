@@ -1,4 +1,4 @@
-"""Recipes: a Makefile, uv and several machines, each as the README shows it."""
+"""Recipes: a Makefile, uv and several machines, and a Python program, each as docs/recipes.md shows it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from tests.e2e import truth
 from tests.e2e.conftest import ROOT, Workspace
 from tests.e2e.crash_steps import csvs, temps
-from tests.e2e.recipe_steps import RECIPES, Server, block, blocks, section, tool
-from tests.e2e.steps import contents, stamps, write_universe
+from tests.e2e.recipe_steps import RECIPES, Server, block, blocks_of, page, tool
+from tests.e2e.steps import assert_stored, contents, query, stamps, write_universe
 from tests.exchange import Fault, Market, ReplayExchange
 
 PEPE = "1000PEPEUSDT"
@@ -36,11 +36,12 @@ def server(workspace: Workspace) -> Server:
     return Server(workspace)
 
 
-def test_the_readme_links_every_file_and_every_block_is_known_here() -> None:
-    linked = set(re.findall(r"\]\(recipes/([\w.]+)\)", section()))
+def test_the_page_links_every_file_and_every_block_is_known_here() -> None:
+    linked = set(re.findall(r"\]\(\.\./recipes/([\w.]+)\)", page()))
     assert linked == {path.name for path in RECIPES.iterdir() if path.is_file()}
-    fences = sorted(name for name, _ in blocks())
-    assert fences == ["crontab", "ini", "make", *["python"] * 5, *["sh"] * 3, "sql"], "a block that no test runs?"
+    # Those of bash are run by test_readme.py.
+    fences = sorted(name for name, _ in blocks_of(page()) if name != "bash")
+    assert fences == ["crontab", "ini", "make", *["python"] * 8, *["sh"] * 3, "sql"], "a block that no test runs?"
 
 
 def test_make_does_what_is_needed_and_nothing_else(server: Server, exchange: ReplayExchange) -> None:
@@ -75,7 +76,7 @@ def test_make_goes_on_after_an_incomplete_download(server: Server, exchange: Rep
     exchange.faults.add(hindrance)
     stopped = server.run("make")
     assert stopped.code == 2
-    shown = re.search(r"`(download\.json\] Error 3)`", section())
+    shown = re.search(r"`(download\.json\] Error 3)`", page())
     assert shown
     assert shown[1] in stopped.stderr
     assert not (server.folder / "download.json").exists()
@@ -86,7 +87,7 @@ def test_make_goes_on_after_an_incomplete_download(server: Server, exchange: Rep
 
 
 def project(folder: Path, exchange: ReplayExchange) -> Path:
-    """A project with nothing in it, and the environment file that the README tells of."""
+    """A project with nothing in it, and the environment file that the recipe tells of."""
     folder.mkdir()
     (folder / "pyproject.toml").write_text('[project]\nname = "research"\nversion = "0"\nrequires-python = ">=3.10"\n')
     lines = (
@@ -125,7 +126,7 @@ def test_uv_adds_the_package_to_a_project(server: Server, exchange: ReplayExchan
     path = f"{Path(tool('uv')).parent}:/usr/bin:/bin"
     settings = {"PATH": path, "UV_PYTHON": sys.executable, "UV_PYTHON_DOWNLOADS": "never"}
     settings["UV_CACHE_DIR"] = str(server.folder / "cache")
-    added = re.search(r"`(uv add [^`]+)`", section())
+    added = re.search(r"`(uv add [^`]+)`", page())
     assert added
     # What leads to the package index here, certificates and proxies, may stand in the environment.
     base = {name: value for name, value in Workspace(folder).env().items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
@@ -173,7 +174,7 @@ def machine(server: Server, window: tuple[str, str]) -> tuple[str, Path]:
 
 
 def whole(server: Server) -> list[str]:
-    """What the README's lines of Python say of the shared folder."""
+    """What the recipe's lines of Python say of the shared folder."""
     (server.folder / "exports").unlink(missing_ok=True)
     (server.folder / "exports").symlink_to(server.folder / "shared")
     code = block("python", "days without a report")
@@ -204,7 +205,7 @@ def test_what_one_machine_lacks_is_told(split: Server, exchange: ReplayExchange,
 
 
 def test_a_machine_that_forgets_its_window_takes_away_the_others_days(split: Server) -> None:
-    """Why the README says: always give export the machine's own window."""
+    """Why the recipe says: always give export the machine's own window."""
     first, second, _ = WINDOWS
     for window in (first, second):
         assert split.run(*machine(split, window)).code == 0
@@ -215,3 +216,50 @@ def test_a_machine_that_forgets_its_window_takes_away_the_others_days(split: Ser
     assert csvs(split.folder / "shared").keys() == {name for name in before if name.endswith(".csv")}
     assert split.run(export.split(" --start-date")[0], folder).code == 0
     assert len(csvs(split.folder / "shared")) == 10
+
+
+def program(workspace: Workspace, code: str) -> subprocess.CompletedProcess[str]:
+    """A program of the recipes as a file of its own, which must end well."""
+    (workspace.folder / "program.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=workspace.folder, env=workspace.env(),
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_a_program_of_plain_functions(workspace: Workspace) -> None:
+    code = block("python", "import NetworkConfig")
+    assert workspace.define().code == 0
+    done = program(workspace, code)
+    bars = 3 * 19 * 24
+    assert done.stdout == f"True {{'klines': {bars}, 'metrics': 0, 'funding_rates': 0}}\n"
+    # The same with input that cannot be used: one line, which holds the hint.
+    refused = subprocess.run(
+        [sys.executable, "-c", code.replace('"1h"', '"7m"')], cwd=workspace.folder, env=workspace.env(),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert re.fullmatch(r"unknown interval '7m' \(one of: 1m .* 1d\)\n", refused.stderr)
+
+
+def test_a_program_with_helper_processes_runs_once(workspace: Workspace) -> None:
+    code = block("python", "ProcessPoolExecutor")
+    assert workspace.define().code == 0
+    # Every process that imports the program leaves a line: the program itself, and each helper.
+    trace = "import os\n\nwith open('imports.txt', 'a') as trace:\n    print(os.getpid(), __name__, file=trace)\n"
+    done = program(workspace, f"{code.partition('def main')[0]}{trace}\n\ndef main{code.partition('def main')[2]}")
+    # A helper that fails is made up for with a warning: there must be none.
+    assert (done.stdout, done.stderr) == ("complete\n", "")
+    imports = [line.split()[1] for line in (workspace.folder / "imports.txt").read_text().splitlines()]
+    assert imports.count("__main__") == 1
+    assert imports.count("__mp_main__") in (1, 2), "no helper was used"
+    assert len(csvs(workspace.folder / "exports")) == 28
+    assert_stored(workspace, "LINKUSDT", "1m")
+
+
+def test_a_program_in_an_event_loop(workspace: Workspace) -> None:
+    program(workspace, block("python", "MarketDataService"))
+    assert_stored(workspace, "LINKUSDT", database="data/database/market.db")
+    assert query(workspace.folder / "data/database/market.db", "SELECT count(*) FROM symbol_days") == [(3 * 84,)]
