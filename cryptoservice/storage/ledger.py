@@ -22,7 +22,7 @@ class Series(NamedTuple):
 
 
 class LedgerLine(NamedTuple):
-    """The part of a ledger line that decides whether a symbol-day is asked for again."""
+    """The outcome in a ledger line: how a symbol-day ended, why, and how many of the expected rows are stored."""
 
     status: Status
     reason: str | None

@@ -100,7 +100,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise UniverseError(f"the key {shorten(key)} stands twice in one object")
+                raise UniverseError(f"the key {shorten(key)} appears twice in one object")
             seen.add(key)
     return record
 
@@ -147,7 +147,7 @@ class _Reader:
             if fault:
                 _fail(place, f"{shorten(symbol)} {fault}")
             if symbol in seen:
-                _fail(place, f"{symbol} stands there twice")
+                _fail(place, f"{symbol} is listed twice")
             seen.add(symbol)
         return tuple(value)
 
@@ -163,7 +163,7 @@ class _Reader:
         if not isinstance(value, list):
             _fail("daily_snapshots", "is not a list")
         if len(value) != window.length:
-            _fail("daily_snapshots", f"has {len(value)} days where {window.start} to {window.end} are {window.length}")
+            _fail("daily_snapshots", f"has {len(value)} days, but {window.start} to {window.end} are {window.length}")
         rank = {symbol: position for position, symbol in enumerate(requested)}
         snapshots: list[DailySnapshot] = []
         for index, (entry, day) in enumerate(zip(value, window.days(), strict=True)):
@@ -171,7 +171,9 @@ class _Reader:
             if not isinstance(entry, dict):
                 _fail(place, "is not an object")
             if entry.get("date") != day.isoformat():
-                _fail(f"{place}.date", f"{shorten(entry.get('date'))} where {day} is due: every day, in order")
+                _fail(
+                    f"{place}.date", f"is {shorten(entry.get('date'))}, but {day} comes here: every day must be there, in order"
+                )
             active = self._active(entry.get("active_symbols"), place, rank)
             missing = self._missing(entry.get("missing_symbols"), place, rank)
             if len(active) + len(missing) != len(requested) or not missing.keys().isdisjoint(active):
@@ -204,7 +206,7 @@ class _Reader:
         for index, symbol in enumerate(names):
             position = rank.get(symbol, -1) if isinstance(symbol, str) else -1
             if position <= last:
-                problem = "is not a requested symbol" if position < 0 else "stands twice or out of requested order"
+                problem = "is not a requested symbol" if position < 0 else "is listed twice or out of the requested order"
                 _fail(f"{place}[{shorten(symbol) if by_name else index}]", f"{shorten(symbol)} {problem}")
             last = position
 

@@ -147,7 +147,7 @@ FAULTS: list[tuple[Callable[[dict[str, Any]], object], str, str]] = [
     (lambda r: _set(r, requested_symbols=["BTCUSDT", "../X"]), "requested_symbols[1]", "could leave its folder"),
     (lambda r: _set(r, requested_symbols=["btcusdt"]), "requested_symbols[0]", "is not upper case"),
     (lambda r: _set(r, requested_symbols=["BTCUSDT", None]), "requested_symbols[1]", "None is not a symbol name"),
-    (lambda r: _set(r, requested_symbols=["A", "B", "A"]), "requested_symbols[2]", "A stands there twice"),
+    (lambda r: _set(r, requested_symbols=["A", "B", "A"]), "requested_symbols[2]", "A is listed twice"),
     (lambda r: _set(r, start_date="2024-02-30"), "start_date", "2024-02-30 is not a day of the calendar"),
     (lambda r: _set(r, end_date="2024-3-1"), "end_date", "is not a date"),
     (lambda r: _set(r, start_date=20240228), "start_date", "20240228 is not a date"),
@@ -161,12 +161,12 @@ FAULTS: list[tuple[Callable[[dict[str, Any]], object], str, str]] = [
     (lambda r: _set(r, description="\ud800"), "description", "half of a character pair"),
     (lambda r: r.pop("daily_snapshots"), "daily_snapshots", "is not a list"),
     (lambda r: _set(r, daily_snapshots={}), "daily_snapshots", "is not a list"),
-    (lambda r: r["daily_snapshots"].pop(1), "daily_snapshots", "has 2 days where 2024-02-28 to 2024-03-01 are 3"),
-    (lambda r: r["daily_snapshots"].append(_snapshot(r, 2)), "daily_snapshots", "has 4 days where"),
-    (lambda r: _set(r, daily_snapshots=[_snapshot(r, 0)] * 3), "daily_snapshots[1].date", "2024-02-29 is due"),
-    (lambda r: r["daily_snapshots"].reverse(), "daily_snapshots[0].date", "'2024-03-01' where 2024-02-28 is due"),
-    (lambda r: _set_day(r, 1, date="2024-02-29T00:00"), "daily_snapshots[1].date", "2024-02-29 is due"),
-    (lambda r: _snapshot(r, 1).pop("date"), "daily_snapshots[1].date", "None where 2024-02-29 is due"),
+    (lambda r: r["daily_snapshots"].pop(1), "daily_snapshots", "has 2 days, but 2024-02-28 to 2024-03-01 are 3"),
+    (lambda r: r["daily_snapshots"].append(_snapshot(r, 2)), "daily_snapshots", "has 4 days, but"),
+    (lambda r: _set(r, daily_snapshots=[_snapshot(r, 0)] * 3), "daily_snapshots[1].date", "2024-02-29 comes here"),
+    (lambda r: r["daily_snapshots"].reverse(), "daily_snapshots[0].date", "is '2024-03-01', but 2024-02-28 comes here"),
+    (lambda r: _set_day(r, 1, date="2024-02-29T00:00"), "daily_snapshots[1].date", "2024-02-29 comes here"),
+    (lambda r: _snapshot(r, 1).pop("date"), "daily_snapshots[1].date", "is None, but 2024-02-29 comes here"),
     (lambda r: r["daily_snapshots"].__setitem__(1, "x"), "daily_snapshots[1]", "is not an object"),
     (lambda r: _set_day(r, 1, active_symbols=None), "daily_snapshots[1].active_symbols", "is not a list"),
     (lambda r: _set_day(r, 1, missing_symbols=[]), "daily_snapshots[1].missing_symbols", "is not an object"),
@@ -183,17 +183,17 @@ FAULTS: list[tuple[Callable[[dict[str, Any]], object], str, str]] = [
     (
         lambda r: _set_day(r, 1, active_symbols=["币安人生USDT", "BTCUSDT"]),
         "daily_snapshots[1].active_symbols[1]",
-        "twice or out of requested order",
+        "twice or out of the requested order",
     ),
     (
         lambda r: _set_day(r, 1, active_symbols=["BTCUSDT", "BTCUSDT"]),
         "daily_snapshots[1].active_symbols[1]",
-        "twice or out of requested order",
+        "twice or out of the requested order",
     ),
     (
         lambda r: _set_day(r, 2, missing_symbols={"币安人生USDT": "no_kline_on_date", "BTCUSDT": "no_kline_on_date"}),
         "daily_snapshots[2].missing_symbols['BTCUSDT']",
-        "twice or out of requested order",
+        "twice or out of the requested order",
     ),
     (
         lambda r: _set_day(r, 0, missing_symbols={"DOGEUSDT": "no_kline_on_date"}),
@@ -256,9 +256,9 @@ NOT_STRICT_JSON = [
     ("[" * 10_000 + "]" * 10_000, "nested too deeply"),
     ('{"a":' * 10_000, "nested too deeply"),
     ('{"schema_version": ' + "1" * 5_000 + "}", ""),
-    ('{"schema_version": "2.0", "schema_version": "2.0"}', "the key 'schema_version' stands twice"),
-    (EXAMPLE_TEXT.replace('"BTCUSDT": "no_kline', '"币安人生USDT": "no_kline'), "the key '币安人生USDT' stands twice"),
-    (EXAMPLE_TEXT.replace('"end_date"', '"start_date"'), "the key 'start_date' stands twice"),
+    ('{"schema_version": "2.0", "schema_version": "2.0"}', "the key 'schema_version' appears twice"),
+    (EXAMPLE_TEXT.replace('"BTCUSDT": "no_kline', '"币安人生USDT": "no_kline'), "the key '币安人生USDT' appears twice"),
+    (EXAMPLE_TEXT.replace('"end_date"', '"start_date"'), "the key 'start_date' appears twice"),
 ]
 
 
@@ -279,7 +279,7 @@ def test_the_hint_of_another_schema_version_says_what_to_do() -> None:
 def test_loading_names_the_file_and_the_place(tmp_path: Path) -> None:
     path = tmp_path / "u.json"
     path.write_text(EXAMPLE_TEXT.replace('"2024-02-29"', '"2024-02-30"'), encoding="utf-8")
-    with pytest.raises(UniverseError, match=r"u\.json: daily_snapshots\[1\]\.date: '2024-02-30'"):
+    with pytest.raises(UniverseError, match=r"u\.json: daily_snapshots\[1\]\.date: is '2024-02-30'"):
         UniverseFile.load(path)
 
 
