@@ -85,7 +85,7 @@ def test_a_batch_that_fails_leaves_everything_as_it_was(path: Path, bad: list[Ro
     with StoreWriter.open(path) as store:
         store.write([symbol_day(BTC, minutes(0, 1))])
         with pytest.raises(StoreError):
-            store.write([symbol_day(BTC, minutes(7)), symbol_day(METRICS, []), symbol_day(ETH, bad, origin=OBJECT)])
+            store.write([symbol_day(BTC, minutes(7), origin=OBJECT), symbol_day(METRICS, []), symbol_day(ETH, bad)])
         assert store.rows(BTC, FEBRUARY) == minutes(0, 1)
         # The store goes on as if the failed batch had never been.
         store.write([symbol_day(ETH, minutes(3), origin=OBJECT)])
