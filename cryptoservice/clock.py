@@ -1,4 +1,4 @@
-"""Time, sleep and chance as one small object, so that tests can own all three; and waits that a stop event ends."""
+"""Time, sleep and chance as one small object that tests can replace, and waits that a stop event ends."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from cryptoservice.errors import Interrupted
 
 T = TypeVar("T")
 POLL_SECONDS = 0.1
-"""How often a wait looks at its stop event."""
+"""How often a wait looks at its stop event, in seconds."""
 
 
 class Clock:
-    """The machine's clock. Tests pass a subclass that moves by itself."""
+    """The clock of the machine. Tests pass a subclass whose time moves without waiting."""
 
     def time(self) -> float:
-        """Seconds since 1970-01-01 UTC."""
+        """Seconds since 1970-01-01 00:00 UTC."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds that never run backwards; only differences mean anything."""
+        """Seconds that never run backwards. Only the difference of two of them has a meaning."""
         return time.monotonic()
 
     def sleep(self, seconds: float, stop: threading.Event | None = None) -> None:
-        """Wait that long; Interrupted as soon as `stop` is set."""
+        """Wait so many seconds. Raises Interrupted as soon as `stop` is set."""
         if stop is None:
             time.sleep(max(0.0, seconds))
         elif stop.wait(max(0.0, seconds)):
             raise Interrupted
 
     def random(self) -> float:
-        """A number in [0, 1) for jitter; it protects no secret."""
+        """A random number in [0, 1) for jitter; no secret depends on it."""
         return random.random()  # noqa: S311
 
 
 def raise_if_stopped(stop: threading.Event | None) -> None:
-    """Interrupted when the run was asked to stop."""
+    """Raise Interrupted when the run was asked to stop."""
     if stop is not None and stop.is_set():
         raise Interrupted
 
 
 def wait_for_some(futures: Collection[Future[T]], stop: threading.Event | None) -> set[Future[T]]:
-    """Those of the futures that are done, after at most POLL_SECONDS; Interrupted when `stop` is set."""
+    """The futures that are done, after a wait of at most POLL_SECONDS for the first. Raises Interrupted when `stop` is set."""
     raise_if_stopped(stop)
     done: set[Future[Any]] = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done
     return done
 
 
 def result_of(future: Future[T], stop: threading.Event | None) -> T:
-    """The future's result, however long it takes; Interrupted when `stop` is set."""
+    """The result of the future, however long it takes. Raises what the future raised, and Interrupted when `stop` is set."""
     while not wait_for_some([future], stop):
         pass
     return future.result()

@@ -1,4 +1,4 @@
-"""Options that travel together: retries, rates, endpoints, credentials."""
+"""Options that belong together: retries, rates, workers, credentials and endpoints. Each group checks its own values."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cryptoservice.errors import Remedy, UsageError
 
 API_BASE_URL = "https://fapi.binance.com"
 VISION_BASE_URL = "https://data.binance.vision"
-# A shorter value would turn up in innocent words.
 SHORTEST_SECRET = 4
+"""A shorter key or secret is not redacted, because it would be found inside ordinary words."""
 REDACTED = "***"
 
 
@@ -24,7 +24,7 @@ def _require_count(name: str, value: int, minimum: int, maximum: int) -> None:
 
 
 def _require(name: str, value: float, minimum: float, maximum: float = math.inf) -> None:
-    # NaN compares false with everything, so the test is for what is allowed.
+    # NaN compares false with everything, so this tests for what is allowed.
     if not (isinstance(value, (int, float)) and not isinstance(value, bool) and minimum <= value <= maximum and value < math.inf):
         limit = f"at least {minimum:g}" if maximum == math.inf else f"between {minimum:g} and {maximum:g}"
         raise UsageError(f"{name} is {value!r}", hint=f"it must be a number, {limit}")
@@ -32,7 +32,7 @@ def _require(name: str, value: float, minimum: float, maximum: float = math.inf)
 
 @dataclass(frozen=True)
 class RetryConfig:
-    """How often, and how patiently, a request that failed in passing is tried again. Delays in seconds."""
+    """How often a request that failed for a passing reason is sent again, and after which delays (seconds)."""
 
     max_retries: int = 3
     base_delay: float = 1.0
@@ -47,9 +47,10 @@ class RetryConfig:
         _require("backoff multiplier", self.backoff_multiplier, 1)
 
     def delay(self, attempt: int, chance: float, *, patience: float = 1.0) -> float:
-        """Seconds before retry number `attempt` (from 0); with jitter between half and all of the exponential delay.
+        """Seconds before retry number `attempt`, counted from 0; `chance` in [0, 1) decides the jitter.
 
-        `patience` multiplies the delay for trouble that wants more time; max_delay holds all the same.
+        Jitter takes away at most half of the exponential delay. `patience` multiplies the delay where a host needs more time;
+        no delay is longer than `max_delay`.
         """
         try:
             full = min(self.max_delay, patience * self.base_delay * self.backoff_multiplier**attempt)
@@ -60,17 +61,17 @@ class RetryConfig:
 
 @dataclass(frozen=True)
 class RateConfig:
-    """How fast requests may go. Spacings in seconds between any two requests of one kind, over all threads."""
+    """How fast requests are sent. A delay is the time in seconds between any two requests to one host, over all threads."""
 
     max_weight_per_minute: int = 1800
-    """Request weight per rolling minute on the API; the exchange allows 2400 to one IP."""
+    """Request weight in any 60 seconds on the API; the exchange allows 2400 to one address (docs/wire.md, limits and bans)."""
     api_request_delay: float = 0.0
     vision_request_delay: float = 0.0
     max_ban_wait: float = 300.0
-    """Longest wait, in seconds, for a ban or an unbroken row of 429 before the run ends with exit code 4."""
+    """The longest wait, in seconds, for a ban or for consecutive 429s to end. Beyond it a run ends with SourceRefused."""
 
     def __post_init__(self) -> None:
-        # One klines request of 499 rows weighs 2: a smaller budget could never send it.
+        # A klines request of 499 rows weighs 2 (docs/wire.md, klines): a smaller budget could never send it.
         _require("max requests per minute", self.max_weight_per_minute, 2)
         _require("API request delay", self.api_request_delay, 0)
         _require("vision request delay", self.vision_request_delay, 0)
@@ -79,7 +80,7 @@ class RateConfig:
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """How many requests of one kind may be under way at once."""
+    """How many requests to the API and to the archive may be under way at the same time."""
 
     api: int = 5
     vision: int = 8
@@ -91,7 +92,7 @@ class WorkerConfig:
 
 @dataclass(frozen=True)
 class Credentials:
-    """Optional: every endpoint in use is public. The key goes to the API host alone; the secret is never sent."""
+    """An optional key and secret, since every endpoint in use is public. Only the API gets the key; the secret is never sent."""
 
     api_key: str | None = field(default=None, repr=False)
     api_secret: str | None = field(default=None, repr=False)
@@ -102,7 +103,7 @@ class Credentials:
             raise UsageError("the API key holds characters that no key has", hint=Remedy.CHECK_API_KEY)
 
     def redact(self, text: str) -> str:
-        """The text without key and secret."""
+        """The text with `***` in the place of the key and the secret."""
         for value in (self.api_key, self.api_secret):
             if value and len(value) >= SHORTEST_SECRET:
                 text = text.replace(value, REDACTED)
@@ -110,7 +111,7 @@ class Credentials:
 
     @classmethod
     def resolve(cls, api_key: str | None, api_secret: str | None, env: Mapping[str, str] | None = None) -> Credentials:
-        """Given values, else BINANCE_API_KEY and BINANCE_API_SECRET, else none."""
+        """The given values, else BINANCE_API_KEY and BINANCE_API_SECRET of the environment, else none."""
         env = os.environ if env is None else env
         key = (api_key or env.get("BINANCE_API_KEY") or "").strip()
         secret = (api_secret or env.get("BINANCE_API_SECRET") or "").strip()
@@ -119,14 +120,17 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Base URLs of the API and of the archive, without a trailing slash."""
+    """The base URLs of the API and of the archive, without a slash at the end."""
 
     api: str = API_BASE_URL
     vision: str = VISION_BASE_URL
 
     @classmethod
     def resolve(cls, api: str | None = None, vision: str | None = None, env: Mapping[str, str] | None = None) -> Endpoints:
-        """Given values, else BINANCE_API_BASE_URL and BINANCE_VISION_BASE_URL, else the public hosts."""
+        """The given values, else BINANCE_API_BASE_URL and BINANCE_VISION_BASE_URL of the environment, else the public hosts.
+
+        Raises UsageError for a value that is not an http or https address, or that carries a password or a query.
+        """
         env = os.environ if env is None else env
         return cls(
             _base_url(api or env.get("BINANCE_API_BASE_URL") or API_BASE_URL, "API base URL"),
@@ -136,7 +140,7 @@ class Endpoints:
 
 @dataclass(frozen=True)
 class WindowBounds:
-    """Optional inclusive YYYY-MM-DD bounds inside a universe; a missing one is the universe's own."""
+    """Two optional UTC days, written YYYY-MM-DD, both inclusive; in the place of a missing one stands the universe's own."""
 
     start_date: str | None = None
     end_date: str | None = None
@@ -144,7 +148,7 @@ class WindowBounds:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Everything that says how the exchange is reached."""
+    """Everything that decides how the exchange is reached."""
 
     endpoints: Endpoints = field(default_factory=Endpoints.resolve)
     credentials: Credentials = field(default_factory=Credentials)
@@ -160,7 +164,7 @@ def _base_url(text: str, what: str) -> str:
     except ValueError:
         usable = False
         parts = urlsplit("")
-    # The text is not echoed: a URL may carry a password.
+    # The error does not show the text, because a URL may carry a password.
     if not usable or parts.query or parts.fragment:
         raise UsageError(f"the {what} is not a usable address", hint="it looks like https://fapi.binance.com")
     if parts.username or parts.password:

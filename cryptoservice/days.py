@@ -1,4 +1,4 @@
-"""UTC days: parsing, milliseconds, and inclusive windows of days."""
+"""UTC days: their text, their milliseconds, and inclusive windows of days."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from cryptoservice.models import DAY_MS
 ONE_DAY = timedelta(days=1)
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _DAY_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
-# Binance opened in July 2017: an older date is a slip of the pen, and would cost a request for every 499 empty days.
+# Binance opened in July 2017. An older date is a mistake, and would cost a request for every 499 empty days.
 _EARLIEST = date(2017, 1, 1)
 _LATEST = date(2100, 12, 31)
 
 
 def parse_day(text: str, what: str) -> date:
-    """The UTC day that `text` (YYYY-MM-DD) names; `what` names the place in the UsageError."""
+    """The UTC day that `text` (YYYY-MM-DD) names. Raises UsageError, in which `what` says where the text stood."""
     if not isinstance(text, str) or not _DAY_FORM.match(text):
         raise UsageError(f"{what}: {shorten(text)} is not a date", hint="write it as YYYY-MM-DD")
     try:
@@ -34,23 +34,23 @@ def parse_day(text: str, what: str) -> date:
 
 
 def shorten(value: object, limit: int = 60) -> str:
-    """A value as an error may show it: its repr, cut to a readable length."""
+    """A value as an error shows it: its repr, cut to `limit` characters."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
 
 
 def day_start_ms(day: date) -> int:
-    """Epoch milliseconds of 00:00:00.000 UTC of that day."""
+    """The epoch millisecond at which that UTC day begins."""
     return (day.toordinal() - _EPOCH_ORDINAL) * DAY_MS
 
 
 def day_number(day: date) -> int:
-    """Days since 1970-01-01."""
+    """The number of days from 1970-01-01 to that day."""
     return day.toordinal() - _EPOCH_ORDINAL
 
 
 def day_of_number(number: int) -> date:
-    """The day so many days after 1970-01-01."""
+    """The day that lies so many days after 1970-01-01."""
     return date.fromordinal(number + _EPOCH_ORDINAL)
 
 
@@ -65,7 +65,7 @@ def utc_day(seconds: float) -> date:
 
 
 def utc_text(seconds: float) -> str:
-    """An epoch second as people read it: `2026-02-01T00:00:00+00:00`."""
+    """An epoch second as ISO 8601 text in UTC, without its fraction: `2026-02-01T00:00:00+00:00`."""
     return datetime.fromtimestamp(int(seconds), timezone.utc).isoformat()
 
 
@@ -85,22 +85,22 @@ class Window(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Number of days."""
+        """The number of days."""
         return self.end.toordinal() - self.start.toordinal() + 1
 
     @property
     def start_ms(self) -> int:
-        """First millisecond of the window."""
+        """The first epoch millisecond of the window."""
         return day_start_ms(self.start)
 
     @property
     def end_ms(self) -> int:
-        """First millisecond after the window."""
+        """The first epoch millisecond after the window."""
         return day_start_ms(self.end) + DAY_MS
 
     @classmethod
     def parse(cls, start: str, end: str) -> Window:
-        """The window of two YYYY-MM-DD texts; UsageError when malformed or reversed."""
+        """The window of two YYYY-MM-DD texts. Raises UsageError when one is not a day, and when they are reversed."""
         window = cls(parse_day(start, "start date"), parse_day(end, "end date"))
         if window.end < window.start:
             raise UsageError(f"the end date {window.end} lies before the start date {window.start}", hint="swap the two dates")

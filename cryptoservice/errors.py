@@ -1,11 +1,11 @@
-"""The error tree. Each family carries the exit code that the command line answers with.
+"""The errors of this package as a tree. Each class carries the exit code of the command line.
 
 CryptoserviceError                 1   anything that ends a run
 |-- UsageError                     2   a flag, a date, a symbol list or an input file that cannot be used
 |-- StoreError                     1   the database cannot be opened, read or written
 |   `-- StoreBusy                  5   another run holds it
 |-- OutputError                    1   a result file cannot be written
-|-- SourceError                    1   a source did not answer usably, after all retries
+|-- SourceError                    1   a source gave no usable response, after all retries
 |   |-- SymbolRefused              -   the API does not serve this symbol (-1121, -1122): one symbol's outcome
 |   |-- HistoryEnded               -   the API keeps no data this old (-1130): one request's outcome
 |   `-- SourceRefused              4   the host refuses this address: a long ban, 403, 451
@@ -29,10 +29,10 @@ EXIT_SIGTERM = 143
 
 
 class Remedy(Enum):
-    """What a caller can do about an error, in words that hold for every caller.
+    """What a caller can do about an error, in words for callers of the library and of the command line alike.
 
-    The command line has its own wording for each of them, which names its flags (`cli/remedies.py`). Names in braces are
-    filled with the facts of the error.
+    The command line has its own wording for each of them, which names its flags (`cli/remedies.py`). The facts of the error
+    replace the names in braces.
     """
 
     REPLACE_FILE = "choose another name, or allow the existing file to be replaced"
@@ -56,7 +56,11 @@ class Remedy(Enum):
 
 
 class CryptoserviceError(Exception):
-    """Root of all errors of this package: `message` says what happened, `hint` what to do about it."""
+    """The root of all errors of this package.
+
+    `message` says what happened, and `hint` says what to do about it. When the hint is given as a Remedy, `remedy` holds it and
+    `hint` is its sentence.
+    """
 
     exit_code = EXIT_FAILURE
 
@@ -65,7 +69,7 @@ class CryptoserviceError(Exception):
         self.message = message
         self.remedy = hint if isinstance(hint, Remedy) else None
         self.facts = facts
-        """What the remedy's wording is filled with."""
+        """The values that the wording of the remedy needs, such as a time."""
         self.hint = hint.value.format(**facts) if isinstance(hint, Remedy) else hint
 
     def __str__(self) -> str:
@@ -93,7 +97,7 @@ class OutputError(CryptoserviceError):
 
 
 class SourceError(CryptoserviceError):
-    """A source did not answer usably, after all retries."""
+    """A source gave no usable response, after all retries."""
 
     def __init__(
         self, message: str, *, reason: str = "request_failed", hint: str | Remedy | None = None, **facts: object
@@ -112,7 +116,7 @@ class HistoryEnded(SourceError):
 
 
 class SourceRefused(SourceError):
-    """The host refuses to serve this address: a ban beyond the wait limit, HTTP 403 or HTTP 451."""
+    """The host refuses this address: a ban that lasts longer than the wait limit, HTTP 403 or HTTP 451."""
 
     exit_code = EXIT_REFUSED
 

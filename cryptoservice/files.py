@@ -1,4 +1,7 @@
-"""Result files appear whole or not at all: written beside their target, then renamed onto it."""
+"""Writes result files, which appear whole or not at all: a file is written beside its target and then renamed onto it.
+
+The atomic write is hand-made because `tempfile` ignores the umask and its names do not say which run a file belongs to.
+"""
 
 from __future__ import annotations
 
@@ -16,25 +19,25 @@ from typing import TextIO
 
 from cryptoservice.errors import OutputError, Remedy, UsageError
 
-# Machines that share a folder tell their temp files apart: a process that does not live here may live there.
+# A process that does not run here may run on another machine that shares the folder, so temp files name their host.
 _HOST = f"{zlib.crc32(socket.gethostname().encode(errors='replace')):08x}"
 _TEMP_FORM = re.compile(r"\..+\.(?:([0-9a-f]{8})-)?(\d+)\.tmp\Z")
 _FOREIGN_TEMP_SECONDS = 86_400.0
 
 
 class TargetExists(UsageError):
-    """The target appeared before this run could put its own file there."""
+    """A file exists already at the target, and it was not to be replaced."""
 
 
 def describe(error: OSError) -> str:
-    """What the operating system said, without the path that the caller names anyway."""
+    """What the operating system said, without the path, which the caller names."""
     return (error.strerror or str(error)).lower()
 
 
 def hint_for(error: OSError) -> str:
-    """What a person can do about it."""
+    """What a person can do about the error."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "free some space and run the same command again"
+        return "free some space and run it again"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "check the permissions of the file and its folder"
     if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST):
@@ -43,7 +46,7 @@ def hint_for(error: OSError) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder and its parents; OutputError when that is impossible."""
+    """Create a folder and its parents. Raises OutputError when that is impossible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -51,7 +54,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in that folder survive a power cut, where the system can."""
+    """Make a rename in that folder survive a power cut, where the system is able to."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -62,17 +65,17 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_text(target: Path, *, replace: bool = True, durable: bool = True) -> Iterator[TextIO]:
-    """A UTF-8 text file that becomes visible at `target` when the block ends well.
+    """Give a UTF-8 text file to write to, which appears at `target` when the block ends without an error.
 
-    With `replace=False` an existing target wins: TargetExists, and it stays as it is. With `durable` the bytes survive a power
-    cut once the block has ended. OutputError on I/O failure; the target is untouched then.
+    With `replace=False` an existing target stays as it is, and TargetExists is raised. With `durable` the bytes survive a power
+    cut as soon as the block has ended. Raises OutputError when the file cannot be written; the target is unchanged then.
     """
     target = Path(os.path.realpath(target))
     make_folder(target.parent)
-    # Cut, so that a long name stays a legal one; the thread tells writers of one process apart.
+    # The name is cut so that it does not become too long; the thread's number separates the writers of one process.
     temp = target.with_name(f".{target.name[:80]}.{threading.get_ident()}.{_HOST}-{os.getpid()}.tmp")
     try:
-        # Windows needs newline="" too: the bytes are the same on every system.
+        # newline="" keeps the bytes the same on Windows.
         with temp.open("w", encoding="utf-8", newline="") as handle:
             yield handle
             handle.flush()
@@ -92,24 +95,27 @@ def atomic_text(target: Path, *, replace: bool = True, durable: bool = True) -> 
 
 
 def _place_new(temp: Path, target: Path) -> None:
+    """Put the file at a target that does not exist yet, so that of two runs exactly one succeeds."""
     try:
-        # A hard link, unlike a rename, fails when the target exists: of two runs exactly one wins.
-        os.link(temp, target)
+        _link_or_claim(temp, target)
     except FileExistsError:
         raise TargetExists(f"{target} exists already", hint=Remedy.REPLACE_FILE) from None
+
+
+def _link_or_claim(temp: Path, target: Path) -> None:
+    try:
+        # A hard link, unlike a rename, fails when the target exists.
+        os.link(temp, target)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
             raise
-        # A file system without hard links: claim the name first, then rename onto the claim.
-        try:
-            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        except FileExistsError:
-            raise TargetExists(f"{target} exists already", hint=Remedy.REPLACE_FILE) from None
+        # This file system has no hard links: an empty file claims the name, and the rename replaces it.
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         temp.replace(target)
 
 
 def is_running(pid: int) -> bool:
-    """True when a process of that number exists on this machine."""
+    """Say whether a process of that number exists on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -120,9 +126,9 @@ def is_running(pid: int) -> bool:
 
 
 def clean_temps(folder: Path) -> int:
-    """Remove temp files that runs which no longer live have left in `folder`; how many.
+    """Remove the temp files that dead runs have left in `folder`, and return how many they were.
 
-    Those of another machine, which may share the folder, are only taken for left over when they are a day old.
+    A temp file of another machine that shares the folder counts as left over only when it is a day old.
     """
     removed = 0
     with contextlib.suppress(OSError):
@@ -143,7 +149,7 @@ def _is_left_over(entry: os.DirEntry[str], host: str, pid: int) -> bool:
 
 
 def remove(path: Path) -> bool:
-    """Remove a file of ours that is out of date; True if there was one. OutputError when it cannot be removed."""
+    """Remove an out-of-date result file; True when there was one. Raises OutputError when it cannot be removed."""
     try:
         path.unlink()
     except FileNotFoundError:
@@ -154,12 +160,12 @@ def remove(path: Path) -> bool:
 
 
 def name_of(path: Path) -> str:
-    """The path as text that every encoding can hold: bytes that are not UTF-8 become a replacement mark."""
+    """The path as valid text: a replacement mark stands for each byte that is not UTF-8."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
 def check_name(path: Path, what: str) -> None:
-    """UsageError when no file can have that name: too long, or with a NUL in it."""
+    """Raise UsageError when no file can have that name, because it is too long or holds a NUL."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError, PermissionError):
@@ -170,7 +176,7 @@ def check_name(path: Path, what: str) -> None:
 
 
 def require_place(path: Path) -> None:
-    """OutputError when a file could not be put there: better known before an hour of work than after. Creates nothing."""
+    """Raise OutputError, before an hour of work and not after it, when no file could be written there. Nothing is created."""
     folder = path.absolute().parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -185,7 +191,7 @@ def require_place(path: Path) -> None:
 
 
 def refuse_folder(path: Path, what: str) -> None:
-    """UsageError when a folder stands where a file is meant."""
+    """Raise UsageError when the path, which should be that of a file, is a folder."""
     check_name(path, what)
     if path.is_dir():
         raise UsageError(f"{what} {path} is a folder", hint="name a file")

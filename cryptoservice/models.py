@@ -1,4 +1,4 @@
-"""Small value types that every room shares: frequencies, datasets, reasons and statuses."""
+"""Small value types that all packages share: frequencies, datasets, reasons and statuses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 
 Row = tuple[Any, ...]
-"""One row of market data, its time (ms UTC) first; the dataset says what the other fields are."""
+"""One row of market data: its time (ms UTC) comes first, and the dataset decides the other columns."""
 
 
 class Freq(str, Enum):
@@ -35,7 +35,7 @@ class Freq(str, Enum):
 
     @property
     def milliseconds(self) -> int:
-        """Length of one bar in milliseconds."""
+        """The length of one bar in milliseconds."""
         return _FREQ_MS[self]
 
     @property
@@ -45,7 +45,7 @@ class Freq(str, Enum):
 
     @classmethod
     def parse(cls, text: str | Freq) -> Freq:
-        """The frequency of that name; UsageError lists the valid ones."""
+        """The frequency of that name. Raises UsageError, which lists the valid names."""
         try:
             return cls(text)
         except ValueError:
@@ -62,7 +62,7 @@ _FREQ_MS = {freq: _length_ms(freq) for freq in Freq}
 
 
 class Dataset(str, Enum):
-    """A kind of market data; the value is its table's name."""
+    """A kind of market data. Its value is the name of the public view and of the export folder."""
 
     KLINES = "klines"
     METRICS = "metrics"
@@ -73,7 +73,7 @@ class Dataset(str, Enum):
 
 
 class MissingReason(str, Enum):
-    """Why `define` found a requested symbol without market data on a day."""
+    """Why a requested symbol has no market data on a UTC day of the universe."""
 
     NOT_IN_CURRENT_TRADING_LIST = "not_in_current_trading_list"
     NO_KLINE_ON_DATE = "no_kline_on_date"
@@ -83,31 +83,33 @@ class MissingReason(str, Enum):
 
 
 class Status(str, Enum):
-    """What the ledger says of one symbol-day of one dataset."""
+    """How one symbol-day of one dataset ended, as the ledger keeps it."""
 
     COMPLETE = "complete"
     """Every expected row is stored."""
     CONFIRMED_GAP = "confirmed_gap"
-    """Fewer rows than expected (zero included), and no source has more."""
+    """Fewer rows than expected are stored, or none at all, and no source has more."""
     INCOMPLETE = "incomplete"
-    """Fetched, but not confirmed: a later run asks again."""
+    """Fewer rows than expected were fetched, and nothing confirms that there are no more. A later run asks again."""
     FAILED = "failed"
-    """Nothing usable could be fetched: a later run asks again."""
+    """Nothing usable could be fetched. A later run asks again."""
 
     def __str__(self) -> str:
         return self.value
 
     @property
     def settled(self) -> bool:
-        """True when later incremental runs have nothing left to ask."""
+        """Whether later incremental runs leave this symbol-day alone."""
         return self in (Status.COMPLETE, Status.CONFIRMED_GAP)
 
 
 class SourceObject(NamedTuple):
-    """An archive object that rows came from."""
+    """One version of an archive object that rows came from."""
 
     name: str
-    """Its whole name inside the archive."""
+    """The path of the object inside the archive."""
     sha256: str
     last_modified: str | None
+    """The Last-Modified header, as the archive sent it."""
     fetched_at: str
+    """ISO 8601 time in UTC."""

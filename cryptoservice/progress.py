@@ -1,4 +1,7 @@
-"""How far a run is: one updating line on a terminal, sampled lines in a log. Never on stdout."""
+"""Shows how far a run is: as one line on a terminal that changes, or as a few lines in a log. Nothing goes to stdout.
+
+The progress line is hand-made because a package for it would be one more dependency for a single line of text.
+"""
 
 from __future__ import annotations
 
@@ -13,35 +16,36 @@ from cryptoservice.clock import Clock
 
 log = logging.getLogger(__name__)
 
-_STEPS = 20
-_LOG_EVERY = 30.0
-_REDRAW_EVERY = 0.2
+# A stage logs a line for each twentieth of its units, and at least every thirty seconds.
+_LOG_STEPS = 20
+_LOG_SECONDS = 30.0
+_REDRAW_SECONDS = 0.2
 _QUIET_SECONDS = 2.0
 
 Gauge = Callable[[], Mapping[str, float]]
-"""Figures to show beside the count: `requests`, `waited_seconds`, and `pause_seconds` while a host keeps the run waiting."""
+"""Gives the figures beside the count: `requests`, `waited_seconds`, and `pause_seconds` for which a host pauses the run."""
 
 _NO_NETWORK: Mapping[str, float] = {"requests": 0, "waited_seconds": 0.0, "pause_seconds": 0.0}
 
 
 class Display:
-    """The one line of a terminal that is drawn over and over. Log lines pass above it."""
+    """The line of a terminal that is drawn again and again. Log lines appear above it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._line = ""
-        # Threads log while the main one draws.
+        # Other threads write log lines while the main thread draws.
         self._lock = threading.RLock()
 
     def show(self, line: str) -> None:
-        """Draw this line in place of the one before."""
+        """Draw this line in the place of the one before it."""
         with self._lock:
             self._line = line[: self._columns() - 1]
             self._stream.write("\r" + self._line + "\x1b[K")
             self._stream.flush()
 
     def clear(self) -> None:
-        """Leave an empty line."""
+        """Make the line empty."""
         with self._lock:
             if self._line:
                 self._stream.write("\r\x1b[K")
@@ -49,7 +53,7 @@ class Display:
                 self._line = ""
 
     def write_above(self, text: str) -> None:
-        """Write a line that stays, and draw the progress below it again."""
+        """Write a line that stays, and draw the progress line again below it."""
         with self._lock:
             line = self._line
             self.clear()
@@ -59,7 +63,7 @@ class Display:
                 self.show(line)
 
     def _columns(self) -> int:
-        """The width of this very terminal: stdout may be a file."""
+        """The width of the terminal behind this stream, since stdout may be a file."""
         try:
             columns = os.get_terminal_size(self._stream.fileno()).columns
         except (OSError, ValueError):
@@ -71,13 +75,13 @@ _display: Display | None = None
 
 
 def use_display(display: Display | None) -> None:
-    """Draw on this terminal from now on; None for log lines. A process has one terminal, hence one display."""
+    """Show progress on this display from now on, or in the log with None. A process has one terminal, hence one display."""
     global _display  # noqa: PLW0603
     _display = display
 
 
 class Progress:
-    """Counts finished units of one stage. Work that is over within two seconds says nothing."""
+    """Counts the finished units of one stage. A stage that ends within two seconds shows nothing."""
 
     def __init__(self, stage: str, unit: str, total: int, clock: Clock, gauge: Gauge | None = None) -> None:
         self._stage = stage
@@ -89,32 +93,32 @@ class Progress:
         self._rows = 0
         self._started = clock.monotonic()
         self._drawn_at = self._started
-        self._said_at = self._started
-        self._said_done = 0
+        self._logged_at = self._started
+        self._logged_done = 0
 
     def advance(self, count: int = 1, rows: int = 0) -> None:
-        """So many more units, and rows, are finished."""
+        """Count so many more finished units and rows, and show what is due."""
         self._done += count
         self._rows += rows
         self.tick()
 
     def tick(self) -> None:
-        """Time has passed: show what is due."""
+        """Show what is due after the time that has passed."""
         now = self._clock.monotonic()
         if now - self._started < _QUIET_SECONDS:
             return
         if _display is not None:
-            if now - self._drawn_at >= _REDRAW_EVERY:
+            if now - self._drawn_at >= _REDRAW_SECONDS:
                 self._drawn_at = now
                 _display.show(self._text(now))
             return
-        step = (self._done - self._said_done) * _STEPS >= self._total and self._done > self._said_done
-        if step or now - self._said_at >= _LOG_EVERY:
-            self._said_at, self._said_done = now, self._done
+        step = (self._done - self._logged_done) * _LOG_STEPS >= self._total and self._done > self._logged_done
+        if step or now - self._logged_at >= _LOG_SECONDS:
+            self._logged_at, self._logged_done = now, self._done
             log.info("%s", self._text(now), extra={"fields": self._fields(now)})
 
     def end(self) -> None:
-        """The stage is over: its line goes, whatever it showed."""
+        """End the stage and remove its line from the terminal."""
         if _display is not None:
             _display.clear()
 

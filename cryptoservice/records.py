@@ -1,4 +1,7 @@
-"""One encoder for all results: dataclasses to the JSON objects that reports are made of."""
+"""The one encoder for all results: it turns dataclasses into the JSON objects of the reports.
+
+It is hand-made because `dataclasses.asdict` leaves enums, days and paths as they are and knows no properties.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +16,19 @@ from cryptoservice.days import Window
 
 
 class Record:
-    """A dataclass whose `to_dict()` is its JSON object."""
+    """The base of a dataclass whose `to_dict()` gives its JSON object."""
 
     KEYS: ClassVar[tuple[str, ...]] = ()
-    """The keys of the object in their order, each the name of a field or a property. Empty: all fields."""
+    """The keys of the object in their order; each is the name of a field or a property. Without keys, all fields are written."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object of this result."""
+        """The result as a JSON object."""
         names = self.KEYS or tuple(item.name for item in fields(self))  # type: ignore[arg-type]
         return {name: encode(getattr(self, name)) for name in names}
 
 
 def encode(value: Any) -> Any:
-    """The value as JSON has it: an enum as its value, a day as YYYY-MM-DD, a window as its two dates."""
+    """The value as JSON: an enum as its value, a day as YYYY-MM-DD, a window as its two days, other collections as lists."""
     if isinstance(value, Record):
         return value.to_dict()
     if isinstance(value, Enum):

@@ -1,4 +1,4 @@
-"""Rows as columns: how many rows of market data are kept in memory, sent to another process, and bound to a statement."""
+"""Rows kept as columns, which take less memory and less time than tuples on their way from a parser to the database."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from cryptoservice.models import Row
 
 
 def columns_of(rows: Sequence[Row]) -> Iterable[Sequence[Any]]:
-    """The columns of any rows."""
+    """The columns of any rows, each with one value per row."""
     return rows.columns() if isinstance(rows, ColumnRows) else zip(*rows, strict=True)
 
 
 class ColumnRows(Sequence[Row]):
-    """Rows kept as columns: a fifth of the memory of tuples, and quick to send to another process. Made into tuples when read."""
+    """A sequence of rows that is kept as columns; a row becomes a tuple only when it is read.
+
+    It takes a fifth of the memory of tuples and is quick to send to another process. `start` and `stop` are the range of the
+    columns that belongs to it, so that a slice shares the columns.
+    """
 
     def __init__(self, columns: Sequence[array[Any]], start: int, stop: int) -> None:
         self._columns = columns
@@ -24,7 +28,7 @@ class ColumnRows(Sequence[Row]):
         self._stop = stop
 
     def columns(self) -> list[list[Any]]:
-        """The same rows as one list a column."""
+        """The same rows as one list for each column."""
         return [column[self._start : self._stop].tolist() for column in self._columns]
 
     def __len__(self) -> int:

@@ -1,1 +1,1 @@
-"""The SQLite database: its tables, reads and writes, and the lock that leaves it to one writer."""
+"""The SQLite database: its schema, its reader and its writer, and the lock that allows one writer at a time."""

@@ -1,4 +1,7 @@
-"""Opening a database file: for reading or for writing, with foreign files refused and SQLite's errors turned into sentences."""
+"""Opens a database file for reading or for writing.
+
+A file that this program did not write is refused, and every error of SQLite becomes a StoreError that says what to do.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ from cryptoservice.files import refuse_folder
 from cryptoservice.storage.schema import SCHEMA, SCHEMA_VERSION
 
 BUSY_MS = 200
-"""SQLite's own wait for another program, in milliseconds. Short, so that a signal is seen between two of them."""
+"""How long SQLite itself waits for another program, in milliseconds. It is short, because no signal is seen meanwhile."""
 _CACHE_KIB = 8 * 1024
 _READER_WAIT_SECONDS = 30.0
 
 
 @contextlib.contextmanager
 def sqlite_errors(path: Path) -> Iterator[None]:
-    """StoreError with a hint for any error of SQLite."""
+    """Turn any error of SQLite into a StoreError whose hint says what to do."""
     try:
         yield
     except sqlite3.Error as error:
@@ -42,7 +45,10 @@ def _hint_for(text: str) -> str | Remedy:
 
 @contextlib.contextmanager
 def open_for_reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection that sees one snapshot; UsageError when there is no such database."""
+    """Give a read-only connection that sees one snapshot of the database.
+
+    Raises UsageError when the file does not exist, and StoreError when it is empty or not a database of this program.
+    """
     refuse_folder(path, "database")
     if not path.exists():
         raise UsageError(f"database {path} does not exist", hint=Remedy.DOWNLOAD_FIRST)
@@ -51,14 +57,17 @@ def open_for_reading(path: Path) -> Iterator[sqlite3.Connection]:
         if _is_new(path, db):
             raise StoreError(f"database {path} is empty", hint=Remedy.DOWNLOAD_FIRST)
         db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        # One snapshot for the whole reading: a download that runs meanwhile cannot change what an export sees.
+        # One transaction holds one snapshot: a download that runs at the same time cannot change what an export sees.
         db.execute("BEGIN")
         yield db
 
 
 @contextlib.contextmanager
 def open_for_writing(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection for the only writer; the file and its tables are created when missing. Take the DatabaseLock first."""
+    """Give a connection to the only writer, which must hold the DatabaseLock; a missing file is created with its schema.
+
+    Raises StoreError when the file cannot be opened or is not a database of this program.
+    """
     if path.is_dir():
         raise StoreError(f"database {path} is a folder", hint=Remedy.OTHER_DATABASE)
     with sqlite_errors(path), contextlib.closing(_connect(path, mode="rwc")) as db:
@@ -74,7 +83,10 @@ def open_for_writing(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def refuse_foreign(path: Path) -> None:
-    """Look before locking: UsageError for a folder, StoreError for a file that is not ours. Leaves no trace."""
+    """Check a path before it is locked, and create nothing.
+
+    Raises UsageError for a folder and StoreError for a file that this program did not write.
+    """
     refuse_folder(path, "database")
     with sqlite_errors(path):
         if path.exists() and path.stat().st_size:
@@ -83,13 +95,13 @@ def refuse_foreign(path: Path) -> None:
 
 
 def _connect(path: Path, *, mode: str) -> sqlite3.Connection:
-    # As an absolute URI every name is that of a file, `:memory:` included.
+    # In an absolute URI every name means a file, `:memory:` and names with `?` or `%` too.
     address = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
     return sqlite3.connect(address, uri=True, timeout=_READER_WAIT_SECONDS, isolation_level=None)
 
 
 def _is_new(path: Path, db: sqlite3.Connection) -> bool:
-    """True when there are no tables yet; StoreError when they are another program's, or of another version."""
+    """Say whether the file has no tables yet. Raises StoreError for another schema version or another program's tables."""
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version not in (0, SCHEMA_VERSION):
         raise StoreError(
@@ -103,15 +115,15 @@ def _is_new(path: Path, db: sqlite3.Connection) -> bool:
 
 
 def _leave_one_file(db: sqlite3.Connection) -> None:
-    """Fold the write-ahead log back in: a finished run leaves one file, readable from a read-only folder."""
-    # A program that still reads keeps the log alive. Then its closing folds the log in, or the next run does.
+    """Merge the write-ahead log into the file, so that a finished run leaves one file, readable in a read-only folder."""
+    # A program that still reads keeps the log alive. In that case the log is merged when that program or the next run closes.
     db.execute("PRAGMA busy_timeout = 1000")
     with contextlib.suppress(sqlite3.OperationalError):
         db.execute("PRAGMA journal_mode = DELETE")
 
 
 def _roll_back(path: Path) -> None:
-    """Undo what a killed run had begun, where its journal is still there: a read-only connection could not."""
+    """Undo the transaction of a killed run when its journal is still there, since a read-only connection cannot do that."""
     if path.with_name(path.name + "-journal").exists():
         with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(path, mode="rw")) as db:
             db.execute("SELECT count(*) FROM sqlite_master").fetchone()

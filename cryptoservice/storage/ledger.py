@@ -1,4 +1,7 @@
-"""The records of the ledger: what is written and read for one symbol-day."""
+"""The values that pass between the database and its users: a series, a symbol-day to be written, and lines of the ledger.
+
+The ledger is the table that holds one line for every symbol-day that a download has asked for: how it ended, and why.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from cryptoservice.models import Dataset, Row, SourceObject, Status
 
 
 class Series(NamedTuple):
-    """One symbol of one dataset at one frequency (empty for funding rates)."""
+    """One symbol of one dataset at one frequency; `freq` is `5m` for metrics and empty for funding rates."""
 
     dataset: Dataset
     freq: str
@@ -19,7 +22,7 @@ class Series(NamedTuple):
 
 
 class LedgerLine(NamedTuple):
-    """What the ledger says of one symbol-day."""
+    """The outcome in a ledger line: how a symbol-day ended, why, and how many of the expected rows are stored."""
 
     status: Status
     reason: str | None
@@ -28,7 +31,7 @@ class LedgerLine(NamedTuple):
 
 
 class LedgerEntry(NamedTuple):
-    """A whole line of the ledger, for those who report on it."""
+    """A whole line of the ledger, for reports."""
 
     symbol: str
     day: date
@@ -43,7 +46,7 @@ class LedgerEntry(NamedTuple):
 
 @dataclass(frozen=True)
 class SymbolDay:
-    """One symbol-day ready to be written: its rows, in time order, and its ledger line."""
+    """One symbol-day that is ready to be written: its rows in time order, and what its ledger line will say."""
 
     series: Series
     day: date
@@ -55,3 +58,4 @@ class SymbolDay:
     checked_at: float
     """Epoch seconds."""
     origin: SourceObject | None = None
+    """The archive object that the rows came from, if there was one."""

@@ -1,4 +1,7 @@
-"""One run a database: an advisory lock on a file beside it, which the system releases when the holder dies."""
+"""One database has one writer: an advisory lock on a file beside it, which the system releases when its holder dies.
+
+It is hand-made because the standard library has no lock that works on Linux, macOS and Windows and can name its holder.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,14 @@ except ImportError:  # pragma: no cover - Windows
 
 
 class DatabaseLock:
-    """Held while a run writes. The file's presence means nothing; only the lock on it does."""
+    """The lock that a run holds while it writes; `started_at` is an ISO 8601 time for the note that names the holder.
+
+    Only the lock on the file counts: the file may stay behind, and then it means nothing. Entering raises StoreBusy when another
+    run holds the lock, and StoreError when the lock file cannot be used.
+    """
 
     def __init__(self, database: Path, started_at: str) -> None:
-        # A link to a database is the same database.
+        # A symbolic link to a database leads to the same lock.
         real = Path(os.path.realpath(database))
         self._path = real.with_name(real.name + ".lock")
         self._started_at = started_at
@@ -38,17 +45,17 @@ class DatabaseLock:
             free = _try_lock(handle)
         except OSError as error:
             os.close(handle)
-            hint = "keep the database on a file system that has locks"
+            hint = "keep the database on a file system that supports locks"
             raise StoreError(f"cannot lock {self._path}: {files.describe(error)}", hint=hint) from error
         if not free:
-            holder = _describe(handle)
+            holder = _describe_holder(handle)
             os.close(handle)
             raise StoreBusy(f"another run holds this database: {holder}", hint="wait until it has ended, then run again")
         self._handle = handle
         note = {"host": socket.gethostname(), "pid": os.getpid(), "started_at": self._started_at}
         try:
             os.ftruncate(handle, 0)
-            os.pwrite(handle, (json.dumps(note) + "\n").encode(), 0)
+            os.write(handle, (json.dumps(note) + "\n").encode())
         except OSError as error:
             self.__exit__(None, None, None)
             raise StoreError(f"cannot write {self._path}: {files.describe(error)}", hint=files.hint_for(error)) from error
@@ -57,13 +64,14 @@ class DatabaseLock:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._handle is not None:
             with contextlib.suppress(OSError):
-                # The next holder's note comes a moment after its lock: until then nobody is named rather than the wrong one.
+                # The next holder writes its note a moment after it has the lock. Until then no name is better than the old one.
                 os.ftruncate(self._handle, 0)
             os.close(self._handle)
             self._handle = None
 
 
 def _try_lock(handle: int) -> bool:
+    """Take the lock without waiting; False when another process has it."""
     if fcntl is None:  # pragma: no cover - Windows
         import msvcrt  # noqa: PLC0415
 
@@ -79,9 +87,10 @@ def _try_lock(handle: int) -> bool:
     return True
 
 
-def _describe(handle: int) -> str:
+def _describe_holder(handle: int) -> str:
+    """Say who holds the lock, from the note in the lock file."""
     try:
-        note: Any = json.loads(os.pread(handle, 4096, 0))
+        note: Any = json.loads(os.read(handle, 4096))
         return f"host {note['host']}, pid {note['pid']}, started {note['started_at']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "its holder has only just started"

@@ -1,4 +1,4 @@
-"""Reading a database: the ledger, the rows of a symbol-day, and what frequencies there are."""
+"""Reads a database: the ledger, the rows of a symbol-day, and the frequencies that are stored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FROM_LEDGER = "FROM series s JOIN ledger l ON l.series_id = s.id WHERE s.datase
 
 
 class StoreReader:
-    """Queries on an open database. Use one thread only."""
+    """The queries on an open database. Only the thread that opened it may use it; errors of SQLite are StoreErrors."""
 
     def __init__(self, path: Path, db: sqlite3.Connection) -> None:
         self.path = path
@@ -32,12 +32,18 @@ class StoreReader:
     @classmethod
     @contextlib.contextmanager
     def open(cls, path: Path) -> Iterator[StoreReader]:
-        """Open read-only, as one snapshot; UsageError when there is no such database."""
+        """Open the database read-only; the reader sees one snapshot of it until the block ends.
+
+        Raises UsageError when the file does not exist, and StoreError when it is empty or not a database of this program.
+        """
         with open_for_reading(path) as db:
             yield cls(path, db)
 
     def settled_days(self, dataset: Dataset, freq: str, window: Window) -> dict[str, set[date]]:
-        """Days of the window that the ledger knows as settled, by symbol: most of a ledger, and all that most runs ask of it."""
+        """The days of the window that the ledger calls settled, by symbol.
+
+        Most lines of a ledger are settled, and most runs need no more than this of them: it is much quicker than `ledger`.
+        """
         query = f"SELECT s.symbol, l.day {_FROM_LEDGER} AND l.status IN ({_SETTLED})"
         settled: dict[str, set[date]] = {}
         days, bounds = _days_and_bounds(dataset, freq, window)
@@ -49,7 +55,7 @@ class StoreReader:
     def ledger(
         self, dataset: Dataset, freq: str, window: Window, *, unsettled: bool = False
     ) -> dict[str, dict[date, LedgerLine]]:
-        """Ledger lines of the window by symbol and day: all of them, or the unsettled ones alone."""
+        """The ledger lines of the window by symbol and day; with `unsettled`, only those that a later run asks for again."""
         query = f"SELECT s.symbol, l.day, l.status, l.reason, l.rows, l.expected_rows {_FROM_LEDGER}"
         if unsettled:
             query += f" AND l.status NOT IN ({_SETTLED})"
@@ -61,7 +67,7 @@ class StoreReader:
         return lines
 
     def entries(self, dataset: Dataset, freq: str, window: Window) -> Iterator[LedgerEntry]:
-        """Whole ledger lines of the window, by symbol and day."""
+        """The whole ledger lines of the window, sorted by symbol and day."""
         columns = "s.symbol, l.day, l.status, l.reason, l.rows, l.expected_rows, l.source, l.checked_at"
         query = f"SELECT {columns} {_FROM_LEDGER} ORDER BY s.symbol, l.day"
         days, bounds = _days_and_bounds(dataset, freq, window)
@@ -70,7 +76,7 @@ class StoreReader:
                 yield LedgerEntry(symbol, days[number], self._status(status), *rest)
 
     def frequencies(self, dataset: Dataset) -> list[str]:
-        """Frequencies of that dataset that the ledger knows, shortest first."""
+        """The frequencies of that dataset that the ledger knows, the shortest first."""
         query = (
             "SELECT DISTINCT freq FROM series s WHERE dataset = ? AND EXISTS (SELECT 1 FROM ledger l WHERE l.series_id = s.id)"
         )
@@ -79,23 +85,21 @@ class StoreReader:
         return [freq.value for freq in Freq if freq.value in known] + sorted(known - {freq.value for freq in Freq})
 
     def rows(self, series: Series, day: date) -> list[Row]:
-        """Rows of one symbol-day in time order, columns as `columns(dataset)` names them."""
+        """The rows of one symbol-day in time order; `schema.columns(dataset)` names their columns."""
         table = TABLES[series.dataset]
         series_id = self._series_id(series)
         if series_id is None:
             return []
         start = day_start_ms(day)
         query = (
-            f"SELECT {', '.join(table.columns)} FROM {table.name} "  # noqa: S608 - names of this module
-            f"WHERE series_id = ? AND {table.time} >= ? AND {table.time} < ? ORDER BY {table.time}"
+            f"SELECT {', '.join(table.columns)} FROM {table.name} "  # noqa: S608 - names of the schema
+            f"WHERE series_id = ? AND {table.time} >= ? AND {table.time} < ? ORDER BY {table.order}"
         )
-        if series.dataset is Dataset.FUNDING_RATES:
-            query += ", rate_type"
         with sqlite_errors(self.path):
             return self._db.execute(query, (series_id, start, start + DAY_MS)).fetchall()
 
     def select(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
-        """Rows of a query on the inner tables, for the integrity checks."""
+        """The rows of a query on the inner tables, for the integrity checks."""
         with sqlite_errors(self.path):
             return self._db.execute(query, parameters).fetchall()
 
@@ -119,6 +123,6 @@ class StoreReader:
 
 
 def _days_and_bounds(dataset: Dataset, freq: str, window: Window) -> tuple[dict[int, date], tuple[str, str, int, int]]:
-    """The days of a window by number, and the parameters of `_FROM_LEDGER`."""
+    """The days of a window by their numbers, made once for all of its lines, and the parameters of `_FROM_LEDGER`."""
     days = {day_number(day): day for day in window.days()}
     return days, (dataset.value, freq, day_number(window.start), day_number(window.end))

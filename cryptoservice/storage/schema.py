@@ -1,7 +1,7 @@
-"""The tables of a database.
+"""The schema of a database: its views, which are public, and the inner tables below them.
 
-The public names (klines, metrics, funding_rates, symbol_days) are views: underneath, a symbol with its dataset and frequency
-is a small integer, which makes rows a third smaller and inserts quicker.
+The public names (klines, metrics, funding_rates, symbol_days) are views. In the tables below them a small integer stands for a
+symbol with its dataset and frequency, which makes rows a third smaller and inserts quicker.
 """
 
 from __future__ import annotations
@@ -58,34 +58,43 @@ CREATE VIEW symbol_days AS
 
 
 class Table(NamedTuple):
-    """An inner table: its name, its column of time, and its columns after the series."""
+    """An inner table: its name, its columns after `series_id` with the time (ms UTC) first, and the order of its rows."""
 
     name: str
-    time: str
     columns: tuple[str, ...]
+    order: str
+
+    @property
+    def time(self) -> str:
+        """The column that holds a row's time."""
+        return self.columns[0]
 
 
 TABLES = {
     Dataset.KLINES: Table(
         "kline_rows",
-        "open_time",
         (
             "open_time", "open", "high", "low", "close", "volume", "quote_volume", "trades", "taker_buy_volume",
             "taker_buy_quote_volume",
         ),
+        order="open_time",
     ),
     Dataset.METRICS: Table(
         "metric_rows",
-        "open_time",
         (
             "open_time", "open_interest", "open_interest_value", "top_trader_account_ratio", "top_trader_position_ratio",
             "global_account_ratio", "taker_volume_ratio",
         ),
+        order="open_time",
     ),
-    Dataset.FUNDING_RATES: Table("funding_rows", "funding_time", ("funding_time", "funding_rate", "mark_price", "rate_type")),
+    Dataset.FUNDING_RATES: Table(
+        "funding_rows",
+        ("funding_time", "funding_rate", "mark_price", "rate_type"),
+        order="funding_time, rate_type",
+    ),
 }  # fmt: skip
 
 
 def columns(dataset: Dataset) -> tuple[str, ...]:
-    """The columns of that dataset's rows after the symbol, the time first."""
+    """The names of the columns of that dataset's rows; the time (ms UTC) comes first."""
     return TABLES[dataset].columns

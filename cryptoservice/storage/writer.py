@@ -1,4 +1,4 @@
-"""Writing a database: symbol-days with their ledger lines, each batch in one transaction."""
+"""Writes a database: symbol-days together with their ledger lines, each batch in one transaction."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from cryptoservice.storage.schema import TABLES, Table
 
 log = logging.getLogger(__name__)
 
-# A statement of this many rows stays under the 999 parameters that older SQLite builds allow, and divides 288 and 1440.
+# So many rows need fewer than the 999 parameters that older SQLite builds allow in a statement, and 72 divides 288 and 1440.
 _ROWS_A_STATEMENT = 72
-# Pages in the write-ahead log before it is folded in. Four times SQLite's own number: a long run then copies less.
+# How many pages the write-ahead log may hold before it is merged: four times SQLite's own number, so a long run copies less.
 _LOG_PAGES = 4000
+# An attempt takes one or two times BUSY_MS, so a run waits ten to twenty minutes for another program.
 _BUSY_ATTEMPTS = 3000
 
 
 class StoreWriter(StoreReader):
-    """The only writer of a database; it reads as well. Use one thread only."""
+    """The only writer of a database, which can also read. Only the thread that opened it may use it."""
 
     def __init__(self, path: Path, db: sqlite3.Connection, stop: threading.Event | None = None) -> None:
         super().__init__(path, db)
@@ -42,15 +43,21 @@ class StoreWriter(StoreReader):
     @classmethod
     @contextlib.contextmanager
     def open(cls, path: Path, stop: threading.Event | None = None) -> Iterator[StoreWriter]:
-        """Open for writing; created when missing. Take the DatabaseLock first. `stop` ends a wait for other programs."""
+        """Open the database for writing, and create it when it is missing. The caller must hold the DatabaseLock.
+
+        A set `stop` ends a wait for another program. Raises StoreError when the file cannot be opened or is not ours.
+        """
         with open_for_writing(path) as db:
             yield cls(path, db, stop)
 
     def write(self, batch: Iterable[SymbolDay]) -> None:
-        """Replace rows and ledger lines of these symbol-days, all in one transaction."""
+        """Replace the rows and the ledger lines of these symbol-days in one transaction: all of them, or none after an error.
+
+        Raises StoreError when SQLite fails, and Interrupted when `stop` is set while another program keeps the run waiting.
+        """
         with sqlite_errors(self.path):
             if not self._has_write_ahead_log:
-                # Only now: a run that writes nothing leaves every byte as it was. From here on others can read meanwhile.
+                # A run that writes nothing changes no byte, so this waits for the first write. From now on others can read.
                 self._when_free("PRAGMA journal_mode = WAL")
                 self._db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
                 self._has_write_ahead_log = True
@@ -60,6 +67,7 @@ class StoreWriter(StoreReader):
                     self._write_day(symbol_day)
                 self._db.execute("COMMIT")
             except BaseException:
+                # These ids may belong to lines that are rolled back.
                 self._series_ids.clear()
                 self._object_ids.clear()
                 with contextlib.suppress(sqlite3.Error):
@@ -67,7 +75,7 @@ class StoreWriter(StoreReader):
                 raise
 
     def _write_day(self, item: SymbolDay) -> None:
-        series_id = self._made_series_id(item.series)
+        series_id = self._ensured_series_id(item.series)
         table = TABLES[item.series.dataset]
         start = day_start_ms(item.day)
         self._db.execute(
@@ -83,7 +91,8 @@ class StoreWriter(StoreReader):
             ),
         )  # fmt: skip
 
-    def _made_series_id(self, series: Series) -> int:
+    def _ensured_series_id(self, series: Series) -> int:
+        """The id of the series, which is created when it is missing."""
         known = self._series_id(series)
         if known is None:
             cursor = self._db.execute(
@@ -99,7 +108,7 @@ class StoreWriter(StoreReader):
         columns = tuple(columns_of(rows))
         if rows and len(columns) != width - 1:
             raise StoreError(f"{table.name}: rows of {len(columns)} columns instead of {width - 1}")
-        # Column by column: a quarter of the time that joining row after row takes.
+        # Filling column by column takes a quarter of the time of joining row after row.
         for place, column in enumerate(columns, start=1):
             values[place::width] = column
         step = width * _ROWS_A_STATEMENT
@@ -117,6 +126,7 @@ class StoreWriter(StoreReader):
         return statement
 
     def _object_id(self, origin: SourceObject | None) -> int | None:
+        """The id of that version of the archive object, which is noted when it is new."""
         if origin is None:
             return None
         key = (origin.name, origin.sha256)
@@ -133,7 +143,7 @@ class StoreWriter(StoreReader):
         return known
 
     def _when_free(self, statement: str) -> None:
-        """Run it once no other program is in the way. StoreError after ten minutes, Interrupted when asked to stop."""
+        """Run the statement as soon as no other program locks the database; StoreError when that takes too long."""
         for attempt in range(_BUSY_ATTEMPTS):
             try:
                 self._db.execute(statement)
@@ -143,7 +153,7 @@ class StoreWriter(StoreReader):
                 raise_if_stopped(self._stop)
                 if attempt == 0:
                     log.warning("database %s: waiting for another program that uses it", self.path)
-                # SQLite does not wait by itself where it fears a deadlock.
+                # SQLite itself does not wait where that could end in a deadlock.
                 (self._stop or threading.Event()).wait(BUSY_MS / 1000)
             else:
                 return

@@ -1,1 +1,1 @@
-"""What a universe is: its model, its file, the names of symbols, and the files that a user names as input."""
+"""The universe: the daily truth as a value, its file, and the names of its symbols."""

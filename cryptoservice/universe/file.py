@@ -1,4 +1,4 @@
-"""universe.json, schema 2.0: writing a universe down, and reading it back with every rule of the schema checked."""
+"""universe.json, schema 2.0: writes a universe to its file, and reads it back with every rule of the schema checked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cryptoservice.universe.inputs import read_input
 from cryptoservice.universe.model import DailySnapshot, Universe
 
 SCHEMA_VERSION = "2.0"
-# 900 symbols over six years are about 70 MB. A larger file is not a universe, and reading it would only fill the memory.
+# 900 symbols over six years are about 70 MB. A file above this limit is not a universe, and reading it would fill the memory.
 MAX_FILE_BYTES = 128 * 1024 * 1024
 
 
@@ -37,7 +37,7 @@ class UniverseFile:
 
     @classmethod
     def load(cls, path: Path) -> UniverseFile:
-        """Open read-only, parse and validate; UniverseError when that fails."""
+        """Read the file, which is never changed, and validate it. Raises UniverseError when it is unreadable or breaks a rule."""
         try:
             content = read_input(path, "universe file", MAX_FILE_BYTES, missing=Remedy.DEFINE_FIRST)
         except UsageError as error:
@@ -52,7 +52,11 @@ class UniverseFile:
 
 
 def save(universe: Universe, path: Path, *, force: bool) -> None:
-    """Write the file whole or not at all. Without `force` an existing file stays, and UsageError is raised."""
+    """Write the file whole or not at all.
+
+    Without `force` an existing file stays and TargetExists is raised. Raises UsageError when the path is a folder, UniverseError
+    when the description cannot be written, and OutputError when the file cannot be.
+    """
     files.refuse_folder(path, "the output")
     check_description(universe.description)
     with files.atomic_text(path, replace=force) as handle:
@@ -60,7 +64,7 @@ def save(universe: Universe, path: Path, *, force: bool) -> None:
 
 
 def to_json(universe: Universe) -> str:
-    """The file's text: key order, indentation and final newline are part of the format."""
+    """The text of the file. The order of the keys, the indentation and the final newline belong to the format."""
     record: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "requested_symbols": list(universe.requested_symbols),
@@ -82,7 +86,7 @@ def to_json(universe: Universe) -> str:
 
 
 def from_json(text: str) -> Universe:
-    """Parse and validate; UniverseError names the place of the first fault."""
+    """Parse and validate the text of a universe file; UniverseError names the place of the first fault."""
     return _Reader().read(text)
 
 
@@ -96,7 +100,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise UniverseError(f"the key {shorten(key)} stands twice in one object")
+                raise UniverseError(f"the key {shorten(key)} appears twice in one object")
             seen.add(key)
     return record
 
@@ -106,7 +110,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 class _Reader:
-    """Validates a parsed universe, place by place."""
+    """Validates the parsed file and builds the universe from it; each method checks one part of the file."""
 
     def read(self, text: str) -> Universe:
         try:
@@ -120,7 +124,7 @@ class _Reader:
         version = record.get("schema_version")
         if version != SCHEMA_VERSION:
             problem = "is missing" if version is None else f"is {shorten(version)}, not {SCHEMA_VERSION!r}"
-            _fail("schema_version", problem, "make the universe anew with this version's define")
+            _fail("schema_version", problem, "define the universe again with this version")
         requested = self._requested(record.get("requested_symbols"))
         window = Window(self._day(record.get("start_date"), "start_date"), self._day(record.get("end_date"), "end_date"))
         if window.end < window.start:
@@ -143,7 +147,7 @@ class _Reader:
             if fault:
                 _fail(place, f"{shorten(symbol)} {fault}")
             if symbol in seen:
-                _fail(place, f"{symbol} stands there twice")
+                _fail(place, f"{symbol} is listed twice")
             seen.add(symbol)
         return tuple(value)
 
@@ -159,7 +163,7 @@ class _Reader:
         if not isinstance(value, list):
             _fail("daily_snapshots", "is not a list")
         if len(value) != window.length:
-            _fail("daily_snapshots", f"has {len(value)} days where {window.start} to {window.end} are {window.length}")
+            _fail("daily_snapshots", f"has {len(value)} days, but {window.start} to {window.end} are {window.length}")
         rank = {symbol: position for position, symbol in enumerate(requested)}
         snapshots: list[DailySnapshot] = []
         for index, (entry, day) in enumerate(zip(value, window.days(), strict=True)):
@@ -167,7 +171,9 @@ class _Reader:
             if not isinstance(entry, dict):
                 _fail(place, "is not an object")
             if entry.get("date") != day.isoformat():
-                _fail(f"{place}.date", f"{shorten(entry.get('date'))} where {day} is due: every day, in order")
+                _fail(
+                    f"{place}.date", f"is {shorten(entry.get('date'))}, but {day} comes here: every day must be there, in order"
+                )
             active = self._active(entry.get("active_symbols"), place, rank)
             missing = self._missing(entry.get("missing_symbols"), place, rank)
             if len(active) + len(missing) != len(requested) or not missing.keys().isdisjoint(active):
@@ -200,7 +206,7 @@ class _Reader:
         for index, symbol in enumerate(names):
             position = rank.get(symbol, -1) if isinstance(symbol, str) else -1
             if position <= last:
-                problem = "is not a requested symbol" if position < 0 else "stands twice or out of requested order"
+                problem = "is not a requested symbol" if position < 0 else "is listed twice or out of the requested order"
                 _fail(f"{place}[{shorten(symbol) if by_name else index}]", f"{shorten(symbol)} {problem}")
             last = position
 
@@ -219,7 +225,10 @@ _REASONS = {reason.value: reason for reason in MissingReason}
 
 
 def check_description(description: object) -> None:
-    """UniverseError when it cannot be kept in the file: a stray byte of a command line is half of a character pair."""
+    """Raise UniverseError for a description that the file cannot hold.
+
+    A byte of a command line that is not UTF-8 reaches Python as half of a character pair, which has no bytes in UTF-8.
+    """
     if description is None:
         return
     if not isinstance(description, str):
@@ -232,7 +241,7 @@ def check_description(description: object) -> None:
 
 def _is_timestamp(text: str) -> bool:
     try:
-        # Python 3.10 does not read the Z that ISO 8601 allows.
+        # ISO 8601 allows a Z for UTC, which Python 3.10 does not read.
         return datetime.fromisoformat(text.removesuffix("Z") + ("+00:00" if text.endswith("Z") else "")).tzinfo is not None
     except ValueError:
         return False

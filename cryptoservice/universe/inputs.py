@@ -1,4 +1,4 @@
-"""Files that a user names as input: they are read whole, within a limit, and refused in one line when they cannot be used."""
+"""Reads the files that a user names as input: whole, up to a limit, and with one clear error when a file cannot be used."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from cryptoservice.files import check_name, describe, hint_for
 
 
 def read_input(path: Path, what: str, limit: int, *, missing: str | Remedy) -> bytes:
-    """The bytes of an input file; UsageError unless it is a readable regular file of at most `limit` bytes.
+    """The bytes of an input file. Raises UsageError unless it is a readable regular file of at most `limit` bytes.
 
-    `what` names the file in errors, and `missing` is the hint when there is none. Only regular files are read, since a pipe or
-    a device may never end.
+    `what` names the file in errors, and `missing` is the hint when the file does not exist. Only regular files are read, because
+    a pipe or a device may never end.
     """
     check_name(path, what)
     try:

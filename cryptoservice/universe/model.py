@@ -1,4 +1,4 @@
-"""The universe: which requested symbol had market data on which UTC day, and why the others had none. Pure values, no files."""
+"""The universe as a value: which requested symbols had market data on which UTC day, and why the others had none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cryptoservice.errors import UsageError
 from cryptoservice.models import MissingReason
 
 ActiveDays = Mapping[str, list[date]]
-"""The active days of each symbol, in order."""
+"""The active days of each symbol, the earliest first."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,11 @@ class DailySnapshot:
 
 @dataclass(frozen=True)
 class Universe:
-    """Requested symbols over an inclusive range of UTC days, with one snapshot a day."""
+    """The requested symbols over an inclusive range of UTC days, with one snapshot for each day.
+
+    In every snapshot the active and the missing symbols together are exactly the requested ones, in the same order.
+    `created_at` is an ISO 8601 time with its zone.
+    """
 
     requested_symbols: tuple[str, ...]
     start_date: date
@@ -38,7 +42,7 @@ class Universe:
 
     @property
     def window(self) -> Window:
-        """All days of the universe."""
+        """The window from the first to the last day of the universe."""
         return Window(self.start_date, self.end_date)
 
     @property
@@ -47,7 +51,10 @@ class Universe:
         return sum(len(snapshot.active_symbols) for snapshot in self.daily_snapshots)
 
     def subwindow(self, bounds: WindowBounds | None) -> Window:
-        """The window of two optional bounds; UsageError when one lies outside the universe, or when they are reversed."""
+        """The window of two optional bounds; without a bound, that of the universe holds.
+
+        Raises UsageError when a bound is not a day or lies outside the universe, and when the bounds are reversed.
+        """
         bounds = bounds or WindowBounds()
         window = Window(
             self.start_date if bounds.start_date is None else parse_day(bounds.start_date, "start date"),
@@ -62,12 +69,12 @@ class Universe:
         return window
 
     def snapshots(self, window: Window) -> Iterator[DailySnapshot]:
-        """The snapshots of that window, in order."""
+        """The snapshots of a window that lies inside the universe, the earliest first."""
         first = window.start.toordinal() - self.start_date.toordinal()
         yield from self.daily_snapshots[first : first + window.length]
 
     def active_days(self, window: Window) -> dict[str, list[date]]:
-        """Active days of each symbol inside the window, in requested order; symbols without any are left out."""
+        """The active days of each symbol in the window, in requested order. A symbol without an active day is left out."""
         days: dict[str, list[date]] = {symbol: [] for symbol in self.requested_symbols}
         for snapshot in self.snapshots(window):
             for symbol in snapshot.active_symbols:
@@ -75,5 +82,5 @@ class Universe:
         return {symbol: active for symbol, active in days.items() if active}
 
     def missing_counts(self, window: Window) -> Counter[MissingReason]:
-        """How many symbol-days of the window are not active, by reason."""
+        """How many symbol-days of the window are missing, by reason."""
         return Counter(reason for snapshot in self.snapshots(window) for reason in snapshot.missing_symbols.values())

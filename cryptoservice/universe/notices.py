@@ -1,4 +1,4 @@
-"""What the commands tell people about a universe."""
+"""Sentences about a universe that several commands show to people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cryptoservice.universe.model import Universe
 
 
 def nothing_active_notice(universe: Universe, window: Window) -> str | None:
-    """The sentence for a window in which no requested symbol is active on any day; None when one is."""
+    """The sentence for a window in which no requested symbol is active on any day, or None when at least one is."""
     if any(snapshot.active_symbols for snapshot in universe.snapshots(window)):
         return None
     missing = universe.missing_counts(window)

@@ -1,4 +1,4 @@
-"""Symbol names: which ones are safe to put into a URL, a path, SQL and a CSV, and how lists of them are read."""
+"""Symbol names: which names are safe in a URL, a path, SQL and a CSV file, and how lists of names are read."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from cryptoservice.universe.inputs import read_input
 
 MAX_LENGTH = 64
 _MAX_FILE_BYTES = 4 * 1024 * 1024
-# Letters, marks, digits and pictographs of any script: the exchange lists names such as 币安人生USDT.
+# These are letters, marks, digits and pictographs of any script, since the exchange lists names such as 币安人生USDT.
 _SAFE_CATEGORIES = ("L", "M", "N", "So")
 _SAFE_PUNCTUATION = frozenset("_-.")
 
 
 def fault_of(symbol: object) -> str | None:
-    """What makes `symbol` unusable as a symbol name, or None when it is safe."""
+    """The reason why `symbol` cannot be used as a symbol name, or None when it is safe."""
     if not isinstance(symbol, str) or not symbol:
         return "is not a symbol name"
     if len(symbol) > MAX_LENGTH:
@@ -38,9 +38,12 @@ def fault_of(symbol: object) -> str | None:
 
 
 def normalise(names: Iterable[str]) -> tuple[str, ...]:
-    """Names stripped, upper-cased and de-duplicated in first-seen order; UsageError for an unusable one or none at all."""
+    """The names without white space around them, in upper case, each one once, in the order of first appearance.
+
+    Raises UsageError when a name cannot be used, and when there is no name at all.
+    """
     if isinstance(names, str):
-        # Its letters would be taken for names.
+        # Each of its letters would be taken for a name.
         raise UsageError(f"symbols is one string: {shorten(names)}", hint='pass a list, such as ["BTCUSDT"]')
     seen: dict[str, None] = {}
     for name in names:
@@ -57,7 +60,7 @@ def normalise(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def split_inline(text: str) -> list[str]:
-    """The names of one inline list: comma separated, each `@path` replaced by that file's names."""
+    """The names in a list that commas separate; the names of a file stand in the place of its `@path`."""
     names: list[str] = []
     for part in (piece.strip() for piece in text.split(",")):
         if part.startswith("@"):
@@ -68,7 +71,10 @@ def split_inline(text: str) -> list[str]:
 
 
 def read_file(path: Path) -> list[str]:
-    """The names in a symbols file: commas or white space between them, `#` comments, BOM and CRLF tolerated."""
+    """The names in a symbols file, which commas or white space separate; a `#` begins a comment, and BOM and CRLF may occur.
+
+    Raises UsageError when the file cannot be read, is not UTF-8 or names no symbol.
+    """
     content = read_input(path, "symbols file", _MAX_FILE_BYTES, missing="check the path")
     try:
         text = content.decode("utf-8-sig")

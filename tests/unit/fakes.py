@@ -1,4 +1,4 @@
-"""A clock that moves by itself, and small builders that several test modules share."""
+"""A clock whose time moves without waiting, and small builders that several test modules share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DAY = 86_400_000
 
 
 class FakeClock(Clock):
-    """Sleeping takes no time and moves the clock; concurrent sleepers overlap, as real ones do. Thread-safe."""
+    """A sleep takes no time and moves the clock. Sleeps of several threads overlap, as real ones do."""
 
     def __init__(self, epoch: float = 1_770_000_000.0, *, chance: float = 0.0) -> None:
         self._epoch = epoch
@@ -52,14 +52,14 @@ class FakeClock(Clock):
         return self._chance
 
     def advance(self, seconds: float) -> None:
-        """Let time pass without anybody sleeping."""
+        """Let time pass without a sleep."""
         with self._lock:
             self._now += seconds
 
 
 @cache
 def recorded_csv(symbol: str) -> str:
-    """The text of a recorded archive object: 1m klines of February 2026."""
+    """The text of a recorded archive object, which holds the 1m klines of February 2026."""
     stem = f"{symbol}-1m-2026-02"
     with zipfile.ZipFile(RECORDINGS / "klines_1m" / f"{stem}.zip") as zipped:
         return zipped.read(f"{stem}.csv").decode("utf-8")
@@ -67,24 +67,24 @@ def recorded_csv(symbol: str) -> str:
 
 @cache
 def recorded_fields(symbol: str) -> tuple[tuple[str, ...], ...]:
-    """Its data rows as text fields, read with the csv module."""
+    """The data rows of that object as text fields, read with the csv module."""
     lines = csv.reader(io.StringIO(recorded_csv(symbol)))
     next(lines)
     return tuple(tuple(line) for line in lines)
 
 
 def row_of(fields: tuple[str, ...]) -> tuple[int | float, ...]:
-    """Twelve text fields of the wire as the ten values of a row, by int() and float() alone."""
+    """The twelve text fields of a line as the ten values of a row, made with int() and float() alone."""
     opened, high, low, close, volume, quote, taker, taker_quote = (float(fields[i]) for i in (1, 2, 3, 4, 5, 7, 9, 10))
     return (int(fields[0]), opened, high, low, close, volume, quote, int(fields[8]), taker, taker_quote)
 
 
 @cache
 def recorded_rows(symbol: str) -> tuple[tuple[int | float, ...], ...]:
-    """All 40,320 rows."""
+    """All 40,320 rows of that object."""
     return tuple(row_of(fields) for fields in recorded_fields(symbol))
 
 
 def kline(open_time: int, price: float = 1.0, volume: float = 2.0) -> tuple[int | float, ...]:
-    """A flat kline."""
+    """A kline whose four prices are equal."""
     return (open_time, price, price, price, price, volume, volume * price, 3, volume / 2, volume * price / 2)

@@ -31,24 +31,21 @@ def test_parse_day_reads_the_calendar() -> None:
     assert parse_day("2024-02-29", "start") == date(2024, 2, 29)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_parse_day_refuses_other_forms_and_names_the_place() -> None:
+    for text in (
         "2024-2-1", "20240201", "2024-02-01T00:00:00", " 2024-02-01", "2024-02-01\n", "2024/02/01", "", "today",
-        "２０２４-02-01", "-024-02-01",
-    ],
-)  # fmt: skip
-def test_parse_day_refuses_other_forms_and_names_the_place(text: str) -> None:
-    with pytest.raises(UsageError, match="is not a date") as caught:
-        parse_day(text, "--start-date")
-    assert caught.value.message.startswith("--start-date: ")
-    assert caught.value.hint == "write it as YYYY-MM-DD"
+        "２０２４-02-01", "-024-02-01", None, 20240101, date(2024, 1, 1),
+    ):  # fmt: skip
+        with pytest.raises(UsageError) as caught:
+            parse_day(text, "start date")  # type: ignore[arg-type]
+        assert caught.value.message == f"start date: {text!r} is not a date"
+        assert caught.value.hint == "write it as YYYY-MM-DD"
 
 
-@pytest.mark.parametrize("text", ["2024-02-30", "2023-02-29", "2024-13-01", "2024-00-10", "2024-04-31", "2024-01-00"])
-def test_parse_day_refuses_days_that_no_calendar_has(text: str) -> None:
-    with pytest.raises(UsageError, match=f"end: {text} is not a day of the calendar"):
-        parse_day(text, "end")
+def test_parse_day_refuses_days_that_no_calendar_has() -> None:
+    for text in ("2024-02-30", "2023-02-29", "2024-13-01", "2024-00-10", "2024-04-31", "2024-01-00", "0000-01-01"):
+        with pytest.raises(UsageError, match=f"end: {text} is not a day of the calendar"):
+            parse_day(text, "end")
 
 
 def test_parse_day_refuses_days_before_any_market() -> None:
@@ -57,10 +54,11 @@ def test_parse_day_refuses_days_before_any_market() -> None:
         parse_day("2016-12-31", "start")
 
 
-@pytest.mark.parametrize("value", [None, 20240101, date(2024, 1, 1)])
-def test_parse_day_refuses_what_is_not_text(value: object) -> None:
-    with pytest.raises(UsageError, match="is not a date"):
-        parse_day(value, "start")  # type: ignore[arg-type]
+def test_parse_day_refuses_days_that_are_too_far_ahead() -> None:
+    assert parse_day("2100-12-31", "end") == date(2100, 12, 31)
+    with pytest.raises(UsageError, match="2101-01-01 is too far ahead") as caught:
+        parse_day("2101-01-01", "end")
+    assert caught.value.hint == "the latest accepted day is 2100-12-31"
 
 
 @pytest.mark.parametrize(

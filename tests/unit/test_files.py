@@ -78,7 +78,7 @@ def test_a_full_disk_leaves_the_old_file_and_says_what_to_do(tmp_path: Path, mon
     words = r"cannot write .*out\.csv: no space left on device"
     with pytest.raises(OutputError, match=words) as caught, files.atomic_text(target) as handle:
         handle.write("new")
-    assert caught.value.hint == "free some space and run the same command again"
+    assert caught.value.hint == "free some space and run it again"
     assert caught.value.exit_code == 1
     assert target.read_text(encoding="utf-8") == "old"
     assert names(tmp_path) == ["out.csv"]
@@ -255,19 +255,79 @@ def test_refuse_folder(tmp_path: Path) -> None:
         files.refuse_folder(tmp_path, "the output")
 
 
-@pytest.mark.parametrize(
-    ("number", "hint"),
-    [
-        (errno.ENOSPC, "free some space and run the same command again"),
-        (errno.EDQUOT, "free some space and run the same command again"),
-        (errno.EACCES, "check the permissions of the file and its folder"),
-        (errno.EROFS, "check the permissions of the file and its folder"),
-        (errno.ENOTDIR, "something else stands at that path: choose another"),
-        (errno.ENAMETOOLONG, "check the path"),
-    ],
-)
-def test_hints_follow_the_error_number(number: int, hint: str) -> None:
-    assert files.hint_for(OSError(number, "words")) == hint
+def test_hints_follow_the_error_number() -> None:
+    hints = {
+        errno.ENOSPC: "free some space and run it again",
+        errno.EDQUOT: "free some space and run it again",
+        errno.EFBIG: "free some space and run it again",
+        errno.EACCES: "check the permissions of the file and its folder",
+        errno.EPERM: "check the permissions of the file and its folder",
+        errno.EROFS: "check the permissions of the file and its folder",
+        errno.ENOTDIR: "something else stands at that path: choose another",
+        errno.EISDIR: "something else stands at that path: choose another",
+        errno.EEXIST: "something else stands at that path: choose another",
+        errno.ENAMETOOLONG: "check the path",
+    }
+    assert {number: files.hint_for(OSError(number, "words")) for number in hints} == hints
+
+
+def test_an_error_is_described_in_the_words_of_the_system_without_the_path() -> None:
+    assert files.describe(OSError(errno.ENOSPC, "No space left on device", "/a/B")) == "no space left on device"
+    assert files.describe(OSError("Something Else")) == "something else"
+
+
+def test_an_unusual_error_of_a_link_is_an_output_error_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "link", broken)
+    words = r"cannot write .*out\.json: input/output error"
+    with pytest.raises(OutputError, match=words), files.atomic_text(tmp_path / "out.json", replace=False) as handle:
+        handle.write("x")
+    assert names(tmp_path) == []
+
+
+def test_removing_says_whether_there_was_a_file(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("x", encoding="utf-8")
+    assert files.remove(tmp_path / "old.csv")
+    assert not files.remove(tmp_path / "old.csv")
+    with pytest.raises(OutputError, match=f"cannot remove the stale file {tmp_path}: "):
+        files.remove(tmp_path)
+
+
+def test_a_name_that_is_not_utf8_is_shown_with_replacement_marks() -> None:
+    assert files.name_of(Path("data/币安.db")) == "data/币安.db"
+    # Python reads a byte of a file name that is not UTF-8 as half of a character pair.
+    assert files.name_of(Path("caf\udce9.db")) == "caf\ufffd.db"
+
+
+def test_a_place_is_checked_without_creating_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.require_place(tmp_path / "out.json")
+    files.require_place(tmp_path / "deep" / "er" / "out.json")
+    assert names(tmp_path) == []
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(OutputError) as caught:
+        files.require_place(tmp_path / "file" / "out.json")
+    assert str(caught.value) == (
+        f"cannot write {tmp_path}/file/out.json: {tmp_path}/file is not a folder; "
+        "something else stands at that path: choose another"
+    )
+    # Permissions do not stop the root user, who may run the tests.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(OutputError, match=f"no permission to write into {tmp_path};") as denied:
+        files.require_place(tmp_path / "deep" / "out.json")
+    assert denied.value.hint == "check the permissions of that folder"
+
+
+def test_a_name_that_no_file_can_have_is_a_usage_error(tmp_path: Path) -> None:
+    files.check_name(tmp_path / "absent" / "file", "the output")
+    for name, reason in (("nul\0byte", "it holds a NUL"), ("x" * 300, "file name too long")):
+        with pytest.raises(UsageError, match=r"^the output .*its name cannot be used") as caught:
+            files.check_name(Path(name), "the output")
+        assert caught.value.message.endswith(f"({reason})")
+        assert len(caught.value.message) < 200
 
 
 def test_threads_that_write_different_files_do_not_disturb_each_other(tmp_path: Path) -> None:

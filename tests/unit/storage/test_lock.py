@@ -1,7 +1,9 @@
-"""One run a database."""
+"""One database has one writer: who is refused, what the refusal says, and what a dead holder leaves."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -19,7 +21,7 @@ STARTED = "2026-02-01T00:00:00+00:00"
 HOLDER = """
 import sys
 from pathlib import Path
-from cryptoservice.lock import DatabaseLock
+from cryptoservice.storage.lock import DatabaseLock
 with DatabaseLock(Path(sys.argv[1]), "2026-01-31T23:59:59+00:00"):
     print("held", flush=True)
     sys.stdin.read()
@@ -56,19 +58,48 @@ def test_the_lock_is_free_again_after_the_block_and_after_an_error(tmp_path: Pat
         pass
 
 
-@pytest.mark.parametrize("left", [b"", b"not json", b"[]", b'{"pid": 1}', b'{"host": "gone", "pid": 1, "started_at": "x"}' * 500])
-def test_a_lock_file_that_nobody_holds_means_nothing(tmp_path: Path, left: bytes) -> None:
-    (tmp_path / "market.db.lock").write_bytes(left)
-    with DatabaseLock(tmp_path / "market.db", STARTED):
-        assert json.loads((tmp_path / "market.db.lock").read_bytes())["pid"] == os.getpid()
+def test_a_lock_file_that_nobody_holds_means_nothing(tmp_path: Path) -> None:
+    for left in (b"", b"not json", b"[]", b'{"pid": 1}', b'{"host": "gone", "pid": 1, "started_at": "x"}' * 500):
+        (tmp_path / "market.db.lock").write_bytes(left)
+        with DatabaseLock(tmp_path / "market.db", STARTED):
+            assert json.loads((tmp_path / "market.db.lock").read_bytes())["pid"] == os.getpid()
+    assert (tmp_path / "market.db.lock").read_bytes() == b""
 
 
-def test_a_holder_that_has_not_signed_yet_is_still_respected(tmp_path: Path) -> None:
+def test_a_holder_whose_note_is_not_there_yet_still_holds_the_lock(tmp_path: Path) -> None:
     database = tmp_path / "market.db"
     with DatabaseLock(database, STARTED):
-        (tmp_path / "market.db.lock").write_bytes(b"")
-        with pytest.raises(StoreBusy, match="has only just started"), DatabaseLock(database, STARTED):
-            pass
+        for note in (b"", b'{"host": "a', b"7", b'{"pid": 1}'):
+            (tmp_path / "market.db.lock").write_bytes(note)
+            with pytest.raises(StoreBusy, match="has only just started"), DatabaseLock(database, STARTED):
+                pass
+
+
+def test_a_file_system_without_locks_is_a_store_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(StoreError) as caught, DatabaseLock(tmp_path / "market.db", STARTED):
+        pass
+    assert caught.value.message == f"cannot lock {tmp_path / 'market.db.lock'}: no locks available"
+    assert caught.value.hint == "keep the database on a file system that supports locks"
+    assert not isinstance(caught.value, StoreBusy)
+
+
+def test_a_note_that_cannot_be_written_is_a_store_error_and_frees_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", no_space)
+        with pytest.raises(StoreError, match=r"cannot write .*market\.db\.lock: no space left") as caught:
+            DatabaseLock(tmp_path / "market.db", STARTED).__enter__()
+    assert caught.value.hint == "free some space and run it again"
+    with DatabaseLock(tmp_path / "market.db", STARTED):
+        pass
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import tempfile
@@ -16,28 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptoservice.days import Window
-from cryptoservice.errors import UsageError
+from cryptoservice.errors import Remedy, UsageError
 from cryptoservice.files import TargetExists
-from cryptoservice.models import MissingReason
-from cryptoservice.universe.file import UniverseFile
-from cryptoservice.universe.model import DailySnapshot, Universe, UniverseError
+from cryptoservice.universe.file import UniverseError, UniverseFile, check_description, from_json, save, to_json
+from cryptoservice.universe.model import DailySnapshot, Universe
+from tests.unit.universe.samples import EXAMPLE, NO_KLINE, UNLISTED
 
-UNLISTED = MissingReason.NOT_IN_CURRENT_TRADING_LIST
-NO_KLINE = MissingReason.NO_KLINE_ON_DATE
-
-EXAMPLE = Universe(
-    requested_symbols=("BTCUSDT", "币安人生USDT"),
-    start_date=date(2024, 2, 28),
-    end_date=date(2024, 3, 1),
-    daily_snapshots=(
-        DailySnapshot(date(2024, 2, 28), ("BTCUSDT",), {"币安人生USDT": UNLISTED}),
-        DailySnapshot(date(2024, 2, 29), ("BTCUSDT", "币安人生USDT"), {}),
-        DailySnapshot(date(2024, 3, 1), (), {"BTCUSDT": NO_KLINE, "币安人生USDT": NO_KLINE}),
-    ),
-    created_at="2026-02-21T00:00:00+00:00",
-    description='tests "éà"',
-)
 EXAMPLE_TEXT = """{
   "schema_version": "2.0",
   "requested_symbols": [
@@ -102,17 +85,17 @@ def universes(draw: st.DrawFn) -> Universe:
 def test_what_is_saved_is_what_is_loaded(universe: Universe) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "universe.json"
-        universe.save(path, force=False)
+        save(universe, path, force=False)
         content = path.read_bytes()
         loaded = UniverseFile.load(path)
         assert path.read_bytes() == content
     assert loaded.universe == universe
     assert loaded.sha256 == hashlib.sha256(content).hexdigest()
-    assert loaded.universe.to_json().encode("utf-8") == content
+    assert to_json(loaded.universe).encode("utf-8") == content
 
 
 def test_the_file_has_exactly_the_documented_bytes(tmp_path: Path) -> None:
-    EXAMPLE.save(tmp_path / "universe.json", force=False)
+    save(EXAMPLE, tmp_path / "universe.json", force=False)
     assert (tmp_path / "universe.json").read_bytes() == EXAMPLE_TEXT.encode("utf-8")
     assert [entry.name for entry in tmp_path.iterdir()] == ["universe.json"]
 
@@ -120,24 +103,24 @@ def test_the_file_has_exactly_the_documented_bytes(tmp_path: Path) -> None:
 def test_a_description_that_was_not_given_is_left_out() -> None:
     record = json.loads(EXAMPLE_TEXT)
     del record["description"]
-    universe = Universe.from_json(json.dumps(record))
+    universe = from_json(json.dumps(record))
     assert universe.description is None
-    assert '"description"' not in universe.to_json()
+    assert '"description"' not in to_json(universe)
 
 
 def test_an_existing_file_stays_without_force(tmp_path: Path) -> None:
     path = tmp_path / "universe.json"
     path.write_text("precious", encoding="utf-8")
     with pytest.raises(TargetExists, match="exists already"):
-        EXAMPLE.save(path, force=False)
+        save(EXAMPLE, path, force=False)
     assert path.read_text(encoding="utf-8") == "precious"
-    EXAMPLE.save(path, force=True)
+    save(EXAMPLE, path, force=True)
     assert path.read_text(encoding="utf-8") == EXAMPLE_TEXT
 
 
 def test_saving_refuses_a_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a folder"):
-        EXAMPLE.save(tmp_path, force=True)
+        save(EXAMPLE, tmp_path, force=True)
 
 
 def _snapshot(record: dict[str, Any], index: int) -> dict[str, Any]:
@@ -164,7 +147,7 @@ FAULTS: list[tuple[Callable[[dict[str, Any]], object], str, str]] = [
     (lambda r: _set(r, requested_symbols=["BTCUSDT", "../X"]), "requested_symbols[1]", "could leave its folder"),
     (lambda r: _set(r, requested_symbols=["btcusdt"]), "requested_symbols[0]", "is not upper case"),
     (lambda r: _set(r, requested_symbols=["BTCUSDT", None]), "requested_symbols[1]", "None is not a symbol name"),
-    (lambda r: _set(r, requested_symbols=["A", "B", "A"]), "requested_symbols[2]", "A stands there twice"),
+    (lambda r: _set(r, requested_symbols=["A", "B", "A"]), "requested_symbols[2]", "A is listed twice"),
     (lambda r: _set(r, start_date="2024-02-30"), "start_date", "2024-02-30 is not a day of the calendar"),
     (lambda r: _set(r, end_date="2024-3-1"), "end_date", "is not a date"),
     (lambda r: _set(r, start_date=20240228), "start_date", "20240228 is not a date"),
@@ -178,12 +161,12 @@ FAULTS: list[tuple[Callable[[dict[str, Any]], object], str, str]] = [
     (lambda r: _set(r, description="\ud800"), "description", "half of a character pair"),
     (lambda r: r.pop("daily_snapshots"), "daily_snapshots", "is not a list"),
     (lambda r: _set(r, daily_snapshots={}), "daily_snapshots", "is not a list"),
-    (lambda r: r["daily_snapshots"].pop(1), "daily_snapshots", "has 2 days where 2024-02-28 to 2024-03-01 are 3"),
-    (lambda r: r["daily_snapshots"].append(_snapshot(r, 2)), "daily_snapshots", "has 4 days where"),
-    (lambda r: _set(r, daily_snapshots=[_snapshot(r, 0)] * 3), "daily_snapshots[1].date", "2024-02-29 is due"),
-    (lambda r: r["daily_snapshots"].reverse(), "daily_snapshots[0].date", "'2024-03-01' where 2024-02-28 is due"),
-    (lambda r: _set_day(r, 1, date="2024-02-29T00:00"), "daily_snapshots[1].date", "2024-02-29 is due"),
-    (lambda r: _snapshot(r, 1).pop("date"), "daily_snapshots[1].date", "None where 2024-02-29 is due"),
+    (lambda r: r["daily_snapshots"].pop(1), "daily_snapshots", "has 2 days, but 2024-02-28 to 2024-03-01 are 3"),
+    (lambda r: r["daily_snapshots"].append(_snapshot(r, 2)), "daily_snapshots", "has 4 days, but"),
+    (lambda r: _set(r, daily_snapshots=[_snapshot(r, 0)] * 3), "daily_snapshots[1].date", "2024-02-29 comes here"),
+    (lambda r: r["daily_snapshots"].reverse(), "daily_snapshots[0].date", "is '2024-03-01', but 2024-02-28 comes here"),
+    (lambda r: _set_day(r, 1, date="2024-02-29T00:00"), "daily_snapshots[1].date", "2024-02-29 comes here"),
+    (lambda r: _snapshot(r, 1).pop("date"), "daily_snapshots[1].date", "is None, but 2024-02-29 comes here"),
     (lambda r: r["daily_snapshots"].__setitem__(1, "x"), "daily_snapshots[1]", "is not an object"),
     (lambda r: _set_day(r, 1, active_symbols=None), "daily_snapshots[1].active_symbols", "is not a list"),
     (lambda r: _set_day(r, 1, missing_symbols=[]), "daily_snapshots[1].missing_symbols", "is not an object"),
@@ -200,17 +183,17 @@ FAULTS: list[tuple[Callable[[dict[str, Any]], object], str, str]] = [
     (
         lambda r: _set_day(r, 1, active_symbols=["币安人生USDT", "BTCUSDT"]),
         "daily_snapshots[1].active_symbols[1]",
-        "twice or out of requested order",
+        "twice or out of the requested order",
     ),
     (
         lambda r: _set_day(r, 1, active_symbols=["BTCUSDT", "BTCUSDT"]),
         "daily_snapshots[1].active_symbols[1]",
-        "twice or out of requested order",
+        "twice or out of the requested order",
     ),
     (
         lambda r: _set_day(r, 2, missing_symbols={"币安人生USDT": "no_kline_on_date", "BTCUSDT": "no_kline_on_date"}),
         "daily_snapshots[2].missing_symbols['BTCUSDT']",
-        "twice or out of requested order",
+        "twice or out of the requested order",
     ),
     (
         lambda r: _set_day(r, 0, missing_symbols={"DOGEUSDT": "no_kline_on_date"}),
@@ -242,68 +225,91 @@ FAULTS: list[tuple[Callable[[dict[str, Any]], object], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "place", "problem"), FAULTS)
-def test_each_broken_rule_is_refused_with_its_place(spoil: Callable[[dict[str, Any]], object], place: str, problem: str) -> None:
-    record = copy.deepcopy(json.loads(EXAMPLE_TEXT))
-    spoil(record)
-    with pytest.raises(UniverseError) as caught:
-        Universe.from_json(json.dumps(record))
-    assert caught.value.message.startswith(f"{place}: ")
-    assert problem in caught.value.message
-    assert caught.value.exit_code == 2
+def refusal(text: str) -> str:
+    """What reading this text is refused with."""
+    try:
+        from_json(text)
+    except UniverseError as error:
+        assert error.exit_code == 2
+        return error.message
+    return "accepted"
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("", "not JSON at line 1 column 1"),
-        ("{", "not JSON at line 1 column 2"),
-        (EXAMPLE_TEXT + "x", "not JSON at line 39 column 1"),
-        ("[]", "the file: is not a JSON object"),
-        ('"2.0"', "the file: is not a JSON object"),
-        ("null", "the file: is not a JSON object"),
-        (EXAMPLE_TEXT.replace('"BTCUSDT"\n', "NaN\n", 1), "NaN is not JSON"),
-        (EXAMPLE_TEXT.replace('"tests \\"éà\\""', "-Infinity"), "-Infinity is not JSON"),
-        ("[" * 10_000, "nested too deeply"),
-        ("[" * 10_000 + "]" * 10_000, "nested too deeply"),
-        ('{"a":' * 10_000, "nested too deeply"),
-        ('{"schema_version": ' + "1" * 5_000 + "}", ""),
-        ('{"schema_version": "2.0", "schema_version": "2.0"}', "the key 'schema_version' stands twice"),
-        (EXAMPLE_TEXT.replace('"BTCUSDT": "no_kline', '"币安人生USDT": "no_kline'), "the key '币安人生USDT' stands twice"),
-        (EXAMPLE_TEXT.replace('"end_date"', '"start_date"'), "the key 'start_date' stands twice"),
-    ],
-    ids=range(15),
-)
-def test_what_is_no_strict_json_object_is_refused(text: str, problem: str) -> None:
-    with pytest.raises(UniverseError) as caught:
-        Universe.from_json(text)
-    assert problem in caught.value.message
-    assert len(caught.value.message) < 300
+def test_each_broken_rule_is_refused_with_its_place() -> None:
+    for spoil, place, problem in FAULTS:
+        record = json.loads(EXAMPLE_TEXT)
+        spoil(record)
+        found, _, said = refusal(json.dumps(record)).partition(": ")
+        assert (found, problem in said) == (place, True), said
+
+
+NOT_STRICT_JSON = [
+    ("", "not JSON at line 1 column 1"),
+    ("{", "not JSON at line 1 column 2"),
+    (EXAMPLE_TEXT + "x", "not JSON at line 39 column 1"),
+    ("[]", "the file: is not a JSON object"),
+    ('"2.0"', "the file: is not a JSON object"),
+    ("null", "the file: is not a JSON object"),
+    (EXAMPLE_TEXT.replace('"BTCUSDT"\n', "NaN\n", 1), "NaN is not JSON"),
+    (EXAMPLE_TEXT.replace('"tests \\"éà\\""', "-Infinity"), "-Infinity is not JSON"),
+    ("[" * 10_000, "nested too deeply"),
+    ("[" * 10_000 + "]" * 10_000, "nested too deeply"),
+    ('{"a":' * 10_000, "nested too deeply"),
+    ('{"schema_version": ' + "1" * 5_000 + "}", ""),
+    ('{"schema_version": "2.0", "schema_version": "2.0"}', "the key 'schema_version' appears twice"),
+    (EXAMPLE_TEXT.replace('"BTCUSDT": "no_kline', '"币安人生USDT": "no_kline'), "the key '币安人生USDT' appears twice"),
+    (EXAMPLE_TEXT.replace('"end_date"', '"start_date"'), "the key 'start_date' appears twice"),
+]
+
+
+def test_what_is_no_strict_json_object_is_refused() -> None:
+    for text, problem in NOT_STRICT_JSON:
+        said = refusal(text)
+        assert said != "accepted", text[:80]
+        assert problem in said, text[:80]
+        assert len(said) < 300
 
 
 def test_the_hint_of_another_schema_version_says_what_to_do() -> None:
     with pytest.raises(UniverseError) as caught:
-        Universe.from_json(EXAMPLE_TEXT.replace('"2.0"', '"1.0"'))
-    assert caught.value.hint == "make the universe anew with this version's define"
+        from_json(EXAMPLE_TEXT.replace('"2.0"', '"1.0"'))
+    assert caught.value.hint == "define the universe again with this version"
 
 
 def test_loading_names_the_file_and_the_place(tmp_path: Path) -> None:
     path = tmp_path / "u.json"
     path.write_text(EXAMPLE_TEXT.replace('"2024-02-29"', '"2024-02-30"'), encoding="utf-8")
-    with pytest.raises(UniverseError, match=r"u\.json: daily_snapshots\[1\]\.date: '2024-02-30'"):
+    with pytest.raises(UniverseError, match=r"u\.json: daily_snapshots\[1\]\.date: is '2024-02-30'"):
         UniverseFile.load(path)
 
 
 def test_loading_refuses_what_is_no_readable_text_file(tmp_path: Path) -> None:
-    (tmp_path / "latin.json").write_bytes(EXAMPLE_TEXT.encode("utf-16"))
-    with pytest.raises(UniverseError, match="is not UTF-8 text"):
-        UniverseFile.load(tmp_path / "latin.json")
-    with pytest.raises(UniverseError, match="is a folder"):
-        UniverseFile.load(tmp_path)
-    with pytest.raises(UniverseError, match="does not exist"):
-        UniverseFile.load(tmp_path / "absent.json")
+    latin, absent = tmp_path / "latin.json", tmp_path / "absent.json"
+    latin.write_bytes(EXAMPLE_TEXT.encode("utf-16"))
+    for path, problem, remedy in (
+        (latin, f"universe file {latin} is not UTF-8 text", Remedy.DEFINE_FIRST),
+        (absent, f"universe file {absent} does not exist", Remedy.DEFINE_FIRST),
+        (tmp_path, f"universe file {tmp_path} is a folder", None),
+    ):
+        with pytest.raises(UniverseError) as caught:
+            UniverseFile.load(path)
+        assert (caught.value.message, caught.value.remedy) == (problem, remedy)
     with pytest.raises(UniverseError, match="its name cannot be used"):
         UniverseFile.load(tmp_path / "nul\0byte")
+
+
+def test_a_fault_of_the_content_is_answered_with_its_own_hint_or_with_defining_again(tmp_path: Path) -> None:
+    path = tmp_path / "u.json"
+    for old, new, hint in (
+        ('"2024-02-28"', '"2024-2-28"', "write it as YYYY-MM-DD"),
+        ('"no_kline_on_date"', '"delisted"', "known: not_in_current_trading_list, no_kline_on_date"),
+        ('"requested_symbols"', '"symbols"', "define a universe first"),
+    ):
+        path.write_text(EXAMPLE_TEXT.replace(old, new, 1), encoding="utf-8")
+        with pytest.raises(UniverseError) as caught:
+            UniverseFile.load(path)
+        assert caught.value.hint == hint
+        assert str(caught.value) == f"{caught.value.message}; {hint}"
 
 
 def test_loading_refuses_a_file_too_large_to_be_a_universe(tmp_path: Path) -> None:
@@ -314,50 +320,13 @@ def test_loading_refuses_a_file_too_large_to_be_a_universe(tmp_path: Path) -> No
         UniverseFile.load(path)
 
 
-def test_subwindow_defaults_to_the_universe() -> None:
-    whole = Window(date(2024, 2, 28), date(2024, 3, 1))
-    assert EXAMPLE.window == whole
-    assert EXAMPLE.subwindow(None, None) == whole
-    assert EXAMPLE.subwindow("2024-02-29", None) == Window(date(2024, 2, 29), date(2024, 3, 1))
-    assert EXAMPLE.subwindow(None, "2024-02-29") == Window(date(2024, 2, 28), date(2024, 2, 29))
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "problem"),
-    [
-        ("2024-02-27", None, "--start-date 2024-02-27 lies outside the universe"),
-        ("2024-03-02", None, "--start-date 2024-03-02 lies outside the universe"),
-        (None, "2024-03-02", "--end-date 2024-03-02 lies outside the universe"),
-        (None, "2024-02-27", "--end-date 2024-02-27 lies outside the universe"),
-        ("2024-03-01", "2024-02-29", "the window ends 2024-02-29, before it starts 2024-03-01"),
-        ("2024-02-30", None, "--start-date: 2024-02-30 is not a day of the calendar"),
-        (None, "tomorrow", "--end-date: 'tomorrow' is not a date"),
-    ],
-)
-def test_subwindow_refuses_what_lies_outside_or_is_reversed(start: str | None, end: str | None, problem: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        EXAMPLE.subwindow(start, end)
-    assert caught.value.message == problem
-
-
-def test_active_days_of_a_window() -> None:
-    assert EXAMPLE.active_symbol_days == 3
-    assert EXAMPLE.active_days(EXAMPLE.window) == {
-        "BTCUSDT": [date(2024, 2, 28), date(2024, 2, 29)],
-        "币安人生USDT": [date(2024, 2, 29)],
-    }
-    assert EXAMPLE.active_days(Window(date(2024, 2, 28), date(2024, 2, 28))) == {"BTCUSDT": [date(2024, 2, 28)]}
-    assert EXAMPLE.active_days(Window(date(2024, 3, 1), date(2024, 3, 1))) == {}
-
-
-def test_snapshots_of_a_window_are_those_of_its_days() -> None:
-    window = Window(date(2024, 2, 29), date(2024, 3, 1))
-    assert list(EXAMPLE.snapshots(window)) == list(EXAMPLE.daily_snapshots[1:])
-
-
-def test_a_description_that_is_no_text_cannot_be_saved_and_says_so(tmp_path: Path) -> None:
+def test_a_description_that_the_file_cannot_hold_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     # A stray byte on the command line reaches Python as half of a character pair.
     broken = replace(EXAMPLE, description="caf\udce9")
-    with pytest.raises(UsageError):
-        broken.save(tmp_path / "universe.json", force=False)
+    with pytest.raises(UniverseError, match="description: holds half of a character pair"):
+        save(broken, tmp_path / "universe.json", force=False)
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UniverseError, match="description: 7 is not text"):
+        check_description(7)
+    for fine in (None, "", "café 币安"):
+        check_description(fine)

@@ -1,0 +1,193 @@
+"""What is read back: the ledger by window, status and frequency, and the rows of a symbol-day."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cryptoservice.days import Window
+from cryptoservice.errors import Remedy, StoreError
+from cryptoservice.models import Dataset, Status
+from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, Series
+from cryptoservice.storage.reader import StoreReader
+from cryptoservice.storage.writer import StoreWriter
+from tests.unit.fakes import DAY, FEBRUARY, FEBRUARY_MS, MINUTE, kline
+from tests.unit.storage.samples import (
+    BOTH_DAYS,
+    BTC,
+    ETH,
+    FUNDING,
+    METRICS,
+    NEXT_DAY,
+    minutes,
+    run_script,
+    symbol_day,
+    written,
+)
+
+FOUR_STATUSES = {
+    "AUSDT": Status.COMPLETE,
+    "BUSDT": Status.CONFIRMED_GAP,
+    "CUSDT": Status.INCOMPLETE,
+    "DUSDT": Status.FAILED,
+}
+
+
+@pytest.fixture
+def four(path: Path) -> Path:
+    """One symbol of each status on the first day."""
+    days = [
+        symbol_day(Series(Dataset.KLINES, "1m", symbol), [], status=status, reason=status.value[:3], expected_rows=1440)
+        for symbol, status in FOUR_STATUSES.items()
+    ]
+    return written(path, *reversed(days))
+
+
+def test_a_reader_cannot_write(path: Path) -> None:
+    written(path)
+    with StoreReader.open(path) as store:
+        assert not hasattr(store, "write")
+
+
+def test_rows_belong_to_one_series_and_one_day(path: Path) -> None:
+    last = FEBRUARY_MS + DAY - MINUTE
+    written(
+        path,
+        symbol_day(BTC, [*minutes(0, 7), kline(last)]),
+        symbol_day(BTC, [kline(FEBRUARY_MS + DAY, 5.0)], NEXT_DAY),
+        symbol_day(Series(Dataset.KLINES, "5m", "BTCUSDT"), minutes(5)),
+    )
+    with StoreReader.open(path) as store:
+        assert store.path == path
+        assert store.rows(BTC, FEBRUARY) == [*minutes(0, 7), kline(last)]
+        assert store.rows(BTC, NEXT_DAY) == [kline(FEBRUARY_MS + DAY, 5.0)]
+        assert store.rows(BTC, date(2026, 2, 3)) == []
+        assert store.rows(ETH, FEBRUARY) == []
+
+
+def test_metrics_keep_blanks_and_funding_keeps_two_rates_of_one_time(path: Path) -> None:
+    metric = (FEBRUARY_MS, 1893129.089, None, 1.9, 3.2, 1.4, None)
+    rates = [(FEBRUARY_MS + 7, 0.0001, None, "Regular"), (FEBRUARY_MS + 7, -0.03, 34287.5, "Special")]
+    written(path, symbol_day(METRICS, [metric]), symbol_day(FUNDING, [rates[1], rates[0]]))
+    with StoreReader.open(path) as store:
+        assert store.rows(METRICS, FEBRUARY) == [metric]
+        assert store.rows(FUNDING, FEBRUARY) == rates
+
+
+def test_the_ledger_of_a_window_is_cut_at_both_ends_and_by_frequency(path: Path) -> None:
+    with StoreWriter.open(path) as store:
+        for day in (date(2026, 1, 31), FEBRUARY, NEXT_DAY, date(2026, 2, 3)):
+            store.write([symbol_day(BTC, [], day, status=Status.INCOMPLETE, reason="x", expected_rows=1440)])
+        store.write([symbol_day(Series(Dataset.KLINES, "5m", "BTCUSDT"), [], FEBRUARY)])
+        lines = store.ledger(Dataset.KLINES, "1m", BOTH_DAYS)
+        assert lines == {"BTCUSDT": dict.fromkeys((FEBRUARY, NEXT_DAY), LedgerLine(Status.INCOMPLETE, "x", 0, 1440))}
+        assert store.ledger(Dataset.METRICS, "5m", BOTH_DAYS) == {}
+
+
+def test_settled_and_unsettled_lines_together_are_the_ledger(four: Path) -> None:
+    with StoreReader.open(four) as store:
+        assert store.ledger(Dataset.KLINES, "1m", BOTH_DAYS) == {
+            symbol: {FEBRUARY: LedgerLine(status, status.value[:3], 0, 1440)} for symbol, status in FOUR_STATUSES.items()
+        }
+        assert store.settled_days(Dataset.KLINES, "1m", BOTH_DAYS) == {"AUSDT": {FEBRUARY}, "BUSDT": {FEBRUARY}}
+        assert store.ledger(Dataset.KLINES, "1m", BOTH_DAYS, unsettled=True) == {
+            "CUSDT": {FEBRUARY: LedgerLine(Status.INCOMPLETE, "inc", 0, 1440)},
+            "DUSDT": {FEBRUARY: LedgerLine(Status.FAILED, "fai", 0, 1440)},
+        }
+        elsewhere = Window(NEXT_DAY, NEXT_DAY)
+        assert store.settled_days(Dataset.KLINES, "1m", elsewhere) == {}
+        assert store.settled_days(Dataset.KLINES, "5m", BOTH_DAYS) == {}
+
+
+def test_entries_are_whole_lines_sorted_by_symbol_and_day(path: Path) -> None:
+    written(
+        path,
+        symbol_day(ETH, minutes(1), reason="late", expected_rows=1440, status=Status.INCOMPLETE, source=None),
+        symbol_day(BTC, [], NEXT_DAY),
+        symbol_day(BTC, minutes(0, 1)),
+    )
+    with StoreReader.open(path) as store:
+        assert list(store.entries(Dataset.KLINES, "1m", BOTH_DAYS)) == [
+            LedgerEntry("BTCUSDT", FEBRUARY, Status.COMPLETE, None, 2, 2, "daily", 1_770_000_000),
+            LedgerEntry("BTCUSDT", NEXT_DAY, Status.COMPLETE, None, 0, 0, "daily", 1_770_000_000),
+            LedgerEntry("ETHUSDT", FEBRUARY, Status.INCOMPLETE, "late", 1, 1440, None, 1_770_000_000),
+        ]
+        assert list(store.entries(Dataset.METRICS, "5m", BOTH_DAYS)) == []
+
+
+def test_a_status_that_nobody_knows_is_a_store_error(four: Path) -> None:
+    run_script(four, "UPDATE ledger SET status = 'fine'")
+    with StoreReader.open(four) as store:
+        for read in (
+            lambda: store.ledger(Dataset.KLINES, "1m", BOTH_DAYS),
+            lambda: list(store.entries(Dataset.KLINES, "1m", BOTH_DAYS)),
+        ):
+            with pytest.raises(StoreError) as caught:
+                read()
+            assert caught.value.message == f"database {four}: the ledger holds the unknown status 'fine'"
+            assert caught.value.remedy is Remedy.VERIFY_DATABASE
+
+
+def test_frequencies_are_listed_from_short_to_long(path: Path) -> None:
+    freqs = ("1d", "5m", "1h", "1m", "7m", "12h")
+    written(path, *(symbol_day(Series(Dataset.KLINES, freq, "BTCUSDT"), []) for freq in freqs), symbol_day(METRICS, []))
+    # A series without a line in the ledger is none that anybody has downloaded.
+    run_script(path, "INSERT INTO series (dataset, freq, symbol) VALUES ('klines', '2h', 'BTCUSDT')")
+    with StoreReader.open(path) as store:
+        # An interval that this version does not know comes last.
+        assert store.frequencies(Dataset.KLINES) == ["1m", "5m", "1h", "12h", "1d", "7m"]
+        assert store.frequencies(Dataset.METRICS) == ["5m"]
+        assert store.frequencies(Dataset.FUNDING_RATES) == []
+
+
+def test_select_asks_the_inner_tables(path: Path) -> None:
+    written(path, symbol_day(BTC, minutes(0, 1, 2)))
+    with StoreReader.open(path) as store:
+        assert store.select("SELECT count(*) FROM kline_rows WHERE open_time > ?", (FEBRUARY_MS,)) == [(2,)]
+        assert store.select("SELECT :one + 1", {"one": 1}) == [(2,)]
+        with pytest.raises(StoreError, match="no such table: absent"):
+            store.select("SELECT * FROM absent")
+
+
+def test_a_damaged_table_is_a_store_error_wherever_it_is_read(path: Path) -> None:
+    written(path, symbol_day(BTC, minutes(0)))
+    run_script(path, "DROP VIEW klines; DROP TABLE kline_rows; DROP VIEW symbol_days; DROP TABLE ledger")
+    with StoreReader.open(path) as store:
+        for read in (
+            lambda: store.rows(BTC, FEBRUARY),
+            lambda: store.frequencies(Dataset.KLINES),
+            lambda: store.settled_days(Dataset.KLINES, "1m", BOTH_DAYS),
+            lambda: store.ledger(Dataset.KLINES, "1m", BOTH_DAYS),
+            lambda: list(store.entries(Dataset.KLINES, "1m", BOTH_DAYS)),
+        ):
+            with pytest.raises(StoreError, match="no such table"):
+                read()
+
+
+def test_a_reader_sees_one_moment_while_a_run_writes_on(path: Path) -> None:
+    with StoreWriter.open(path) as writer:
+        writer.write([symbol_day(BTC, minutes(0))])
+        with StoreReader.open(path) as reader:
+            assert reader.rows(BTC, FEBRUARY) == minutes(0)
+            writer.write([symbol_day(BTC, minutes(0, 1, 2)), symbol_day(ETH, minutes(5))])
+            assert reader.rows(BTC, FEBRUARY) == minutes(0)
+            assert reader.rows(ETH, FEBRUARY) == []
+        with StoreReader.open(path) as reader:
+            assert reader.rows(BTC, FEBRUARY) == minutes(0, 1, 2)
+
+
+NUMBERS = st.floats(0, 1e18, allow_nan=False).map(lambda number: number + 0.0)
+
+
+@settings(deadline=None, max_examples=12)
+@given(st.dictionaries(st.integers(0, 1439), st.tuples(*[NUMBERS] * 6, st.integers(0, 10**15), NUMBERS, NUMBERS), max_size=100))
+def test_every_float_comes_back_bit_by_bit(tmp_path_factory: pytest.TempPathFactory, bars: dict[int, tuple[Any, ...]]) -> None:
+    rows = [(FEBRUARY_MS + minute * MINUTE, *values) for minute, values in sorted(bars.items())]
+    path = written(tmp_path_factory.mktemp("store") / "market.db", symbol_day(BTC, rows))
+    with StoreReader.open(path) as store:
+        assert list(map(repr, store.rows(BTC, FEBRUARY))) == list(map(repr, rows))
