@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -54,8 +53,8 @@ def other_source(stored_source: str | None) -> KlineSource | None:
 
 
 @dataclass(frozen=True)
-class CrossCheck:
-    """What the other source says of a symbol-day."""
+class CrossCheck(Record):
+    """What the other source said of a symbol-day."""
 
     sampled: Sampled
     source: Source
@@ -75,6 +74,10 @@ class CrossCheck:
     def reason(self) -> str:
         """Why there is nothing to compare with."""
         return f"{self.source}: {self.answer.reason or self.answer.kind.value}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """An entry of `not_compared`: the symbol-day and the reason."""
+        return {**self.sampled.to_dict(), "reason": self.reason}
 
 
 def cross_checks(
@@ -137,7 +140,7 @@ def compare(stored: Sequence[Row], check: CrossCheck) -> Comparison:
             continue
         for name, left, right in zip(_COLUMNS, mine[open_time], others[open_time], strict=True):
             if left != right:
-                differences.append(found("value", open_time, field=name, stored=_shown(left), other=right))
+                differences.append(found("value", open_time, field=name, stored=left, other=right))
     both = len(mine.keys() & others.keys())
     return Comparison(differences, both, len(mine) - both)
 
@@ -149,8 +152,3 @@ def _by_time(rows: Sequence[Row]) -> dict[Any, Row]:
 
 def _kept(name: str, value: Any) -> Any:
     return float(value) if isinstance(value, int) and name not in _WHOLE else value
-
-
-def _shown(value: Any) -> Any:
-    """A stored value as JSON can say it: a damaged database can hold infinity, or bytes."""
-    return value if isinstance(value, (int, str)) or (isinstance(value, float) and math.isfinite(value)) else repr(value)

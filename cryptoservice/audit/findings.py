@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from cryptoservice.audit.cross_check import CrossCheck, Sampled
 from cryptoservice.audit.differences import Difference
@@ -73,11 +73,6 @@ class SampleResult(Record):
     def failed(self) -> tuple[CrossCheck, ...]:
         """Those for which the other source should have answered and did not."""
         return tuple(item for item in self.not_compared if item.failed)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON of `sample`; a symbol-day that was not compared comes with the reason."""
-        not_compared = [{**item.sampled.to_dict(), "reason": item.reason} for item in self.not_compared]
-        return {**super().to_dict(), "not_compared": not_compared}
 
 
 @dataclass(frozen=True)
