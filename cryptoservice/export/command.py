@@ -103,15 +103,7 @@ def export_universe_data(
     export.run(clock, stop)
     raise_if_stopped(stop)
     report_path = base / f"coverage_{wanted.target}_{days.start}_{days.end}.json"
-    report = {
-        "schema_version": SCHEMA_VERSION,
-        "generated_at": utc_text(clock.time()),
-        "universe": {"file": files.name_of(loaded.path), "sha256": loaded.sha256, **encode(loaded.universe.window)},
-        "window": encode(days),
-        "source_freq": wanted.source.value,
-        "export_freq": wanted.target.value,
-        **coverage.to_dict(),
-    }
+    report = _report(loaded, wanted, days, coverage, clock)
     with files.atomic_text(report_path) as handle:
         handle.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     map_path = report_path.with_suffix(".html")
@@ -161,6 +153,19 @@ class _Wanted:
             others = (ExportSpec.of(dataset, self.source, self.target) for dataset in (Dataset.METRICS, Dataset.FUNDING_RATES))
             specs += [spec for spec in others if store.ledger(spec.dataset, spec.stored_freq, window)]
         return specs
+
+
+def _report(loaded: UniverseFile, wanted: _Wanted, window: Window, coverage: Coverage, clock: Clock) -> dict[str, Any]:
+    """The coverage report, with its keys in order."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "generated_at": utc_text(clock.time()),
+        "universe": {"file": files.name_of(loaded.path), "sha256": loaded.sha256, **encode(loaded.universe.window)},
+        "window": encode(window),
+        "source_freq": wanted.source.value,
+        "export_freq": wanted.target.value,
+        **coverage.to_dict(),
+    }
 
 
 def _warn_of_gaps(export: DayExport, summary: Mapping[str, Any], report: Path) -> None:
