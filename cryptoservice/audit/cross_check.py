@@ -1,14 +1,13 @@
-"""Second cross_checks: stored kline symbol-days fetched again from the other source, archive or REST, and compared exactly."""
+"""Cross-checks: stored kline symbol-days are fetched again from the other source, archive or REST, and compared exactly."""
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date as Date  # noqa: N812 - a field is named date
+from datetime import date
 from itertools import islice
 from typing import Any, ClassVar, NamedTuple
 
@@ -23,11 +22,11 @@ from cryptoservice.sources.fetching import DatasetFetcher
 from cryptoservice.sources.routing import comparison_sources
 from cryptoservice.storage.schema import columns
 
-# Fetched days that wait for comparison, beyond one a worker.
+# Fetches that may be under way or wait for comparison, beyond one for each worker.
 _FETCH_AHEAD = 4
-_ARCHIVE = frozenset((Source.MONTHLY.value, Source.DAILY.value))
+_ARCHIVE_NAMES = frozenset((Source.MONTHLY.value, Source.DAILY.value))
 _COLUMNS = columns(Dataset.KLINES)
-_WHOLE = frozenset(("open_time", "trades"))
+_INTEGER_COLUMNS = frozenset(("open_time", "trades"))
 
 
 @dataclass(frozen=True)
@@ -38,24 +37,24 @@ class Sampled(Record):
 
     freq: Freq
     symbol: str
-    date: Date
+    date: date
     stored_source: str
     """As the ledger names it: `rest`, `daily`, `monthly` or `monthly+daily`."""
     other: KlineSource
-    """Where it did not come from."""
+    """The source that its rows did not come from."""
 
 
 def other_source(stored_source: str | None) -> KlineSource | None:
-    """The source that has not been asked, or None when both have, or the ledger names none."""
-    parts = frozenset((stored_source or "").split("+"))
-    if parts == {Source.REST.value}:
+    """The source that rows did not come from; None when they came from both, or when the ledger names no source."""
+    names = frozenset((stored_source or "").split("+"))
+    if names == {Source.REST.value}:
         return KlineSource.VISION
-    return KlineSource.API if parts <= _ARCHIVE else None
+    return KlineSource.API if names <= _ARCHIVE_NAMES else None
 
 
 @dataclass(frozen=True)
-class CrossCheck:
-    """What the other source says of a symbol-day."""
+class CrossCheck(Record):
+    """What the other source said of a symbol-day."""
 
     sampled: Sampled
     source: Source
@@ -63,40 +62,47 @@ class CrossCheck:
 
     @property
     def has_rows(self) -> bool:
-        """True when the other source gave rows that can be compared."""
+        """True when the other source gave an answer that stored rows can be compared with."""
         return self.answer.kind is AnswerKind.ROWS
 
     @property
     def failed(self) -> bool:
-        """True when the other source should have answered and did not: no reason to call the symbol-day sound."""
+        """True when the other source should have answered and did not: the symbol-day cannot be called sound."""
         return self.answer.kind in (AnswerKind.DISTRUSTED, AnswerKind.REFUSED, AnswerKind.FAILED)
 
     @property
     def reason(self) -> str:
-        """Why there is nothing to compare with."""
+        """Why there is nothing to compare with, such as `rest: http_503`."""
         return f"{self.source}: {self.answer.reason or self.answer.kind.value}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """An entry of `not_compared`: the symbol-day and the reason."""
+        return {**self.sampled.to_dict(), "reason": self.reason}
 
 
 def cross_checks(
-    fetcher: DatasetFetcher, today: Date, sample: Sequence[Sampled], workers: int, stop: threading.Event | None
+    fetcher: DatasetFetcher, today: date, sample: Sequence[Sampled], workers: int, stop: threading.Event | None
 ) -> Iterator[CrossCheck]:
-    """Ask for all of them, some at a time, and answer in their order. Close the client when it ends."""
+    """Fetch the sample with so many threads and yield the answers in the sample's order. Interrupted when `stop` is set.
+
+    When it ends early, threads may still wait for a source. The caller closes the client, which ends these waits.
+    """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="verify")
     try:
-        rest = iter(sample)
-        waiting: deque[Future[CrossCheck]] = deque()
+        remaining = iter(sample)
+        under_way: deque[Future[CrossCheck]] = deque()
         while True:
-            room = workers + _FETCH_AHEAD - len(waiting)
-            waiting += [pool.submit(_cross_check, fetcher, today, item) for item in islice(rest, room)]
-            if not waiting:
+            room = workers + _FETCH_AHEAD - len(under_way)
+            under_way += [pool.submit(_cross_check, fetcher, today, item) for item in islice(remaining, room)]
+            if not under_way:
                 return
-            yield result_of(waiting.popleft(), stop)
+            yield result_of(under_way.popleft(), stop)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _cross_check(fetcher: DatasetFetcher, today: Date, item: Sampled) -> CrossCheck:
-    """The first source that has rows, else what the first of them said."""
+def _cross_check(fetcher: DatasetFetcher, today: date, item: Sampled) -> CrossCheck:
+    """The answer of the first source that has rows, else that of the first source."""
     checks = (_ask(fetcher, item, source) for source in comparison_sources(item.date, today, item.other))
     first = next(checks)
     if first.has_rows:
@@ -118,39 +124,34 @@ class Comparison(NamedTuple):
     compared: int
     """Rows that both have."""
     lacking: int
-    """Stored rows that the other source does not have: a hole of that source, which is why the day came from this one."""
+    """Stored rows that the other source does not have. That is a hole of the other source and no difference."""
 
 
 def compare(stored: Sequence[Row], check: CrossCheck) -> Comparison:
-    """Field by field, as the numbers that both texts mean: no tolerance. A row that is not stored is a difference."""
+    """Compare each field as a number, without tolerance. A row that is not stored is a difference."""
     item, source = check.sampled, check.source.value
     mine, others = _by_time(stored), _by_time(check.answer.rows)
 
-    def found(kind: str, open_time: int, **more: Any) -> Difference:
+    def difference(kind: str, open_time: int, **more: Any) -> Difference:
         details = {"open_time": open_time, **more, "stored_source": item.stored_source, "other_source": source}
         return Difference(kind, Dataset.KLINES, item.freq.value, item.symbol, item.date.isoformat(), details)
 
     differences: list[Difference] = []
     for open_time in sorted(others):
         if open_time not in mine:
-            differences.append(found("row_not_stored", open_time))
+            differences.append(difference("row_not_stored", open_time))
             continue
-        for name, left, right in zip(_COLUMNS, mine[open_time], others[open_time], strict=True):
-            if left != right:
-                differences.append(found("value", open_time, field=name, stored=_shown(left), other=right))
+        for name, ours, theirs in zip(_COLUMNS, mine[open_time], others[open_time], strict=True):
+            if ours != theirs:
+                differences.append(difference("value", open_time, field=name, stored=ours, other=theirs))
     both = len(mine.keys() & others.keys())
     return Comparison(differences, both, len(mine) - both)
 
 
 def _by_time(rows: Sequence[Row]) -> dict[Any, Row]:
-    """Rows by open time; prices and volumes as the floats that the database keeps, also where the wire says `5`."""
-    return {row[0]: tuple(map(_kept, _COLUMNS, row)) for row in rows}
+    """Rows by open time, with prices and volumes as floats: so the database keeps them, also where the source wrote `5`."""
+    return {row[0]: tuple(map(_as_stored, _COLUMNS, row)) for row in rows}
 
 
-def _kept(name: str, value: Any) -> Any:
-    return float(value) if isinstance(value, int) and name not in _WHOLE else value
-
-
-def _shown(value: Any) -> Any:
-    """A stored value as JSON can say it: a damaged database can hold infinity, or bytes."""
-    return value if isinstance(value, (int, str)) or (isinstance(value, float) and math.isfinite(value)) else repr(value)
+def _as_stored(name: str, value: Any) -> Any:
+    return float(value) if isinstance(value, int) and name not in _INTEGER_COLUMNS else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from cryptoservice.audit.cross_check import CrossCheck, Sampled
 from cryptoservice.audit.differences import Difference
@@ -15,18 +15,18 @@ from cryptoservice.models import Dataset
 from cryptoservice.records import Record
 
 MAX_LISTED = 500
-"""Differences that a result names; the others are only counted."""
+"""So many differences are named in a result; the others are only counted."""
 
 
 @dataclass
 class Findings:
-    """Differences, counted by kind; the first MAX_LISTED are kept."""
+    """Differences, counted by kind; the first MAX_LISTED of them are kept."""
 
     kinds: Counter[str] = field(default_factory=Counter)
     listed: list[Difference] = field(default_factory=list)
 
     def add(self, differences: Iterable[Difference]) -> None:
-        """Count them."""
+        """Count these differences, and keep them while there is room."""
         for difference in differences:
             self.kinds[difference.kind] += 1
             if len(self.listed) < MAX_LISTED:
@@ -34,18 +34,19 @@ class Findings:
 
     @property
     def total(self) -> int:
-        """How many there are."""
+        """How many differences there are."""
         return sum(self.kinds.values())
 
 
 @dataclass(frozen=True)
 class CheckedDataset(Record):
-    """One dataset at one frequency."""
+    """What was checked of one dataset at one frequency."""
 
     dataset: Dataset
     freq: str
+    """The kline interval, `5m` for metrics, empty for funding rates."""
     active_symbol_days: int
-    """Of the universe in the window."""
+    """Active symbol-days of the universe in the window."""
     checked_symbol_days: int
     """Those of them that the ledger knows."""
     rows: int
@@ -61,23 +62,18 @@ class SampleResult(Record):
     """Complete kline symbol-days that came from one source alone."""
     symbol_days: tuple[Sampled, ...]
     compared: int
-    """Those for which the other source had rows."""
+    """Symbol-days that the other source had an answer for."""
     rows: int
     """Rows that both sources have."""
     rows_other_lacks: int
-    """Stored rows that the other source does not have; its hole, and no difference."""
+    """Stored rows that the other source does not have. That is a hole of the other source and no difference."""
     not_compared: tuple[CrossCheck, ...]
-    """Those that the other source does not have at all, or could not be asked for."""
+    """Symbol-days that the other source does not have at all, or could not be asked for."""
 
     @property
     def failed(self) -> tuple[CrossCheck, ...]:
-        """Those for which the other source should have answered and did not."""
-        return tuple(item for item in self.not_compared if item.failed)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON of `sample`; a symbol-day that was not compared comes with the reason."""
-        not_compared = [{**item.sampled.to_dict(), "reason": item.reason} for item in self.not_compared]
-        return {**super().to_dict(), "not_compared": not_compared}
+        """Symbol-days for which the other source should have answered and did not."""
+        return tuple(check for check in self.not_compared if check.failed)
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,9 @@ class VerifyResult(Record):
     differences: tuple[Difference, ...]
     """The first MAX_LISTED of them."""
     sample: SampleResult | None
+    """None when no sample was asked for."""
     requests: Mapping[str, int]
+    """Requests by source; empty without a sample, as are the next two."""
     retries: int
     waited_seconds: float
     elapsed_seconds: float

@@ -1,7 +1,7 @@
-"""Integrity: does a database keep its own promises? Rows against the ledger, and every row against its rules, counted in SQL.
+"""Integrity: do the rows agree with the ledger, and does every row keep its rules? All of it is counted in SQL.
 
-This module and `storage/` are the only places that know the inner tables. A symbol-day costs one range scan, so millions of
-rows take seconds. Only days with a fault are looked at twice, to name it.
+Only this module and `storage/` know the inner tables. A symbol-day costs one range scan, so millions of rows take seconds.
+A day with a fault is read a second time, to find out which rule is broken.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 from cryptoservice.audit.differences import Difference
 from cryptoservice.days import Window, day_number, day_of_number
 from cryptoservice.models import DAY_MS, Dataset, Freq, Status
+from cryptoservice.storage.ledger import Series
 from cryptoservice.storage.reader import StoreReader
 
-# What the exchange itself rounds: a taker volume may exceed the volume by no more.
+# The exchange rounds its sums, so a taker volume may exceed the whole volume by that much.
 _TAKER_LIMIT = "{} * (1 + 1e-9) + 1e-8"
 _RANGE = "{} BETWEEN 0 AND 1e18"
+_STATUSES = frozenset(status.value for status in Status)
 
 
 def _all(*terms: str) -> str:
@@ -27,7 +29,7 @@ class _Rules(NamedTuple):
     table: str
     time: str
     rules: Mapping[str, str]
-    """What must hold of every row, in SQL, by the word for its fault; `:step` is the length of a bar in milliseconds."""
+    """By the word for the fault: a condition in SQL that every row fulfils; `:step` is the length of a bar in milliseconds."""
 
 
 _KLINES = _Rules(
@@ -36,7 +38,7 @@ _KLINES = _Rules(
     {
         "high_below_low": "low <= open AND low <= close AND open <= high AND close <= high",
         "price_not_positive": "low > 0",
-        # The order of prices makes `high` speak for all of them.
+        # No other price is above `high`, so the limit is checked on it alone.
         "number_out_of_range": _all(
             "high <= 1e18",
             *map(_RANGE.format, ("volume", "quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume")),
@@ -67,10 +69,10 @@ _METRICS = _Rules(
 _FUNDING = _Rules(
     "funding_rows",
     "funding_time",
-    # Funding times carry the exchange's own jitter: there is no grid (wire facts 3.1).
+    # Funding times lie some milliseconds beside the full hour: there is no grid (docs/wire.md, funding rates).
     {"number_out_of_range": _all("abs(funding_rate) <= 100", f"mark_price IS NULL OR {_RANGE.format('mark_price')}")},
 )
-_OF = {Dataset.KLINES: _KLINES, Dataset.METRICS: _METRICS, Dataset.FUNDING_RATES: _FUNDING}
+_RULES = {Dataset.KLINES: _KLINES, Dataset.METRICS: _METRICS, Dataset.FUNDING_RATES: _FUNDING}
 
 
 class CheckedDay(NamedTuple):
@@ -81,11 +83,13 @@ class CheckedDay(NamedTuple):
     status: str
     source: str | None
     rows: int
-    """How many are really there."""
+    """Rows that are really there."""
     differences: tuple[Difference, ...]
 
 
 class _Line(NamedTuple):
+    """A ledger line as it is stored: in a damaged ledger the words and numbers can be anything."""
+
     number: int
     status: str
     rows: int
@@ -94,16 +98,14 @@ class _Line(NamedTuple):
 
 
 def series_ids(store: StoreReader, dataset: Dataset, freq: str) -> dict[str, int]:
-    """The series of a dataset and frequency by symbol."""
+    """The ids of all series of a dataset and frequency, by symbol."""
     query = "SELECT symbol, id FROM series WHERE dataset = ? AND freq = ?"
     return dict(store.select(query, (dataset.value, freq)))
 
 
-def check_series(
-    store: StoreReader, dataset: Dataset, freq: Freq | None, symbol: str, series: int, window: Window
-) -> Iterator[CheckedDay]:
-    """Every day of a series that the ledger knows in the window, recounted and checked, in order. No freq: funding rates."""
-    table, time, rules = _OF[dataset]
+def check_series(store: StoreReader, series: Series, series_id: int, window: Window) -> Iterator[CheckedDay]:
+    """Recount and check, in order, every day of the window that the ledger knows of a series."""
+    table, time, rules = _RULES[series.dataset]
     sound = _all(*rules.values())
     query = (
         f"SELECT l.day, l.status, l.rows, l.expected_rows, l.source, count(r.series_id), coalesce(sum(NOT ({sound})), 0) "  # noqa: S608
@@ -111,38 +113,44 @@ def check_series(
         f"AND r.{time} >= l.day * {DAY_MS} AND r.{time} < (l.day + 1) * {DAY_MS} "
         "WHERE l.series_id = :series AND l.day BETWEEN :first AND :last GROUP BY l.day"
     )
-    place = {"series": series, "step": freq.milliseconds if freq else 1}
+    # Funding rates have no frequency; a step of one millisecond lets any time pass.
+    freq = Freq.parse(series.freq) if series.freq else None
+    place = {"series": series_id, "step": freq.milliseconds if freq else 1}
     bounds = {"first": day_number(window.start), "last": day_number(window.end)}
     for *fields, counted, unsound in store.select(query, place | bounds):
         line = _Line(*fields)
-        found = dict(_ledger_faults(line, counted, freq, dataset))
+        faults = dict(_ledger_faults(series.dataset, freq, line, counted))
         if unsound:
-            found.update(_row_faults(store, dataset, line.number, place))
+            faults.update(_row_faults(store, series.dataset, line.number, place))
         text = day_text(line.number)
-        differences = (Difference(kind, dataset, freq.value if freq else "", symbol, text, more) for kind, more in found.items())
+        differences = (Difference(kind, series.dataset, series.freq, series.symbol, text, more) for kind, more in faults.items())
         yield CheckedDay(line.number, line.status, line.source, counted, tuple(differences))
 
 
-def _ledger_faults(line: _Line, counted: int, freq: Freq | None, dataset: Dataset) -> Iterator[tuple[str, dict[str, Any]]]:
+def _ledger_faults(dataset: Dataset, freq: Freq | None, line: _Line, counted: int) -> Iterator[tuple[str, dict[str, Any]]]:
     if line.rows != counted:
         yield "row_count", {"ledger": line.rows, "database": counted}
     if freq is not None and line.expected_rows != freq.bars_per_day:
         yield "expected_rows", {"ledger": line.expected_rows, "due": freq.bars_per_day}
-    whole = line.rows == line.expected_rows
-    false = line.status not in _STATUSES or (line.status == Status.COMPLETE and not whole)
-    # Metrics of all times can still lack values, and a day without funding has all of its no rows.
-    false = false or (dataset is Dataset.KLINES and whole and line.status != Status.COMPLETE)
-    if false or (line.status == Status.FAILED and line.rows > 0):
+    if not _status_fits(dataset, line):
         yield "ledger_status", {"status": line.status, "rows": line.rows, "expected_rows": line.expected_rows}
 
 
-_STATUSES = frozenset(status.value for status in Status)
+def _status_fits(dataset: Dataset, line: _Line) -> bool:
+    """Whether the status of a ledger line can go with its own two row counts."""
+    whole = line.rows == line.expected_rows
+    if line.status == Status.COMPLETE:
+        return whole
+    if line.status == Status.FAILED and line.rows > 0:
+        return False
+    # Only klines with all rows must be complete: a metrics row can lack values, and a day without funding expects no rows.
+    return line.status in _STATUSES and not (whole and dataset is Dataset.KLINES)
 
 
 def _row_faults(
     store: StoreReader, dataset: Dataset, number: int, place: Mapping[str, int]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    table, time, rules = _OF[dataset]
+    table, time, rules = _RULES[dataset]
     for kind, rule in rules.items():
         query = (
             f"SELECT count(*), min({time}) FROM {table} "  # noqa: S608
@@ -154,11 +162,12 @@ def _row_faults(
 
 
 def rows_outside(store: StoreReader) -> Iterator[Difference]:
-    """Days with rows of which the ledger knows nothing, in the whole database: rows and ledger line are written together.
+    """Days of the whole database that have rows but no ledger line. The product writes both together.
 
-    Walks from day to day along the key, so it costs a look-up a symbol-day, not one a row.
+    The query jumps from day to day along the key, so it costs one look-up for each symbol-day and not for each row.
+    A time is cast to a whole number first: a damaged database can hold fractions and infinity.
     """
-    for dataset, (table, time, _) in _OF.items():
+    for dataset, (table, time, _) in _RULES.items():
         query = f"""
             WITH RECURSIVE
             owner(id) AS (
@@ -166,10 +175,12 @@ def rows_outside(store: StoreReader) -> Iterator[Difference]:
                 UNION SELECT (SELECT min(series_id) FROM {table} WHERE series_id > id) FROM owner WHERE id IS NOT NULL
             ),
             known(id, day) AS (
-                SELECT id, (SELECT min({time}) FROM {table} WHERE series_id = id) / {DAY_MS} FROM owner WHERE id IS NOT NULL
+                SELECT id, (SELECT CAST(min({time}) AS INTEGER) / {DAY_MS} FROM {table} WHERE series_id = id)
+                FROM owner WHERE id IS NOT NULL
                 UNION SELECT id, (
-                    SELECT min({time}) FROM {table} WHERE series_id = id AND {time} >= (day + 1) * {DAY_MS}
-                ) / {DAY_MS} FROM known WHERE day IS NOT NULL
+                    SELECT CAST(min({time}) AS INTEGER) / {DAY_MS} FROM {table}
+                    WHERE series_id = id AND {time} >= (day + 1) * {DAY_MS}
+                ) FROM known WHERE day IS NOT NULL
             )
             SELECT s.freq, s.symbol, k.day, (
                 SELECT count(*) FROM {table}
@@ -185,7 +196,7 @@ def rows_outside(store: StoreReader) -> Iterator[Difference]:
 
 
 def day_text(number: int) -> str:
-    """The date of a day number, or the number itself where there is no such date: a damaged ledger can hold anything."""
+    """The date of a day number, or the number itself when no calendar has that day: a damaged ledger can hold anything."""
     try:
         return day_of_number(number).isoformat()
     except (OverflowError, ValueError):

@@ -1,4 +1,7 @@
-"""status: what is there of a universe, what is not and why, and what the next download would ask for. Offline, reads only."""
+"""status: what a database holds of a universe, what it lacks and why, and what the next download would ask for.
+
+It reads only, and it never touches the network.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ _REASONS_SHOWN = 5
 
 @dataclass(frozen=True)
 class UnsettledReason(Record):
-    """How many symbol-days a later run would ask for again, for one and the same reason."""
+    """How many symbol-days share one status and reason that make a later download ask for them again."""
 
     status: Status
     reason: str | None
@@ -41,17 +44,17 @@ class NextDownload(Record):
     symbol_days: int
     """Active symbol-days that are not settled."""
     first_source: Mapping[Source, int]
-    """How many of them each source would be asked for first."""
+    """For each source: how many of them it would be asked for first."""
 
     @property
     def without_request(self) -> int:
-        """Symbol-days for which nobody need be asked: before the dataset's history, or not over yet."""
+        """Symbol-days that no source would be asked for: the dataset did not exist yet, or the day is not over."""
         return self.symbol_days - sum(self.first_source.values())
 
 
 @dataclass(frozen=True)
 class DatasetStatus(Record):
-    """One dataset at one frequency: active symbol-days of the window by what the ledger says of them."""
+    """One dataset at one frequency: the active symbol-days of the window, counted by what the ledger says of them."""
 
     KEYS: ClassVar = (
         "dataset", "freq", "active_symbol_days", "complete", "confirmed_gaps", "incomplete", "failed", "never_fetched", "rows",
@@ -69,14 +72,14 @@ class DatasetStatus(Record):
     rows: int
     """Rows that the ledger says are stored."""
     last_checked: str | None
-    """UTC time of the newest ledger line."""
+    """UTC time of the newest ledger line, such as `2026-03-01T11:59:00+00:00`; None without any."""
     unsettled_reasons: tuple[UnsettledReason, ...]
     """The most frequent reasons, the most frequent first."""
     next_download: NextDownload
 
     @property
     def active_symbol_days(self) -> int:
-        """All that the universe wants; the sum of the five counts."""
+        """All symbol-days that the universe wants: the sum of the five counts."""
         return self.complete + self.confirmed_gaps + self.incomplete + self.failed + self.never_fetched
 
 
@@ -115,11 +118,11 @@ def universe_status(
     clock: Clock | None = None,
     stop: threading.Event | None = None,
 ) -> StatusResult:
-    """Count the active symbol-days of the window by what the ledger says; without a database look at the universe alone.
+    """Count the active symbol-days of the window by what the ledger says. Without a database, count those of the universe.
 
-    Never touches the network and writes nothing; a download may be running. The clock decides how old a day is, and so which
-    source would be asked first. Raises UsageError for bad input, StoreError when the database cannot be read, Interrupted
-    when `stop` is set.
+    Nothing is written and the network is not touched; a download may be running meanwhile. The clock says how old a day is,
+    which decides the source that would be asked first. Raises UsageError for bad input, StoreError when the database cannot
+    be read, and Interrupted when `stop` is set.
     """
     now = (clock or Clock()).time()
     universe = UniverseFile.load(Path(universe_file)).universe

@@ -1,1 +1,1 @@
-"""The command `export`: from SQLite to one CSV file a day, the coverage report and the coverage map."""
+"""The command `export`: one CSV file a day from SQLite, the coverage report and the coverage map."""

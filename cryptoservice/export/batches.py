@@ -1,4 +1,4 @@
-"""Batches of days: one export shared between this process and, when there is much to write, an executor."""
+"""Batches of days: one export, shared between this process and an executor when there is much to write."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptoservice import files
 from cryptoservice.clock import POLL_SECONDS, Clock, raise_if_stopped
@@ -21,13 +22,21 @@ from cryptoservice.progress import Progress
 
 log = logging.getLogger(__name__)
 
-# Some 50 ms of work: what a signal waits for at most, and what one process may work longer than the other in the end.
-_ROWS_A_BATCH = 12_000
-_MOST_IN_EXECUTOR = 2
-# Formatting is bound by the processor: a helper process pays when there is more to write than it takes to start.
-_ROWS_FOR_HELPERS = 100_000
+# Some 50 ms of work. A signal waits no longer than that, and at the end no process waits longer for the other.
+_ROWS_IN_BATCH = 12_000
+# One batch that the executor works on, and one that waits for it.
+_BATCHES_IN_EXECUTOR = 2
+# Below this many rows an export is done before a helper process has started.
+_ROWS_FOR_EXECUTOR = 100_000
 
 Batch = Sequence[DayTask]
+
+
+class _Started(NamedTuple):
+    """A batch that somebody works on or has finished, but whose days are not counted yet."""
+
+    batch: Batch
+    future: Future[list[DayDone]]
 
 
 @dataclass
@@ -46,82 +55,81 @@ class DayExport:
     """Days whose file of an earlier export was removed."""
 
     def run(self, clock: Clock, stop: threading.Event | None) -> None:
-        """Export all days; Interrupted when `stop` is set."""
-        rows_a_day = [sum(spec.source.bars_per_day * len(task.symbols) for spec in self.specs) for task in self.tasks]
-        if sum(rows_a_day) < _ROWS_FOR_HELPERS:
+        """Export all days. StoreError or OutputError when that fails, Interrupted when `stop` is set."""
+        rows_by_day = [sum(spec.source.bars_per_day * len(task.symbols) for spec in self.specs) for task in self.tasks]
+        if sum(rows_by_day) < _ROWS_FOR_EXECUTOR:
             self.executor = None
-        days = max(1, _ROWS_A_BATCH // max(1, *rows_a_day))
-        batches = deque(self.tasks[first : first + days] for first in range(0, len(self.tasks), days))
-        under_way: deque[tuple[Batch, Future[list[DayDone]]]] = deque()
+        days = max(1, _ROWS_IN_BATCH // max(1, *rows_by_day))
+        remaining = deque(self.tasks[first : first + days] for first in range(0, len(self.tasks), days))
+        started: deque[_Started] = deque()
         progress = Progress("export", "symbol-days", sum(len(task.symbols) for task in self.tasks), clock)
         try:
-            while batches or under_way:
-                self._share_one(batches, under_way, progress, stop)
+            while remaining or started:
+                raise_if_stopped(stop)
+                self._work(remaining, started, stop)
+                self._count_finished(started, progress, stop)
         finally:
             progress.end()
-            self._give_up(under_way)
+            self._clean_up(started)
 
-    def _share_one(
-        self,
-        batches: deque[Batch],
-        under_way: deque[tuple[Batch, Future[list[DayDone]]]],
-        progress: Progress,
-        stop: threading.Event | None,
-    ) -> None:
-        """This process takes one batch while the executor has others; what is done is counted in the order of the days."""
-        raise_if_stopped(stop)
-        while batches and self._submit(batches[0], under_way):
-            batches.popleft()
-        if batches:
-            batch, own = batches.popleft(), Future[list[DayDone]]()
-            under_way.append((batch, own))
-            own.set_result(export_days(self.database, self.base, self.specs, batch, stop))
-        else:
-            wait([under_way[0][1]], timeout=POLL_SECONDS)
-        while under_way and under_way[0][1].done():
-            batch, future = under_way[0]
-            self._count(batch, self._result(batch, future, stop), progress)
-            under_way.popleft()
-        progress.tick()
+    def _work(self, remaining: deque[Batch], started: deque[_Started], stop: threading.Event | None) -> None:
+        """Fill the executor, then export one batch in this process. Without one left, wait a moment for the executor."""
+        while remaining and self._submit(remaining[0], started):
+            remaining.popleft()
+        if not remaining:
+            wait([started[0].future], timeout=POLL_SECONDS)
+            return
+        batch, future = remaining.popleft(), Future[list[DayDone]]()
+        # Noted before the work begins, so that an interrupted batch is cleaned up as well.
+        started.append(_Started(batch, future))
+        future.set_result(self._export(batch, stop))
 
-    def _submit(self, batch: Batch, under_way: deque[tuple[Batch, Future[list[DayDone]]]]) -> bool:
-        """Hand a batch to the executor if it has room."""
-        if self.executor is None or sum(not future.done() for _, future in under_way) >= _MOST_IN_EXECUTOR:
+    def _submit(self, batch: Batch, started: deque[_Started]) -> bool:
+        """Hand a batch to the executor; False when it has no room or cannot be used."""
+        if self.executor is None or sum(not item.future.done() for item in started) >= _BATCHES_IN_EXECUTOR:
             return False
         try:
-            under_way.append((batch, self.executor.submit(export_days, self.database, self.base, self.specs, batch)))
+            future = self.executor.submit(export_days, self.database, self.base, self.specs, batch)
         except (BrokenExecutor, OSError) as error:
-            self._go_on_without(error)
+            self._go_on_alone(error)
             return False
+        started.append(_Started(batch, future))
         return True
 
-    def _result(self, batch: Batch, future: Future[list[DayDone]], stop: threading.Event | None) -> list[DayDone]:
-        try:
-            return future.result()
-        except BrokenExecutor as error:
-            self._go_on_without(error)
-            return export_days(self.database, self.base, self.specs, batch, stop)
+    def _count_finished(self, started: deque[_Started], progress: Progress, stop: threading.Event | None) -> None:
+        """Count finished batches in the order of the days, as far as they are finished without a gap."""
+        while started and started[0].future.done():
+            batch, future = started[0]
+            try:
+                done = future.result()
+            except BrokenExecutor as error:
+                self._go_on_alone(error)
+                done = self._export(batch, stop)
+            self._count(done)
+            progress.advance(sum(len(task.symbols) for task in batch), rows=sum(day.totals.exported_bars for day in done))
+            started.popleft()
+        progress.tick()
 
-    def _go_on_without(self, error: BaseException) -> None:
+    def _export(self, batch: Batch, stop: threading.Event | None) -> list[DayDone]:
+        return export_days(self.database, self.base, self.specs, batch, stop)
+
+    def _go_on_alone(self, error: BaseException) -> None:
         if self.executor is not None:
             log.warning("helper processes cannot be used any more (%s): exporting in this process instead", error)
             self.executor = None
 
-    def _give_up(self, under_way: Sequence[tuple[Batch, Future[list[DayDone]]]]) -> None:
-        """Wait for what helper processes are writing, and remove what those that were lost had begun."""
-        running = [future for _, future in under_way if not future.cancel()]
-        wait(running)
-        for batch, _ in under_way:
+    def _clean_up(self, started: Sequence[_Started]) -> None:
+        """Wait for batches that the executor is writing, and remove temp files that a lost process has left."""
+        wait([item.future for item in started if not item.future.cancel()])
+        for batch, _ in started:
             for task in batch:
                 for spec in self.specs:
                     files.clean_temps(spec.path(self.base, task.day).parent)
 
-    def _count(self, batch: Batch, done: Sequence[DayDone], progress: Progress) -> None:
+    def _count(self, done: Sequence[DayDone]) -> None:
         for day, dataset, totals, missing, removed in done:
             self.coverage.exported(dataset, day, totals, missing)
             self.rows[dataset] += totals.exported_bars
             self.files += totals.exported_bars > 0
             if removed:
                 self.removed.append(day)
-        symbol_days = sum(len(task.symbols) for task in batch)
-        progress.advance(symbol_days, rows=sum(day.totals.exported_bars for day in done))

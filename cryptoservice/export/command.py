@@ -1,4 +1,4 @@
-"""export: the active symbol-days of a universe from SQLite to one CSV a day, and a coverage report."""
+"""export: the active symbol-days of a universe from SQLite to one CSV file a day, and a coverage report."""
 
 from __future__ import annotations
 
@@ -37,10 +37,12 @@ class ExportResult(Record):
 
     report_path: str
     files: int
+    """CSV files, over all datasets."""
     rows: Mapping[Dataset, int]
     summary: Mapping[str, Any]
+    """The `summary` of the coverage report."""
     coverage_html_path: str | None = None
-    """The coverage map, when one was asked for."""
+    """The coverage map; None when it was not asked for."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of this result; without a coverage map it has no key for one."""
@@ -67,16 +69,17 @@ def export_universe_data(
 ) -> ExportResult:
     """Write `klines/freq=F/date=D/klines.csv` and its siblings under the base path, and the coverage report beside them.
 
-    Klines are resampled from `source_freq` to `export_freq`. With `coverage_html` the report also becomes a page to look at,
-    under the report's name with `.html`. With an `executor`, such as a ProcessPoolExecutor, it takes a share of a long
-    export; it is left open. Missing data is what the report is for and no error. Raises UsageError for bad input or a
-    database without the source frequency, StoreError, OutputError, and Interrupted.
+    Klines are resampled from `source_freq` to `export_freq`. `metrics` means funding rates as well. With `coverage_html` the
+    report also becomes a page to look at, under the report's name with `.html`. An `executor`, such as a
+    ProcessPoolExecutor, takes its share of a long export and is left open.
+
+    Missing data is no error: it is what the report is for. Raises UsageError for bad input or a database without the source
+    frequency, StoreError when the database cannot be read, OutputError when a file cannot be written, and Interrupted when
+    `stop` is set.
     """
     clock = clock or Clock()
-    source, target = Freq.parse(source_freq), Freq.parse(export_freq)
-    check_frequencies(source, target)
-    if not klines and not metrics:
-        raise UsageError("with neither klines nor metrics nothing is left to export", hint=Remedy.KEEP_SOMETHING)
+    wanted = _Wanted(Freq.parse(source_freq), Freq.parse(export_freq), klines, metrics)
+    wanted.check()
     loaded = UniverseFile.load(Path(universe_file))
     days = loaded.universe.subwindow(window)
     base = Path(export_base_path)
@@ -86,14 +89,12 @@ def export_universe_data(
     with StoreReader.open(Path(db_path)) as store:
         if nothing_active:
             log.warning("nothing to export but the coverage report: %s", nothing_active)
-        elif klines:
-            _require_frequency(store, source)
         else:
-            _require_metrics(store)
+            wanted.check_database(store)
         files.make_folder(base)
         files.clean_temps(base)
-        specs = _specs(store, source, target, days, klines=klines, metrics=metrics)
-    coverage = Coverage(Dataset.KLINES if klines else Dataset.METRICS)
+        specs = wanted.specs(store, days)
+    coverage = Coverage(wanted.main)
     tasks = []
     for snapshot in loaded.universe.snapshots(days):
         coverage.defined(snapshot.date, dict(snapshot.missing_symbols))
@@ -101,16 +102,8 @@ def export_universe_data(
     export = DayExport(Path(db_path), base, specs, tasks, coverage, executor)
     export.run(clock, stop)
     raise_if_stopped(stop)
-    report_path = base / f"coverage_{target}_{days.start}_{days.end}.json"
-    report = {
-        "schema_version": SCHEMA_VERSION,
-        "generated_at": utc_text(clock.time()),
-        "universe": {"file": files.name_of(loaded.path), "sha256": loaded.sha256, **encode(loaded.universe.window)},
-        "window": encode(days),
-        "source_freq": source.value,
-        "export_freq": target.value,
-        **coverage.to_dict(),
-    }
+    report_path = base / f"coverage_{wanted.target}_{days.start}_{days.end}.json"
+    report = _report(loaded, wanted, days, coverage, clock)
     with files.atomic_text(report_path) as handle:
         handle.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     map_path = report_path.with_suffix(".html")
@@ -118,34 +111,65 @@ def export_universe_data(
         write_map(map_path, report, loaded.universe.requested_symbols)
     elif files.remove(map_path):
         log.info("the coverage map of an earlier export is out of date and was removed: %s", map_path)
-    _say_what_is_lacking(export, report["summary"], report_path)
-    shown = str(map_path) if coverage_html else None
-    return ExportResult(str(report_path), export.files, export.rows, report["summary"], coverage_html_path=shown)
+    _warn_of_gaps(export, report["summary"], report_path)
+    html_path = str(map_path) if coverage_html else None
+    return ExportResult(str(report_path), export.files, export.rows, report["summary"], html_path)
 
 
-def _specs(store: StoreReader, source: Freq, target: Freq, window: Window, *, klines: bool, metrics: bool) -> list[ExportSpec]:
-    """One for each dataset to be judged: klines always, others when the ledger knows them for the window."""
-    specs = [ExportSpec.of(Dataset.KLINES, source, target)] if klines else []
-    if metrics:
-        others = (ExportSpec.of(dataset, source, target) for dataset in (Dataset.METRICS, Dataset.FUNDING_RATES))
-        specs += [spec for spec in others if store.ledger(spec.dataset, spec.stored_freq, window)]
-    return specs
+@dataclass(frozen=True)
+class _Wanted:
+    """Which datasets an export writes, and at which frequency."""
+
+    source: Freq
+    target: Freq
+    klines: bool
+    metrics: bool
+
+    @property
+    def main(self) -> Dataset:
+        """The dataset that the report's `summary` counts."""
+        return Dataset.KLINES if self.klines else Dataset.METRICS
+
+    def check(self) -> None:
+        """UsageError for frequencies that do not fit, or when no dataset is left."""
+        check_frequencies(self.source, self.target)
+        if not self.klines and not self.metrics:
+            raise UsageError("with neither klines nor metrics nothing is left to export", hint=Remedy.KEEP_SOMETHING)
+
+    def check_database(self, store: StoreReader) -> None:
+        """UsageError when the database knows nothing of the main dataset."""
+        if self.klines:
+            known = store.frequencies(Dataset.KLINES)
+            if self.source.value not in known:
+                hint = f"it has: {' '.join(known)}" if known else Remedy.DOWNLOAD_FIRST
+                raise UsageError(f"database {store.path} holds no {self.source} klines", hint=hint)
+        elif not store.frequencies(Dataset.METRICS) and not store.frequencies(Dataset.FUNDING_RATES):
+            raise UsageError(f"database {store.path} holds no metrics", hint=Remedy.DOWNLOAD_METRICS)
+
+    def specs(self, store: StoreReader, window: Window) -> list[ExportSpec]:
+        """One spec for each dataset to be judged: klines always, others when the ledger knows them for the window."""
+        specs = [ExportSpec.of(Dataset.KLINES, self.source, self.target)] if self.klines else []
+        if self.metrics:
+            others = (ExportSpec.of(dataset, self.source, self.target) for dataset in (Dataset.METRICS, Dataset.FUNDING_RATES))
+            specs += [spec for spec in others if store.ledger(spec.dataset, spec.stored_freq, window)]
+        return specs
 
 
-def _require_frequency(store: StoreReader, source: Freq) -> None:
-    known = store.frequencies(Dataset.KLINES)
-    if source.value not in known:
-        hint = f"it has: {' '.join(known)}" if known else Remedy.DOWNLOAD_FIRST
-        raise UsageError(f"database {store.path} holds no {source} klines", hint=hint)
+def _report(loaded: UniverseFile, wanted: _Wanted, window: Window, coverage: Coverage, clock: Clock) -> dict[str, Any]:
+    """The coverage report, with its keys in order."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "generated_at": utc_text(clock.time()),
+        "universe": {"file": files.name_of(loaded.path), "sha256": loaded.sha256, **encode(loaded.universe.window)},
+        "window": encode(window),
+        "source_freq": wanted.source.value,
+        "export_freq": wanted.target.value,
+        **coverage.to_dict(),
+    }
 
 
-def _require_metrics(store: StoreReader) -> None:
-    if not store.frequencies(Dataset.METRICS) and not store.frequencies(Dataset.FUNDING_RATES):
-        raise UsageError(f"database {store.path} holds no metrics", hint=Remedy.DOWNLOAD_METRICS)
-
-
-def _say_what_is_lacking(export: DayExport, summary: Mapping[str, Any], report: Path) -> None:
-    """It is no error, but nothing to pass over in silence either."""
+def _warn_of_gaps(export: DayExport, summary: Mapping[str, Any], report: Path) -> None:
+    """Missing data is no error, but a run must not pass over it in silence."""
     if export.removed:
         log.warning(
             "%d day files of an earlier export were removed, from %s to %s: this database has no rows for them",

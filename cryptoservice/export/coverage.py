@@ -1,4 +1,4 @@
-"""The coverage report: what an export holds, what is missing, and why. Schema 1.0."""
+"""The coverage report, schema 1.0: what an export holds, what is missing, and why."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from cryptoservice.models import Dataset, MissingReason
 
 SCHEMA_VERSION = "1.0"
 NOT_DOWNLOADED = "not_downloaded"
+"""The reason for a symbol-day that the ledger does not know."""
 MISSING_IN_EXPORT = "missing_in_export"
+"""The reason, in `merged_missing`, for an active symbol-day without any row."""
 
 
 @dataclass
@@ -26,7 +28,7 @@ class Totals:
     partial_bars: int = 0
 
     def add(self, expected: int, actual: int, partial_bars: int) -> None:
-        """Count one symbol-day: complete has all its bars, missing has none."""
+        """Count one symbol-day. A complete one has all its bars, a missing one has none."""
         self.active += 1
         self.expected_bars += expected
         self.exported_bars += actual
@@ -39,16 +41,16 @@ class Totals:
             self.complete += 1
 
     def merge(self, other: Totals) -> None:
-        """Add another's counts."""
+        """Add the counts of other symbol-days."""
         for name, count in asdict(other).items():
             setattr(self, name, getattr(self, name) + count)
 
     def of_day(self, day: date) -> dict[str, Any]:
-        """One entry of the report's `days`."""
+        """The entry for that day in the report's `days`."""
         return {"date": day.isoformat(), **asdict(self)}
 
     def of_window(self, days: int) -> dict[str, Any]:
-        """The report's `summary`, or one entry of its `datasets`."""
+        """The totals over so many days: the report's `summary`, or an entry of its `datasets`."""
         counts = asdict(self)
         # Where nothing was expected nothing is missing.
         ratio = self.exported_bars / self.expected_bars if self.expected_bars else 1.0
@@ -57,22 +59,23 @@ class Totals:
 
 @dataclass
 class Coverage:
-    """Collects the report while days are exported. `main` is the dataset that `summary` and `days` count."""
+    """Collects the report while days are exported."""
 
     main: Dataset
+    """The dataset that `summary`, `days` and `merged_missing` count."""
     days: dict[date, Totals] = field(default_factory=dict)
     datasets: dict[Dataset, Totals] = field(default_factory=dict)
     define_missing: dict[date, dict[str, MissingReason]] = field(default_factory=dict)
     export_missing: dict[date, dict[str, dict[Dataset, dict[str, Any]]]] = field(default_factory=dict)
 
     def defined(self, day: date, missing: dict[str, MissingReason]) -> None:
-        """A day of the universe, and why symbols were not active on it."""
+        """Take in a day of the universe, and why symbols were not active on it."""
         self.days[day] = Totals()
         if missing:
             self.define_missing[day] = missing
 
     def exported(self, dataset: Dataset, day: date, totals: Totals, missing: dict[str, dict[str, Any]]) -> None:
-        """A dataset's day, and each symbol of it that is not complete, as {expected, actual, reason}."""
+        """Take in one day of a dataset, and each symbol that is not whole, as {expected, actual, reason}."""
         self.datasets.setdefault(dataset, Totals()).merge(totals)
         if dataset is self.main:
             self.days[day] = totals
@@ -80,7 +83,7 @@ class Coverage:
             self.export_missing.setdefault(day, {}).setdefault(symbol, {})[dataset] = entry
 
     def to_dict(self) -> dict[str, Any]:
-        """The report's part that the data decide, in its key order."""
+        """The part of the report that depends on the data, with its keys in order."""
         return {
             "summary": self.datasets.get(self.main, Totals()).of_window(len(self.days)),
             "define_missing": {

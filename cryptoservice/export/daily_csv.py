@@ -1,4 +1,4 @@
-"""One day of one dataset: from SQLite to one CSV file, and what the day has and lacks. Runs in helper processes too."""
+"""One day of one dataset: its CSV file from SQLite, and what the day has and lacks. This also runs in helper processes."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from cryptoservice.storage.schema import columns
 
 
 class DayTask(NamedTuple):
-    """A day to export."""
+    """A day to export, with its active symbols."""
 
     day: date
     symbols: Sequence[str]
-    """Its active symbols."""
 
 
 class DayDone(NamedTuple):
-    """A day of one dataset, exported."""
+    """What became of one day of one dataset."""
 
     day: date
     dataset: Dataset
     totals: Totals
     missing: dict[str, dict[str, Any]]
-    """Symbols that are not complete: {expected, actual, reason}."""
+    """Symbols that are not whole: {expected, actual, reason}, and `partial_bars` when some bars lack source bars."""
     removed: bool
-    """The file of an earlier export is gone, as there are no rows for it."""
+    """True when the day has no rows, and the file of an earlier export was removed."""
 
 
 def export_days(
     database: Path, base: Path, specs: Sequence[ExportSpec], tasks: Sequence[DayTask], stop: threading.Event | None = None
 ) -> list[DayDone]:
-    """Export these neighbouring days from one snapshot of the database.
+    """Export these neighbouring days, all from one snapshot of the database.
 
-    StoreError or OutputError when that fails, Interrupted when `stop` is set (a helper process has none: it is ended).
+    StoreError or OutputError when that fails, Interrupted when `stop` is set. An event cannot reach a helper process, so an
+    executor is given none.
     """
     window = Window(tasks[0].day, tasks[-1].day)
     with StoreReader.open(database) as store:
@@ -84,28 +84,28 @@ def _export_day(
 
 
 def reason_of(line: LedgerLine | None) -> str:
-    """Why a symbol-day is not whole, from its ledger line."""
+    """Why a symbol-day is not whole, as its ledger line says."""
     if line is None:
         return NOT_DOWNLOADED
-    # Rows that are fewer than a complete line promises have been taken away by someone: not a gap of the source.
+    # The ledger says complete but rows are missing: somebody has removed them, so it is no gap of the source.
     return Status.INCOMPLETE.value if line.status is Status.COMPLETE else line.status.value
 
 
 def csv_lines(symbol: str, rows: Sequence[Row]) -> str:
-    """CSV lines of one symbol: floats as Python's repr, empty for NULL."""
-    # Symbols and rate types are checked to need no quoting. JSON writes floats as repr does, several times quicker than a csv
-    # writer. The time comes first and is never NULL: every null follows a comma, and a text begins with a quote.
+    """The CSV lines of one symbol. Floats are written as Python's repr, and NULL as an empty field."""
+    # JSON writes floats as repr does, several times quicker than a csv writer. Symbols and rate types need no quotes.
+    # After a comma, `null` is always a NULL: a text begins with a quote. The time comes first and is never NULL.
     body = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))[2:-2].replace(",null", ",").replace('"', "")
     return f"{symbol},{body.replace('],[', f'{chr(10)}{symbol},')}\n"
 
 
 def write_day(path: Path, header: Sequence[str], pieces: Iterator[str]) -> bool:
-    """One day's CSV as its pieces come, whole or not at all. Without rows none is left from before; True if there was one."""
+    """Write one day's CSV, whole or not at all. Without rows, remove the file of an earlier export; True if there was one."""
     files.clean_temps(path.parent)
     first = next(pieces, None)
     if first is None:
         return _remove(path)
-    # The data can be exported again at any time, so a day's file need not survive a power cut: durable would fsync each.
+    # A day can be exported again at any time, so its file need not survive a power cut, and the fsync is saved.
     with files.atomic_text(path, durable=False) as handle:
         handle.write(",".join(header) + "\n")
         handle.write(first)
@@ -116,6 +116,6 @@ def write_day(path: Path, header: Sequence[str], pieces: Iterator[str]) -> bool:
 def _remove(path: Path) -> bool:
     removed = files.remove(path)
     with suppress(OSError):
-        # Only an empty folder can be removed, so nothing of anybody else's is lost.
+        # Only an empty folder can be removed, so the files of others stay.
         path.parent.rmdir()
     return removed

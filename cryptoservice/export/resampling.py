@@ -1,4 +1,4 @@
-"""Resampling of one symbol-day: bars to coarser bars, metrics to the last known value. Nothing is ever invented."""
+"""Resampling of one symbol-day: bars become coarser bars, metrics keep the last known value. No row is ever invented."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from cryptoservice.errors import UsageError
 from cryptoservice.models import Freq, Row
 from cryptoservice.rows import columns_of
 
-# The wire writes amounts with at most eight decimals; binary sums end in noise beyond that.
+# The exchange writes amounts with at most eight decimals. In a sum of floats, further digits are only rounding noise.
 _DECIMALS = 8
-# Below this total all roundings of the binary addends together stay under half a unit of the eighth decimal.
-_BINARY_IS_EXACT = 2e7
-# A number of so many decimal digits and its float name each other.
-_WHOLE_DIGITS = 15
+# Below this total, the rounding errors of all floats together stay under half a unit of the eighth decimal.
+_FLOATS_ARE_EXACT_BELOW = 2e7
+# A decimal number of up to 15 digits survives the way to a float and back.
+_DIGITS_OF_A_FLOAT = 15
 
 
 class Resampled(NamedTuple):
-    """Rows of the coarser frequency, and how many of them lack source rows."""
+    """Rows of the coarser frequency."""
 
     rows: Sequence[Row]
     partial: int
+    """How many of them were made from fewer source rows than a whole one."""
 
 
 def check_frequencies(source: Freq, target: Freq) -> None:
@@ -35,9 +36,9 @@ def check_frequencies(source: Freq, target: Freq) -> None:
 
 
 def resample_klines(rows: Sequence[Row], source: Freq, target: Freq) -> Resampled:
-    """Open first, high max, low min, close last; volumes and trades summed exactly, then rounded to 8 decimals.
+    """Open first, high max, low min, close last; volumes and trades are summed exactly, then rounded to 8 decimals.
 
-    `rows` are those of one day in time order. A bucket without source bars is absent.
+    `rows` are the klines of one day in time order. A bucket without source bars is absent.
     """
     if source is target:
         return Resampled(rows, 0)
@@ -66,9 +67,10 @@ def resample_klines(rows: Sequence[Row], source: Freq, target: Freq) -> Resample
 
 
 def resample_metrics(rows: Sequence[Row], target: Freq) -> Resampled:
-    """The last known value of each column in the bucket; a bucket without source rows is absent.
+    """The last known value of each column in the bucket. A bucket without source rows is absent.
 
-    `rows` are the 5-minute rows of one day in time order, keyed by the start of the bar they close; so is the result.
+    `rows` are the 5-minute metrics of one day in time order. The time of a row, also of the result, is the start of the bar
+    that it closes (ms UTC).
     """
     source = Freq.m5
     if target.milliseconds <= source.milliseconds:
@@ -89,7 +91,7 @@ def _last_known(values: Sequence[float | None]) -> float | None:
 
 
 def _buckets(columns: Sequence[Sequence[Any]], width: int) -> Iterator[slice]:
-    """Where the rows of each bucket of so many milliseconds stand; the first column is the time."""
+    """The rows of each bucket as a slice; `width` in milliseconds, the first column is the time."""
     times = columns[0] if columns else ()
     start = 0
     while start < len(times):
@@ -99,16 +101,19 @@ def _buckets(columns: Sequence[Sequence[Any]], width: int) -> Iterator[slice]:
 
 
 def _exact_sum(values: Sequence[float]) -> float:
-    """The sum of the decimal numbers that the exchange wrote, rounded to 8 decimals: as exact as the answer can be stored."""
+    """The sum of the decimal numbers that the exchange wrote, rounded to 8 decimals.
+
+    There are three ways, the quickest first; all give the float that is nearest to the exact sum.
+    """
     most = max(values)
-    if len(values) * most < _BINARY_IS_EXACT:
+    if len(values) * most < _FLOATS_ARE_EXACT_BELOW:
         return round(math.fsum(values), _DECIMALS)
-    # Each float stands for the decimal that it was parsed from: a whole number of units small enough to tell floats apart.
-    decimals = min(_DECIMALS, _WHOLE_DIGITS - len(str(int(most))))
+    # Larger floats still stand for decimals of at most 15 digits: count these in whole units, which add up exactly.
+    decimals = min(_DECIMALS, _DIGITS_OF_A_FLOAT - len(str(int(most))))
     if decimals >= 0:
         unit: int = 10**decimals
         numbers = [round(value * unit) for value in values]
         if [number / unit for number in numbers] == list(values):
             return sum(numbers) / unit
-    # Not so in every case: then the decimal that repr gives back is it.
+    # A number with more digits than that: its repr is the shortest decimal that it can stand for.
     return float(round(sum(map(Decimal, map(repr, values)), Decimal(0)), _DECIMALS))

@@ -1,4 +1,4 @@
-"""What an export writes of one dataset: from which frequency, at which frequency, and into which file."""
+"""What an export writes of one dataset: from which frequency, to which frequency, and into which file."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ class ExportSpec:
 
     dataset: Dataset
     source: Freq
-    """Frequency of the rows in the database; 5m for metrics."""
+    """The frequency of the rows in the database: 5m for metrics, without meaning for funding rates."""
     target: Freq
-    """Frequency of the rows to write; neither counts for funding rates."""
+    """The frequency of the rows to write; without meaning for funding rates."""
 
     @classmethod
     def of(cls, dataset: Dataset, source: Freq, target: Freq) -> ExportSpec:
         """The spec of that dataset in an export from `source` to `target`."""
         if dataset is Dataset.KLINES:
             return cls(dataset, source, target)
-        # Five minutes is the finest that metrics have.
+        # Metrics are never finer than five minutes.
         return cls(dataset, Freq.m5, target if target.milliseconds > Freq.m5.milliseconds else Freq.m5)
 
     @property
     def stored_freq(self) -> str:
-        """Its frequency in the ledger."""
+        """The frequency under which the ledger knows the dataset: empty for funding rates."""
         return "" if self.dataset is Dataset.FUNDING_RATES else self.source.value
 
     def path(self, base: Path, day: date) -> Path:
@@ -42,7 +42,7 @@ class ExportSpec:
         return base.joinpath(self.dataset.value, *parts, f"date={day}", f"{self.dataset}.csv")
 
     def resample(self, rows: Sequence[Row]) -> Resampled:
-        """Rows of one symbol-day at the target frequency."""
+        """The rows of one symbol-day at the target frequency."""
         if self.dataset is Dataset.KLINES:
             return resampling.resample_klines(rows, self.source, self.target)
         if self.dataset is Dataset.METRICS:
@@ -50,7 +50,7 @@ class ExportSpec:
         return Resampled(rows, 0)
 
     def expected(self, line: LedgerLine | None) -> int:
-        """Rows that a whole symbol-day has. Of funding rates only the ledger knows how many the source held."""
+        """How many rows a whole symbol-day has. For funding rates only its ledger line knows that."""
         if self.dataset is Dataset.FUNDING_RATES:
             return line.expected_rows if line else 0
         return self.target.bars_per_day

@@ -1,4 +1,4 @@
-"""Exit code 3 never comes without a word: one line on stderr says how much is missing, mostly why, and what to do."""
+"""Exit code 3 always comes with one line on stderr: how much is missing, the most frequent reason, and what to do."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tests.exchange import Fault, Market, ReplayExchange
 
 AROUND = ("2026-02-09", "2026-02-11")
 VERIFY = ("universe", "verify", "--universe-file", "universe.json", "--db-path", "market.db")
-# How each way of telling hides the rest of the log, and how its last line is read.
+# The flags that shape the log, by the name of the form that they give it.
 FORMS: dict[str, tuple[str, ...]] = {
     "quiet": ("-q",), "text": (), "verbose": ("-v",),
     "quiet json": ("-q", "--log-format", "json"), "json": ("--log-format", "json"),
 }  # fmt: skip
 
 
-def told(outcome: Outcome, form: str) -> str:
-    """The one line of that kind, which is the last one; alone with -q."""
+def last_line(outcome: Outcome, form: str) -> str:
+    """The one error line, which is the last line of stderr; with -q it is the only one."""
     assert outcome.code == 3, outcome
     assert outcome.stdout.count("\n") == 1
     assert isinstance(outcome.report, dict)
@@ -52,7 +52,7 @@ def test_an_incomplete_download(workspace: Workspace, exchange: ReplayExchange, 
     exchange.faults.add(Fault.server_error(503, host="api", times=None))
     outcome = workspace.download("--max-retries", "0", *FORMS[form])
     assert [entry["reason"] for entry in outcome.report["failed"]] == ["rest: http_503"] + ["rest: api_error_-1100"] * 3
-    assert told(outcome, form) == (
+    assert last_line(outcome, form) == (
         '4 of 9 symbol-days could not be fetched whole, 3 of them with the reason "rest: api_error_-1100": '
         "run the same command again to ask for them"
     )
@@ -62,7 +62,7 @@ def test_a_refetch_that_failed_does_not_say_that_anything_is_missing(workspace: 
     write_universe(workspace.folder, ["LINKUSDT"], *AROUND)
     assert workspace.download("-q").stderr == ""
     exchange.faults.add(Fault.server_error(500, times=None))
-    line = told(workspace.download("--no-incremental", "--max-retries", "0", "-q"), "quiet")
+    line = last_line(workspace.download("--no-incremental", "--max-retries", "0", "-q"), "quiet")
     assert line.startswith("3 of 3 symbol-days could not be fetched whole, ")
     assert "complete with 288 kept" in line
     assert "missing" not in line
@@ -89,28 +89,28 @@ def damage(database: Path) -> None:
 
 DIFFERENT = '3 differences, 2 of them of the kind "number_out_of_range": '
 HEAL = "look them up in the report, then fetch those days again with download --no-incremental"
-UNHEARD = '{0} of 9 sampled symbol-days could not be compared, {0} of them with the reason "rest: http_503": '
+NOT_COMPARED = '{0} of 9 sampled symbol-days could not be compared, {0} of them with the reason "rest: http_503": '
 AGAIN = "run the same command again"
 
 
 @pytest.mark.parametrize("form", ["quiet", "text", "quiet json", "json"])
 @pytest.mark.parametrize(
-    ("damaged", "unheard", "line"),
+    ("damaged", "failing", "line"),
     [
         (True, 0, DIFFERENT + HEAL),
-        (False, 4, UNHEARD.format(4) + AGAIN),
-        (True, 9, f"{DIFFERENT}{HEAL}; {UNHEARD.format(9)}{AGAIN}"),
+        (False, 4, NOT_COMPARED.format(4) + AGAIN),
+        (True, 9, f"{DIFFERENT}{HEAL}; {NOT_COMPARED.format(9)}{AGAIN}"),
     ],
     ids=["different", "not compared", "both"],
 )
 def test_a_database_that_is_not_sound(
-    stored: Workspace, exchange: ReplayExchange, form: str, damaged: bool, unheard: int, line: str
+    stored: Workspace, exchange: ReplayExchange, form: str, damaged: bool, failing: int, line: str
 ) -> None:
     if damaged:
         damage(stored.folder / "market.db")
-    exchange.faults.add(Fault.server_error(503, host="api", times=unheard))
-    sample = ("--sample", "9", "--seed", "1", "--max-retries", "0") if unheard else ()
-    assert told(stored.run(*VERIFY, *sample, *FORMS[form]), form) == line
+    exchange.faults.add(Fault.server_error(503, host="api", times=failing))
+    sample = ("--sample", "9", "--seed", "1", "--max-retries", "0") if failing else ()
+    assert last_line(stored.run(*VERIFY, *sample, *FORMS[form]), form) == line
 
 
 def test_what_the_line_says_to_do_helps(stored: Workspace) -> None:

@@ -118,9 +118,9 @@ def test_csv_files_hold_the_last_known_values(stored: tuple[Workspace, Market], 
     assert len(files_below(tmp_path, "klines")) == 4
     report = outcome.report
     assert report["files"] == 12
-    told = {dataset: report["rows"][dataset] for dataset in ("metrics", "funding_rates")}
-    lines = {name: sum(text.count("\n") - 1 for text in files_below(tmp_path, name).values()) for name in told}
-    assert told == lines
+    counted = {dataset: report["rows"][dataset] for dataset in ("metrics", "funding_rates")}
+    lines = {name: sum(text.count("\n") - 1 for text in files_below(tmp_path, name).values()) for name in counted}
+    assert counted == lines
 
 
 def test_finer_than_five_minutes_there_are_no_metrics(stored: tuple[Workspace, Market], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cryptoservice import verify_universe
-from cryptoservice.audit.verify import SampleResult
+from cryptoservice.audit.findings import SampleResult
 from cryptoservice.config import Endpoints, NetworkConfig
 from tests.e2e import hostile_objects as hostile
 from tests.e2e import truth
@@ -317,7 +317,7 @@ def test_bad_input_is_refused(stored: Workspace) -> None:
     assert_refused(stored.run(*command, "--db-path", "none.db"), "none.db", "does not exist")
     assert_refused(verify(stored, "--sample", "0"), "--sample")
     assert_refused(verify(stored, "--seed", "3"), "seed", "--sample")
-    assert_refused(verify(stored, "--start-date", "2026-02-13"), "--start-date", "outside")
+    assert_refused(verify(stored, "--start-date", "2026-02-13"), "start date", "outside")
     write_universe(stored.folder, ["OTHERUSDT"], FIRST, LAST)
     assert_refused(verify(stored), "market.db", "no active symbol-day")
 

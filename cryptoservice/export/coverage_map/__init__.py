@@ -1,1 +1,1 @@
-"""The coverage map: a coverage report as one HTML page, symbols by days, which needs nothing else and asks nobody."""
+"""The coverage map: a coverage report as one HTML page, symbols by days, that works offline and on its own."""

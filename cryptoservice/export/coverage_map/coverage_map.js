@@ -14,14 +14,14 @@
   const WIDTHS = [1, 2, 3, 4, 5, 6, 8, 11, 14, 18, 22, 28, 34, 40], HEIGHTS = [2, 3, 4, 6, 8, 11, 14, 18, 22, 28, 34];
   const number = (value) => value.toLocaleString("en-US");
 
-  // A percentage that is 100 or 0 only when it is exactly that.
+  // A percentage with one decimal: 100 and 0 only when they are exact.
   function share(part, whole) {
     if (!whole) return "–";
     const tenths = Math.min(Math.max(Math.round((1000 * part) / whole), part > 0 ? 1 : 0), 1000 - (part < whole ? 1 : 0));
     return `${tenths % 1000 ? (tenths / 10).toFixed(1) : tenths / 10} %`;
   }
 
-  // -- data: cells by symbol and day, and their totals: symbol-days by state, expected and actual rows ------------
+  // -- data: the cells by symbol and day, and totals: symbol-days by state, expected rows, actual rows ------------
 
   function unpack(dataset) {
     const days = data.days, cells = new Uint32Array(data.symbols.length * days);
@@ -56,7 +56,7 @@
 
   const kindAt = (row, day) => shown.kinds[shown.cells[order[row] * data.days + day]];
   const activeDays = (tally) => tally[COMPLETE] + tally[PARTIAL] + tally[MISSING];
-  // Funding rates know no whole day: there the share of complete symbol-days stands in for that of rows.
+  // Nobody knows how many funding rates a day should have: there, complete symbol-days are counted and not rows.
   const ratioOf = (tally) => shown.name === "funding_rates" ? [tally[COMPLETE], activeDays(tally)] : [tally[ACTUAL], tally[EXPECTED]];
 
   function choose(name) {
@@ -137,12 +137,12 @@
     layout.label = Math.ceil(widest) + 26;
     const room = scroller.clientWidth - layout.label - SUMS;
     if (!layout.zoomed) {
-      // Narrow days may be a fraction of a pixel wider than others: so a year fits every window.
+      // Narrow days may have a fraction of a pixel, so that a year fits into every window.
       const fair = room / data.days;
       layout.width = Math.max(2, Math.min(40, fair < 8 ? Math.floor(100 * fair) / 100 : Math.floor(fair)));
       layout.height = Math.max(16, Math.min(28, Math.floor(layout.width)));
     }
-    // Whole pixels a day leave a few over: they go to the last column, so that the map ends where its frame does.
+    // With whole pixels for each day a few are left. The last column gets them, so that the map fills its frame.
     const over = room - layout.width * data.days;
     layout.sums = SUMS + (over > 0 && over < 80 ? Math.floor(over) : 0);
     const width = Math.round(layout.label + layout.width * data.days + layout.sums);
@@ -202,12 +202,12 @@
     for (const [bx, by, bw, bh, opacity] of data.states[state].shape) {
       let top = Math.round(by * height), tall = Math.max(1, Math.round((by + bh) * height) - top);
       if (state === PARTIAL && height >= 8 && expected) {
-        // How much is there decides how high the bar stands; both parts stay visible.
+        // The height of the bar shows how much is there; both parts stay visible.
         const cut = Math.round(height * (1 - Math.min(0.85, Math.max(0.2, actual / expected))));
         [top, tall] = by ? [cut, height - cut] : [0, cut];
       }
       pen.globalAlpha = opacity;
-      // Narrow or drawn in one stroke: the full width. Its height and place alone tell the state.
+      // A narrow cell, or several in one stroke, takes the full width: height and place are enough to show the state.
       const inset = repeats > 1 || width < 6 ? 0 : Math.round(bx * width);
       fill(look.colours[state], x + inset, y + top, (repeats > 1 || width < 6 ? width : Math.max(1, Math.round(bw * width))), tall);
     }
@@ -242,7 +242,7 @@
       while (letters.length > 1 && pen.measureText(`${letters.join("")}…`).width > limit) letters.pop();
       out = `${letters.join("")}…`;
     }
-    // Centred by the height of capitals: "middle" would mean the line, and sit too high for names without descenders.
+    // Centred by the height of capitals: "middle" counts descenders, and names without them would sit too high.
     pen.fillText(out, x, Math.round(y + pen.measureText("X").actualBoundingBoxAscent / 2));
   }
 
@@ -283,7 +283,7 @@
         day = next;
       }
     }
-    // Months are told apart by a fine line where they would otherwise run into each other.
+    // When days are narrow, a fine line stands between two months.
     if (w < 14) {
       for (let day = seen.day0; day < seen.day1; day++) {
         if (day && dates[day].endsWith("-01")) fill(look.panel, xOf(day, seen) - (gap || 1), yOf(0, seen), 1, h * order.length);
@@ -377,7 +377,7 @@
     });
   }
 
-  // -- the grid that keyboards and screen readers use: the cells around the active one, really focused ---------------
+  // -- the grid for keyboards and screen readers: real elements for the active cell, which has the focus, and its neighbours --
 
   const COLUMNS = () => data.days + 2, ROWS = () => order.length + 2;
 
@@ -519,7 +519,7 @@
     tip.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
   }
 
-  // After scrolling the pointer is elsewhere; the note of the focused cell goes with it.
+  // After scrolling, another cell is under the pointer. The note of the focused cell moves with its cell.
   function onScroll() {
     hovered = null;
     const at = rectangle(active, view());

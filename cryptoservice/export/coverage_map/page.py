@@ -1,4 +1,4 @@
-"""The coverage map: a coverage report as one HTML page, symbols by days, that needs nothing else and asks nobody."""
+"""The page of the coverage map: HTML, style, script and data in one file, which loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from cryptoservice.export.coverage_map.grid import CellCounts, Grid
 from cryptoservice.export.coverage_map.states import DATASET_NAMES, REASON_TEXTS, STATES
 from cryptoservice.models import Dataset
 
-_MARK = re.compile(r"\{\{(\w+)\}\}")
-# Longer tables start folded: nobody wants to scroll through them by accident, and what is folded costs no layout.
+_PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
+# Longer tables start folded: a reader need not scroll past them, and the browser need not lay them out.
 _OPEN_ROWS = 40
 
 
 def write_map(path: Path, report: Mapping[str, Any], symbols: Sequence[str]) -> None:
-    """Write the map of a coverage report to `path`, whole or not at all; OutputError when that is impossible."""
+    """Write the map of a coverage report to `path`, whole or not at all. OutputError when that is impossible."""
     page = render(report, symbols)
     with files.atomic_text(path) as handle:
         handle.write(page)
 
 
 def render(report: Mapping[str, Any], symbols: Sequence[str]) -> str:
-    """The page: `symbols` are the universe's requested ones, for the report names only those that lack something."""
+    """The page of a report. `symbols` are those of the universe: the report names only the ones that lack something."""
     grids = [Grid(report, Dataset(name), symbols) for name in report["datasets"]]
     style, script = _part("css"), _part("js")
     window = report["window"]
@@ -54,7 +54,7 @@ def render(report: Mapping[str, Any], symbols: Sequence[str]) -> str:
         "tables": "".join(_tables(grid, symbols) for grid in grids),
         "data": _data(report, grids, symbols),
     }
-    return _MARK.sub(lambda mark: parts[mark[1]], _part("html"))
+    return _PLACEHOLDER.sub(lambda found: parts[found[1]], _part("html"))
 
 
 def _part(suffix: str) -> str:
@@ -87,7 +87,7 @@ def _data(report: Mapping[str, Any], grids: Sequence[Grid], symbols: Sequence[st
         ],
     }
     text = json.dumps(record, separators=(",", ":"), ensure_ascii=False)
-    # Inside a script element nothing may look like markup.
+    # The text stands inside a script element, where nothing may look like markup.
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
@@ -105,11 +105,11 @@ def _choice(grids: Sequence[Grid]) -> str:
 def _legend(report: Mapping[str, Any], grid: Grid) -> str:
     cells = sum(grid.total.states)
     totals = report["datasets"][grid.dataset.value]
-    ratio = _share(totals["exported_bars"], totals["expected_bars"])
+    ratio = share(totals["exported_bars"], totals["expected_bars"])
     items = "".join(
         f'<li class="state">{_swatch(index)}<span class="label">{state.label}</span>'
         f'<span class="count">{_number(grid.total.states[index])}</span>'
-        f'<span class="share">{_share(grid.total.states[index], cells)} of symbol-days</span>'
+        f'<span class="share">{share(grid.total.states[index], cells)} of symbol-days</span>'
         f'<span class="meaning">{state.meaning}</span><code>{_breakable(state.key)}</code></li>'
         for index, state in enumerate(STATES)
     )
@@ -162,7 +162,7 @@ def _table(grid: Grid, caption: str, what: str, rows: Iterator[tuple[str, CellCo
 def _table_row(grid: Grid, name: str, counts: CellCounts) -> str:
     cells = [_number(count) for count in (counts.active, *counts.states)]
     if grid.whole_day:
-        cells += [_number(counts.actual), _number(counts.expected), _share(counts.actual, counts.expected)]
+        cells += [_number(counts.actual), _number(counts.expected), share(counts.actual, counts.expected)]
     return f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>\n'
 
 
@@ -170,8 +170,8 @@ def _number(value: int) -> str:
     return f"{value:,}"
 
 
-def _share(part: int, whole: int) -> str:
-    """A percentage that is 100 or 0 only when it is exactly that, and a dash where there is nothing to share."""
+def share(part: int, whole: int) -> str:
+    """A percentage with one decimal: 100 and 0 only when they are exact, and a dash when the whole is 0."""
     if not whole:
         return "–"
     tenths = min(max(round(1000 * part / whole), part > 0), 1000 - (part < whole))

@@ -1,4 +1,4 @@
-"""What a cell of the coverage map can be, and the words that the page has for it."""
+"""The states that a cell of the coverage map can have, and the words that the page has for them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from cryptoservice.models import Dataset, MissingReason, Status
 
 @dataclass(frozen=True)
 class State:
-    """What one cell of the map can be: a colour (in the style sheet) and a shape that tells it apart without colour."""
+    """One state of a cell. Its colour stands in the style sheet; its shape tells it apart without colour."""
 
     key: str
     label: str
     meaning: str
     shape: tuple[tuple[float, float, float, float, float], ...]
-    """Boxes in a unit square, y downwards: x, y, width, height, opacity. They read the same one pixel wide."""
+    """Boxes in a unit square, y downwards: x, y, width, height, opacity. One pixel of width is enough to tell them apart."""
 
 
 COMPLETE, PARTIAL, MISSING = 0, 1, 2

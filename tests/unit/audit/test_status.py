@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import threading
-from collections.abc import Iterable
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -19,33 +16,11 @@ from cryptoservice.errors import Interrupted, StoreError, UsageError
 from cryptoservice.models import Dataset, Status
 from cryptoservice.sources.evidence import Source
 from cryptoservice.storage.ledger import Series, SymbolDay
-from cryptoservice.storage.writer import StoreWriter
+from tests.unit.audit.stored import BTC, ETH, Stored, write_universe
 from tests.unit.fakes import FakeClock
 
-BTC, ETH = "BTCUSDT", "ETHUSDT"
 # 2026-03-01 12:00:00 UTC, as `date -d @1772366400` says.
 NOON = 1_772_366_400.0
-
-
-def write_universe(path: Path, first: str, last: str, missing: dict[str, dict[str, str]] | None = None) -> Path:
-    """BTC and ETH, active on every day but those of `missing` (day: symbol: reason)."""
-    start, end = date.fromisoformat(first), date.fromisoformat(last)
-    days = [(start + timedelta(days=number)).isoformat() for number in range((end - start).days + 1)]
-    gone = missing or {}
-    snapshots = [
-        {
-            "date": day,
-            "active_symbols": [symbol for symbol in (BTC, ETH) if symbol not in gone.get(day, {})],
-            "missing_symbols": gone.get(day, {}),
-        }
-        for day in days
-    ]
-    record = {
-        "schema_version": "2.0", "requested_symbols": [BTC, ETH], "start_date": first, "end_date": last,
-        "daily_snapshots": snapshots, "created_at": "2026-03-01T00:00:00+00:00",
-    }  # fmt: skip
-    path.write_text(json.dumps(record))
-    return path
 
 
 def line(day: str, status: Status, reason: str | None = None, symbol: str = BTC, **other: Any) -> SymbolDay:
@@ -55,16 +30,8 @@ def line(day: str, status: Status, reason: str | None = None, symbol: str = BTC,
     return SymbolDay(series, date.fromisoformat(day), status, reason, (), 288, "daily", **fields)
 
 
-class Case:
-    """A universe and a database in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.universe = folder / "universe.json"
-        self.database = folder / "market.db"
-
-    def fill(self, lines: Iterable[SymbolDay]) -> None:
-        with StoreWriter.open(self.database) as store:
-            store.write(lines)
+class Case(Stored):
+    """A universe and a database whose status is asked at a time of the test's choice."""
 
     def status(self, at: float = NOON, **options: Any) -> StatusResult:
         return universe_status(self.universe, self.database, clock=FakeClock(at), **options)
@@ -90,14 +57,13 @@ def test_only_active_symbol_days_of_the_window_count(case: Case) -> None:
     result = case.status()
     (klines,) = result.datasets
     assert result.active_symbol_days == klines.active_symbol_days == 59
-    assert dict(klines.statuses) == {
-        Status.COMPLETE: 1, Status.CONFIRMED_GAP: 1, Status.INCOMPLETE: 0, Status.FAILED: 0,
-    }  # fmt: skip
-    assert (klines.never_fetched, klines.next_download.symbol_days, klines.last_checked) == (57, 57, int(NOON - 10))
+    assert (klines.complete, klines.confirmed_gaps, klines.incomplete, klines.failed) == (1, 1, 0, 0)
+    assert (klines.never_fetched, klines.next_download.symbol_days) == (57, 57)
+    assert klines.last_checked == "2026-03-01T11:59:50+00:00"
     (klines,) = case.status(window=WindowBounds("2026-02-01", "2026-02-02")).datasets
-    assert (klines.active_symbol_days, klines.statuses[Status.CONFIRMED_GAP], klines.never_fetched) == (3, 1, 2)
+    assert (klines.active_symbol_days, klines.confirmed_gaps, klines.never_fetched) == (3, 1, 2)
     (klines,) = case.status(window=WindowBounds("2026-02-10", "2026-02-10")).datasets
-    assert (klines.never_fetched, klines.last_checked, klines.to_dict()["last_checked"]) == (2, None, None)
+    assert (klines.never_fetched, klines.last_checked) == (2, None)
 
 
 def test_the_most_frequent_reasons_come_first(case: Case) -> None:
@@ -105,7 +71,7 @@ def test_the_most_frequent_reasons_come_first(case: Case) -> None:
     case.fill(line(f"2026-02-{number:02}", Status.FAILED, reason) for number, reason in enumerate(reasons, start=3))
     case.fill([line("2026-02-20", Status.INCOMPLETE, "rest: http_500"), line("2026-02-21", Status.COMPLETE, "a note")])
     (klines,) = case.status().datasets
-    assert [(entry.status.value, entry.reason, entry.symbol_days) for entry in klines.reasons] == [
+    assert [(entry.status.value, entry.reason, entry.symbol_days) for entry in klines.unsettled_reasons] == [
         ("failed", "rest: timeout", 3), ("failed", "rest: http_500", 2), ("failed", None, 1),
         ("failed", "c", 1), ("failed", "d", 1),
     ]  # fmt: skip
@@ -135,7 +101,7 @@ def test_the_next_download_asks_what_the_planner_says(
     write_universe(case.universe, days[0], days[-1], {day: {ETH: "no_kline_on_date"} for day in days})
     case.fill([line("2026-02-03", Status.COMPLETE, dataset=dataset)])
     (status,) = case.status(datetime.fromisoformat(at).replace(tzinfo=timezone.utc).timestamp()).datasets
-    assert dict(status.next_download.first_source) == first
+    assert status.next_download.first_source == {**dict.fromkeys(Source, 0), **first}
     assert (status.next_download.symbol_days, status.next_download.without_request) == (29, idle)
 
 
@@ -178,6 +144,36 @@ def test_the_table_for_people(case: Case) -> None:
     ]
 
 
+def test_the_json_object(case: Case) -> None:
+    case.fill([line("2026-02-02", Status.INCOMPLETE, "rest: timeout"), line("2026-02-28", Status.COMPLETE)])
+    record = case.status(window=WindowBounds("2026-02-01", "2026-02-28")).to_dict()
+    assert list(record) == [
+        "universe_file", "db_path", "window", "days", "requested_symbols", "active_symbols", "active_symbol_days",
+        "define_missing", "datasets",
+    ]  # fmt: skip
+    (klines,) = record.pop("datasets")
+    assert record == {
+        "universe_file": str(case.universe), "db_path": str(case.database),
+        "window": {"start_date": "2026-02-01", "end_date": "2026-02-28"}, "days": 28, "requested_symbols": 2,
+        "active_symbols": 2, "active_symbol_days": 55,
+        "define_missing": {"not_in_current_trading_list": 1, "no_kline_on_date": 0},
+    }  # fmt: skip
+    assert list(klines.items()) == [
+        ("dataset", "klines"), ("freq", "5m"), ("active_symbol_days", 55), ("complete", 1), ("confirmed_gaps", 0),
+        ("incomplete", 1), ("failed", 0), ("never_fetched", 53), ("rows", 0), ("last_checked", "2026-03-01T11:59:00+00:00"),
+        ("unsettled_reasons", [{"status": "incomplete", "reason": "rest: timeout", "symbol_days": 1}]),
+        # Yesterday is wanted of ETH alone and is asked of the API; all other days lie in a closed month.
+        ("next_download", {
+            "symbol_days": 54, "first_source": {"monthly": 53, "daily": 0, "rest": 1}, "without_request": 0,
+        }),
+    ]  # fmt: skip
+
+
+def test_a_universe_without_a_database(case: Case) -> None:
+    result = universe_status(case.universe, clock=FakeClock(NOON))
+    assert (result.db_path, result.datasets, result.active_symbols) == (None, (), 2)
+
+
 def test_a_database_without_any_ledger_line(case: Case) -> None:
     case.fill([])
     result = case.status()
@@ -195,9 +191,6 @@ def test_what_is_refused(case: Case) -> None:
     stop.set()
     with pytest.raises(Interrupted):
         case.status(stop=stop)
-    db = sqlite3.connect(case.database)
-    db.execute("UPDATE ledger SET status = 'fine'")
-    db.commit()
-    db.close()
+    case.tamper("UPDATE ledger SET status = 'fine'")
     with pytest.raises(StoreError, match="unknown status 'fine'"):
         case.status()

@@ -1,88 +1,38 @@
-"""verify: every rule on its own, tampered ledgers, and the comparison with another source."""
+"""verify as a whole: what is checked, what is refused, and a sample that is fetched from a small server."""
 
 from __future__ import annotations
 
-import sqlite3
+import json
 import threading
-from datetime import date
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from cryptoservice.audit import verify as verify_module
-from cryptoservice.audit.cross_check import Comparison, CrossCheck, Sampled, compare, other_source
-from cryptoservice.audit.verify import VerifyResult, verify_universe
-from cryptoservice.config import WindowBounds
-from cryptoservice.errors import Interrupted, UsageError
-from cryptoservice.models import Dataset, Freq, Row, Status
-from cryptoservice.sources.evidence import AnswerKind, KlineSource, Source, SourceAnswer
-from cryptoservice.storage.ledger import Series, SymbolDay
-from cryptoservice.storage.writer import StoreWriter
-from tests.unit.fakes import DAY, FEBRUARY, FEBRUARY_MS, FakeClock, kline
-
-from .test_status import write_universe
-
-HOUR = 3_600_000
-DAY_NUMBER = FEBRUARY_MS // DAY
-NEXT_DAY = date(2026, 2, 2)
-BTC = "BTCUSDT"
-HOURS = [kline(FEBRUARY_MS + number * HOUR, 10.0) for number in range(24)]
-METRICS = [(FEBRUARY_MS + number * 300_000, 5.0, 50.0, 1.0, None, 1.5, 0.5) for number in range(288)]
-RATES = [(FEBRUARY_MS + number * 8 * HOUR + number, 0.0001, 10.0, "Regular") for number in range(3)]
-SERIES = {
-    Dataset.KLINES: Series(Dataset.KLINES, "1h", BTC),
-    Dataset.METRICS: Series(Dataset.METRICS, "5m", BTC),
-    Dataset.FUNDING_RATES: Series(Dataset.FUNDING_RATES, "", BTC),
-}
-TABLES = {Dataset.KLINES: "kline_rows", Dataset.METRICS: "metric_rows", Dataset.FUNDING_RATES: "funding_rows"}
-AT_TEN = f"WHERE open_time = {FEBRUARY_MS + 10 * HOUR}"
+from cryptoservice.audit.findings import VerifyResult
+from cryptoservice.audit.verify import verify_universe
+from cryptoservice.config import Endpoints, NetworkConfig, RetryConfig, WindowBounds
+from cryptoservice.errors import Interrupted, Remedy, SourceRefused, UsageError
+from cryptoservice.models import Dataset
+from tests.unit.audit.stored import BTC, ETH, HOUR, HOURS, NEXT_DAY, RATES, Stored, symbol_day, write_universe
+from tests.unit.binance.loopback import Loopback, Reply, Seen
+from tests.unit.fakes import DAY, FEBRUARY_MS, FakeClock, kline
 
 
-def symbol_day(dataset: Dataset, rows: list[Row], day: date = FEBRUARY, expected: int | None = None) -> SymbolDay:
-    count = len(rows) if expected is None else expected
-    return SymbolDay(SERIES[dataset], day, Status.COMPLETE, None, rows, count, "daily", 1_770_000_000.0)
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory of bans belongs to the machine; a test has its own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-class Case:
-    """One day of BTC in all datasets, in a universe of two symbols over two days."""
-
-    def __init__(self, folder: Path) -> None:
-        self.universe = write_universe(folder / "universe.json", "2026-02-01", "2026-02-02")
-        self.database = folder / "market.db"
-
-    def fill(self, *days: SymbolDay) -> None:
-        with StoreWriter.open(self.database) as store:
-            store.write(days)
-
-    def tamper(self, statement: str) -> None:
-        db = sqlite3.connect(self.database)
-        db.execute("PRAGMA synchronous = OFF")
-        assert db.execute(statement).rowcount > 0, statement
-        db.commit()
-        db.close()
-
-    def verify(self, **options: Any) -> VerifyResult:
-        return verify_universe(self.universe, self.database, clock=FakeClock(), **options)
+def verify(stored: Stored, **options: Any) -> VerifyResult:
+    return verify_universe(stored.universe, stored.database, clock=FakeClock(chance=0.25), **options)
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A sound one, written once."""
-    made = Case(tmp_path_factory.mktemp("sound"))
-    made.fill(symbol_day(Dataset.KLINES, HOURS), symbol_day(Dataset.METRICS, METRICS), symbol_day(Dataset.FUNDING_RATES, RATES))
-    return made.database.read_bytes()
-
-
-@pytest.fixture
-def case(tmp_path: Path, database: bytes) -> Case:
-    made = Case(tmp_path)
-    made.database.write_bytes(database)
-    return made
-
-
-def test_a_sound_database(case: Case) -> None:
-    result = case.verify()
+def test_a_sound_database(stored: Stored) -> None:
+    result = verify(stored)
     assert result.sound
     assert result.to_dict() == {
         "status": "sound",
@@ -105,207 +55,148 @@ def test_a_sound_database(case: Case) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("change", "kind"),
-    [
-        ("UPDATE kline_rows SET high = 9.99", "high_below_low"),
-        ("UPDATE kline_rows SET low = 10.01", "high_below_low"),
-        ("UPDATE kline_rows SET open = 10.01", "high_below_low"),
-        ("UPDATE kline_rows SET open = 9.99", "high_below_low"),
-        ("UPDATE kline_rows SET close = 10.01", "high_below_low"),
-        ("UPDATE kline_rows SET close = 9.99", "high_below_low"),
-        ("UPDATE kline_rows SET low = 0", "price_not_positive"),
-        ("UPDATE kline_rows SET low = -1", "price_not_positive"),
-        ("UPDATE kline_rows SET high = 9e999", "number_out_of_range"),
-        ("UPDATE kline_rows SET high = 'much'", "number_out_of_range"),
-        ("UPDATE kline_rows SET trades = -1", "number_out_of_range"),
-        ("UPDATE kline_rows SET taker_buy_volume = -0.1", "number_out_of_range"),
-        ("UPDATE kline_rows SET taker_buy_quote_volume = -0.1", "number_out_of_range"),
-        ("UPDATE kline_rows SET taker_buy_volume = 2.000001", "taker_above_volume"),
-        ("UPDATE kline_rows SET taker_buy_quote_volume = 20.000001", "taker_above_volume"),
-        ("UPDATE kline_rows SET open_time = open_time + 60000", "time_off_grid"),
-        ("UPDATE metric_rows SET global_account_ratio = -0.1", "number_out_of_range"),
-        ("UPDATE metric_rows SET open_interest_value = 9e999", "number_out_of_range"),
-        ("UPDATE metric_rows SET open_time = open_time + 60000", "time_off_grid"),
-    ],
-)
-def test_each_rule_speaks_for_itself(case: Case, change: str, kind: str) -> None:
-    case.tamper(f"{change} {AT_TEN}")
-    result = case.verify()
-    (difference,) = result.differences
-    assert (difference.kind, difference.symbol, difference.date) == (kind, BTC, "2026-02-01")
-    assert TABLES[difference.dataset] == change.split()[1]
-    shift = 60_000 if kind == "time_off_grid" else 0
-    assert dict(difference.details) == {"rows": 1, "first_time": FEBRUARY_MS + 10 * HOUR + shift}
-    assert result.kinds == {kind: 1}
-    assert not result.sound
-
-
-@pytest.mark.parametrize("change", ["volume = -1", "quote_volume = -1"])
-def test_a_negative_volume_breaks_two_rules(case: Case, change: str) -> None:
-    case.tamper(f"UPDATE kline_rows SET {change} {AT_TEN}")
-    assert case.verify().kinds == {"number_out_of_range": 1, "taker_above_volume": 1}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        "UPDATE kline_rows SET taker_buy_volume = 2.000000001, taker_buy_quote_volume = 20.00000001",
-        "UPDATE kline_rows SET volume = 0, taker_buy_volume = 0, quote_volume = 0, taker_buy_quote_volume = 0, trades = 0",
-        "UPDATE metric_rows SET open_interest = NULL, open_interest_value = NULL, taker_volume_ratio = 0",
-        "UPDATE funding_rows SET mark_price = NULL, funding_rate = -0.03, funding_time = funding_time + 17",
-    ],
-)
-def test_what_the_exchange_does_is_no_fault(case: Case, change: str) -> None:
-    case.tamper(change)
-    assert case.verify().sound
-
-
-@pytest.mark.parametrize("change", ["funding_rate = 100.5", "mark_price = -1"])
-def test_a_funding_rate_out_of_range(case: Case, change: str) -> None:
-    case.tamper(f"UPDATE funding_rows SET {change} WHERE funding_time = {RATES[1][0]}")
-    (difference,) = case.verify().differences
-    assert (difference.kind, difference.dataset) == ("number_out_of_range", Dataset.FUNDING_RATES)
-    assert difference.details["first_time"] == RATES[1][0]
-
-
-def ledger_of(dataset: Dataset) -> str:
-    return f"WHERE series_id = (SELECT id FROM series WHERE dataset = '{dataset.value}')"
-
-
-@pytest.mark.parametrize(
-    ("dataset", "change", "kinds"),
-    [
-        (Dataset.KLINES, "status = 'failed'", {"ledger_status"}),
-        (Dataset.KLINES, "status = 'incomplete'", {"ledger_status"}),
-        (Dataset.KLINES, "status = 'fine'", {"ledger_status"}),
-        (Dataset.KLINES, "rows = 23", {"row_count", "ledger_status"}),
-        (Dataset.KLINES, "rows = 23, status = 'incomplete'", {"row_count"}),
-        (Dataset.KLINES, "expected_rows = 25, status = 'incomplete'", {"expected_rows"}),
-        (Dataset.METRICS, "rows = 289", {"row_count", "ledger_status"}),
-        # Metrics with all rows but not all of their values are incomplete, and say so.
-        (Dataset.METRICS, "status = 'incomplete'", set()),
-        (Dataset.METRICS, "status = 'failed'", {"ledger_status"}),
-        (Dataset.FUNDING_RATES, "expected_rows = 4", {"ledger_status"}),
-        (Dataset.FUNDING_RATES, "rows = 4, expected_rows = 4", {"row_count"}),
-    ],
-)
-def test_a_ledger_that_does_not_fit(case: Case, dataset: Dataset, change: str, kinds: set[str]) -> None:
-    case.tamper(f"UPDATE ledger SET {change} {ledger_of(dataset)}")
-    result = case.verify()
-    assert set(result.kinds) == kinds
-    assert {difference.dataset for difference in result.differences} <= {dataset}
-
-
-@pytest.mark.parametrize("dataset", list(Dataset))
-def test_rows_without_a_ledger_line(case: Case, dataset: Dataset) -> None:
-    case.tamper(f"DELETE FROM ledger {ledger_of(dataset)}")
-    (difference,) = case.verify().differences
-    rows = {Dataset.KLINES: 24, Dataset.METRICS: 288, Dataset.FUNDING_RATES: 3}
-    assert difference.to_dict() == {
-        "kind": "outside_ledger", "dataset": dataset.value, "freq": SERIES[dataset].freq, "symbol": BTC, "date": "2026-02-01",
-        "rows": rows[dataset],
-    }  # fmt: skip
-
-
-def test_rows_outside_are_looked_for_in_the_whole_database(case: Case) -> None:
-    values = "10, 10, 10, 10, 2, 20, 3, 1, 10)"
-    far = FEBRUARY_MS + 400 * DAY
-    case.tamper(f"INSERT INTO kline_rows VALUES (1, {FEBRUARY_MS - 1}, {values}")
-    case.tamper(f"INSERT INTO kline_rows VALUES (1, {far}, {values}")
-    case.tamper(f"INSERT INTO kline_rows VALUES (1, {far + 60_000}, {values}")
-    case.tamper(f"INSERT INTO kline_rows VALUES (77, {FEBRUARY_MS}, {values}")
-    # A series of another dataset: no view shows these.
-    case.tamper(f"INSERT INTO kline_rows VALUES (2, {FEBRUARY_MS}, {values}")
-    case.tamper(f"INSERT INTO kline_rows VALUES (1, 'noon', {values}")
-    found = [
-        (item.symbol, item.date, item.details["rows"]) for item in case.verify().differences if item.kind == "outside_ledger"
-    ]
-    # Text sorts after all numbers, and counts as the time 0.
-    assert found[:2] == [(None, "2026-02-01", 1), (None, "2026-02-01", 1)]
-    assert {(BTC, "2026-01-31", 1), (BTC, "2027-03-08", 2)} <= set(found)
-
-
-def test_only_active_symbol_days_of_the_window_are_recounted(case: Case) -> None:
-    case.fill(symbol_day(Dataset.KLINES, [kline(FEBRUARY_MS + DAY + number * HOUR) for number in range(24)], NEXT_DAY))
-    case.tamper(f"DELETE FROM kline_rows WHERE open_time = {FEBRUARY_MS + DAY}")
-    assert case.verify().kinds == {"row_count": 1}
-    assert case.verify(window=WindowBounds(None, "2026-02-01")).sound
-    write_universe(case.universe, "2026-02-01", "2026-02-02", {"2026-02-02": {BTC: "no_kline_on_date"}})
-    result = case.verify()
-    assert (result.sound, sum(checked.checked_symbol_days for checked in result.datasets)) == (True, 3)
-
-
-def test_a_gap_is_no_difference_as_long_as_the_ledger_says_so(case: Case) -> None:
-    case.fill(
-        SymbolDay(SERIES[Dataset.KLINES], NEXT_DAY, Status.CONFIRMED_GAP, "sources_agree", (), 24, None, 0.0),
-        SymbolDay(SERIES[Dataset.METRICS], NEXT_DAY, Status.FAILED, "rest: http_500", (), 288, None, 0.0),
-        SymbolDay(SERIES[Dataset.FUNDING_RATES], NEXT_DAY, Status.CONFIRMED_GAP, "no_funding_in_rest", (), 0, None, 0.0),
+def test_rows_ledger_and_rows_outside_are_all_looked_at(stored: Stored) -> None:
+    stored.tamper(
+        f"UPDATE kline_rows SET trades = -1 WHERE open_time = {FEBRUARY_MS}",
+        "UPDATE ledger SET rows = 287 WHERE rows = 288",
+        f"UPDATE funding_rows SET funding_time = funding_time + {DAY} WHERE funding_time = {RATES[2][0]}",
     )
-    assert case.verify().sound
+    result = verify(stored)
+    assert list(result.differences_by_kind.items()) == [
+        ("ledger_status", 1), ("number_out_of_range", 1), ("outside_ledger", 1), ("row_count", 2),
+    ]  # fmt: skip
+    assert [(item.kind, item.dataset.value) for item in result.differences] == [
+        ("number_out_of_range", "klines"), ("row_count", "metrics"), ("ledger_status", "metrics"),
+        ("row_count", "funding_rates"), ("outside_ledger", "funding_rates"),
+    ]  # fmt: skip
+    assert result.status == "different"
 
 
-def test_differences_are_listed_up_to_a_number_and_all_counted(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify_module, "MAX_LISTED", 2)
-    case.tamper("UPDATE kline_rows SET high = 0, trades = -1, open_time = open_time + 1")
-    result = case.verify()
-    assert (len(result.differences), sum(result.kinds.values())) == (2, len(result.kinds))
-    assert result.to_dict()["differences_total"] == len(result.kinds) == 3
+def test_only_active_symbol_days_of_the_window_are_recounted(stored: Stored) -> None:
+    stored.fill([symbol_day(Dataset.KLINES, [kline(row[0] + DAY) for row in HOURS], NEXT_DAY)])
+    stored.tamper(f"DELETE FROM kline_rows WHERE open_time = {FEBRUARY_MS + DAY}")
+    assert verify(stored).differences_by_kind == {"row_count": 1}
+    assert verify(stored, window=WindowBounds(None, "2026-02-01")).sound
+    write_universe(stored.universe, "2026-02-01", "2026-02-02", {"2026-02-02": {BTC: "no_kline_on_date"}})
+    result = verify(stored)
+    assert (result.sound, result.checked_symbol_days) == (True, 3)
 
 
-def test_what_is_refused(case: Case, tmp_path: Path) -> None:
+def test_what_is_refused(stored: Stored, tmp_path: Path) -> None:
+    def refused(words: str, remedy: Remedy | None, **options: Any) -> None:
+        with pytest.raises(UsageError, match=words) as caught:
+            verify(stored, **options)
+        assert caught.value.remedy is remedy
+
+    refused("seed without a sample", Remedy.NAME_A_SAMPLE, seed=1)
+    refused("sample of -1 symbol-days cannot be drawn", None, sample=-1)
+    refused("outside the universe", None, window=WindowBounds("2026-01-31", None))
+    refused("knows no active symbol-day of 2026-02-02 to 2026-02-02", Remedy.DOWNLOAD_FIRST, window=WindowBounds("2026-02-02"))
+    write_universe(stored.universe, "2026-02-01", "2026-02-01", {"2026-02-01": dict.fromkeys((BTC, ETH), "no_kline_on_date")})
+    refused("nothing to verify: no requested symbol is active", None)
+    write_universe(stored.universe, "2026-02-01", "2026-02-01")
     with pytest.raises(UsageError, match="does not exist"):
-        verify_universe(case.universe, tmp_path / "none.db")
-    with pytest.raises(UsageError, match="seed without a sample"):
-        case.verify(seed=1)
-    with pytest.raises(UsageError, match="cannot be drawn"):
-        case.verify(sample=-1)
-    with pytest.raises(UsageError, match="knows no active symbol-day"):
-        case.verify(window=WindowBounds("2026-02-02", None))
+        verify_universe(stored.universe, tmp_path / "none.db")
     stop = threading.Event()
     stop.set()
     with pytest.raises(Interrupted):
-        case.verify(stop=stop)
+        verify(stored, stop=stop)
 
 
-@pytest.mark.parametrize(
-    ("stored", "other"),
-    [
-        ("rest", KlineSource.VISION), ("daily", KlineSource.API), ("monthly", KlineSource.API),
-        ("monthly+daily", KlineSource.API),
-        ("daily+rest", None), ("monthly+daily+rest", None), (None, None), ("", None), ("hearsay", None),
-    ],
-)  # fmt: skip
-def test_the_other_source_is_the_one_not_heard(stored: str | None, other: KlineSource | None) -> None:
-    assert other_source(stored) is other
+# -- samples ------------------------------------------------------------------------------------------------------------
+
+Answer = Callable[[str, int], Reply]
 
 
-def compared(stored: list[Row], other: list[Row]) -> Comparison:
-    sampled = Sampled(Freq.h1, BTC, FEBRUARY, "daily", KlineSource.API)
-    return compare(stored, CrossCheck(sampled, Source.REST, SourceAnswer(AnswerKind.ROWS, other)))
+def rest_klines(start: int, price: str = "10.0") -> Reply:
+    """24 flat hours as the API writes them, the same as HOURS but for the day."""
+    ends = range(start, start + DAY, HOUR)
+    lines = [[time, price, price, price, price, "2", time + HOUR - 1, "20", 3, "1", "10", "0"] for time in ends]
+    return Reply(body=json.dumps(lines).encode())
 
 
-def test_fields_are_compared_as_the_numbers_they_are() -> None:
-    # A wire that says 10 or 9007199254740993 means the float that the database keeps.
-    whole = [(row[0], 10, 10, 10, 10, 2, 20, 3, 1, 10) for row in HOURS]
-    assert compared(HOURS, whole) == Comparison([], 24, 0)
-    large = [(FEBRUARY_MS, 1.0, 1.0, 1.0, 1.0, 2.0**53, 0.0, 0, 0.0, 0.0)]
-    assert compared(large, [(*large[0][:5], 2**53 + 1, *large[0][6:])]).differences == []
-    near = [(*HOURS[0][:4], 10.000000000000002, *HOURS[0][5:]), *HOURS[1:]]
-    (difference,) = compared(HOURS, near).differences
-    assert difference.to_dict() == {
-        "kind": "value", "dataset": "klines", "freq": "1h", "symbol": BTC, "date": "2026-02-01", "open_time": FEBRUARY_MS,
-        "field": "close", "stored": 10.0, "other": 10.000000000000002, "stored_source": "daily", "other_source": "rest",
-    }  # fmt: skip
+def sampled(stored: Stored, answer: Answer, sample: int = 9, **options: Any) -> tuple[VerifyResult, list[Seen]]:
+    """A verification whose API answers for a symbol and a start (ms UTC)."""
+
+    def script(_: int, seen: Seen) -> Reply:
+        query = parse_qs(urlsplit(seen.target).query)
+        return answer(query["symbol"][0], int(query["startTime"][0]))
+
+    with Loopback(script).running() as server:
+        network = NetworkConfig(Endpoints(server.url, server.url), retry=RetryConfig(max_retries=0))
+        return verify(stored, sample=sample, network=network, **options), server.seen
 
 
-def test_rows_that_one_side_lacks() -> None:
-    result = compared(HOURS[1:], HOURS[:20])
-    assert [(item.kind, item.details["open_time"]) for item in result.differences] == [("row_not_stored", FEBRUARY_MS)]
-    assert (result.compared, result.lacking) == (19, 4)
+def two_days(stored: Stored) -> None:
+    stored.fill([symbol_day(Dataset.KLINES, [kline(row[0] + DAY, 10.0) for row in HOURS], NEXT_DAY)])
 
 
-def test_a_damaged_value_can_be_told_in_json() -> None:
-    damaged = [(FEBRUARY_MS, float("inf"), "much", b"\xff", None, *HOURS[0][5:])]
-    told = [item.details["stored"] for item in compared(damaged, HOURS[:1]).differences]
-    assert told == ["inf", "much", "b'\\xff'", "None"]
+def test_a_sample_that_the_other_source_confirms(stored: Stored) -> None:
+    two_days(stored)
+    result, seen = sampled(stored, lambda _, start: rest_klines(start))
+    assert result.sample is not None
+    # A quarter of 2**32, as the clock's chance says.
+    assert (result.sample.seed, result.sample.candidates) == (1_073_741_824, 2)
+    assert (result.sample.compared, result.sample.rows, result.sample.rows_other_lacks) == (2, 48, 0)
+    assert (result.status, result.refused, result.requests, len(seen)) == ("sound", None, {"klines": 2}, 2)
+    assert {item.date.isoformat() for item in result.sample.symbol_days} == {"2026-02-01", "2026-02-02"}
+
+
+def test_a_seed_draws_the_same_symbol_days_again(stored: Stored) -> None:
+    two_days(stored)
+    drawn = set()
+    for seed in range(4):
+        first, _ = sampled(stored, lambda _, start: rest_klines(start), 1, seed=seed)
+        again, _ = sampled(stored, lambda _, start: rest_klines(start), 1, seed=seed)
+        assert first.sample == again.sample
+        assert first.sample is not None
+        drawn.add(first.sample.symbol_days)
+    assert len(drawn) == 2
+
+
+def test_a_sample_that_the_other_source_contradicts(stored: Stored) -> None:
+    stored.tamper(f"DELETE FROM kline_rows WHERE open_time = {FEBRUARY_MS}")
+    result, _ = sampled(stored, lambda _, start: rest_klines(start, "11.0"))
+    assert result.differences_by_kind == {"row_count": 1, "row_not_stored": 1, "value": 23 * 4}
+    assert result.sample is not None
+    assert (result.sample.compared, result.sample.rows) == (1, 23)
+
+
+def test_what_could_not_be_fetched_is_not_called_sound(stored: Stored) -> None:
+    result, _ = sampled(stored, lambda *_: Reply(status=503))
+    assert (result.status, result.refused, result.differences_total) == ("not_verified", None, 0)
+    assert result.sample is not None
+    assert [check.reason for check in result.sample.not_compared] == ["rest: http_503"]
+
+
+def test_a_symbol_that_the_other_source_does_not_serve_is_no_fault(stored: Stored) -> None:
+    body = json.dumps({"code": -1121, "msg": "Invalid symbol."}).encode()
+    result, _ = sampled(stored, lambda *_: Reply(status=400, body=body))
+    assert result.status == "sound"
+    assert result.sample is not None
+    assert (result.sample.compared, len(result.sample.not_compared)) == (0, 1)
+
+
+def test_a_source_that_refuses_is_part_of_the_result(stored: Stored) -> None:
+    result, _ = sampled(stored, lambda *_: Reply(status=451))
+    assert isinstance(result.refused, SourceRefused)
+    assert result.status == "not_verified"
+
+
+def test_a_symbol_day_of_two_sources_or_of_other_datasets_is_never_drawn(stored: Stored) -> None:
+    stored.fill([symbol_day(Dataset.KLINES, HOURS, source="daily+rest")])
+    result, seen = sampled(stored, lambda _, start: rest_klines(start))
+    assert result.sample is not None
+    assert (result.sample.candidates, result.sample.symbol_days, seen) == (0, (), [])
+    assert result.sound
+
+
+def test_a_stop_during_the_sample_ends_the_verification(stored: Stored) -> None:
+    stop = threading.Event()
+
+    def answer(_: str, start: int) -> Reply:
+        stop.set()
+        return rest_klines(start)
+
+    with pytest.raises(Interrupted):
+        sampled(stored, answer, stop=stop)

@@ -11,6 +11,7 @@ from typing import Any
 from cryptoservice.export.coverage import Coverage, Totals
 from cryptoservice.models import Dataset, MissingReason
 
+NAMES = ("ALGOUSDT", "AVAXUSDT", "币安人生USDT", "LINKUSDT", "OMGUSDT")
 WHOLE_DAY = {"klines": 288, "metrics": 288, "funding_rates": 3}
 STATES = ("complete", "partial", "missing", "no_kline_on_date", "not_in_current_trading_list")
 REASONS = ("not_downloaded", "confirmed_gap", "incomplete", "failed")
@@ -71,6 +72,14 @@ def state_of(report: dict[str, Any], dataset: str, symbol: str, day: str) -> str
     if entry is None or (entry["actual"] and entry["actual"] >= entry["expected"]):
         return "complete"
     return "partial" if entry["actual"] else "missing"
+
+
+def unpacked(row: list[int]) -> list[int]:
+    """A row of the page with its repeats written out."""
+    cells: list[int] = []
+    for item in row:
+        cells += [cells[-1]] * -item if item < 0 else [item]
+    return cells
 
 
 def counts(states: Sequence[str]) -> list[int]:

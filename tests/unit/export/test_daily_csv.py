@@ -1,10 +1,24 @@
-"""Lines of a day's CSV: the form of every value."""
+"""The file of a day: the form of every value, whole or not at all, and what the day lacks."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-from cryptoservice.export.daily_csv import csv_lines
+from cryptoservice.errors import Interrupted
+from cryptoservice.export.coverage import Totals
+from cryptoservice.export.daily_csv import DayDone, DayTask, csv_lines, export_days, reason_of, write_day
+from cryptoservice.export.spec import ExportSpec
+from cryptoservice.models import Dataset, Freq, Status
+from cryptoservice.storage.ledger import LedgerLine, Series, SymbolDay
+from tests.unit.audit.stored import BTC, ETH, HOUR, HOURS, METRICS, NEXT_DAY, RATES, Stored, symbol_day
+from tests.unit.fakes import FEBRUARY, FEBRUARY_MS
+
+KLINES = ExportSpec.of(Dataset.KLINES, Freq.h1, Freq.h1)
+FOUR_HOURS = ExportSpec.of(Dataset.KLINES, Freq.h1, Freq.h4)
 
 
 def test_numbers_are_written_as_repr_and_null_as_nothing() -> None:
@@ -16,3 +30,106 @@ def test_numbers_are_written_as_repr_and_null_as_nothing() -> None:
 @pytest.mark.parametrize("kind", ["Annulled", "null", "特殊"])
 def test_a_rate_type_is_written_as_it_is_whatever_the_exchange_calls_it(kind: str) -> None:
     assert csv_lines("BTCUSDT", [(1, 0.1, None, kind)]) == f"BTCUSDT,1,0.1,,{kind}\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (Status.CONFIRMED_GAP, "confirmed_gap"), (Status.INCOMPLETE, "incomplete"), (Status.FAILED, "failed"),
+        # A complete line with fewer rows than it promises: somebody has removed them.
+        (Status.COMPLETE, "incomplete"),
+    ],
+)  # fmt: skip
+def test_why_a_symbol_day_is_not_whole(status: Status, reason: str) -> None:
+    assert reason_of(LedgerLine(status, "a sentence", 0, 24)) == reason
+    assert reason_of(None) == "not_downloaded"
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "date=2026-02-01" / "klines.csv"
+
+    def pieces() -> Iterator[str]:
+        yield "A,1\n"
+        assert not path.exists()
+        yield "B,2\n"
+
+    assert write_day(path, ("symbol", "open_time"), pieces()) is False
+    assert path.read_bytes() == b"symbol,open_time\nA,1\nB,2\n"
+
+    def broken() -> Iterator[str]:
+        yield "C,3\n"
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        write_day(path, ("symbol", "open_time"), broken())
+    assert path.read_bytes() == b"symbol,open_time\nA,1\nB,2\n"
+    assert [entry.name for entry in path.parent.iterdir()] == ["klines.csv"]
+
+
+def test_without_rows_the_file_of_an_earlier_export_goes_and_others_stay(tmp_path: Path) -> None:
+    path = tmp_path / "date=2026-02-01" / "klines.csv"
+    assert write_day(path, ("symbol",), iter(())) is False
+    assert not path.parent.exists()
+    path.parent.mkdir()
+    path.write_text("from an earlier export\n")
+    assert write_day(path, ("symbol",), iter(())) is True
+    assert not path.parent.exists()
+    path.parent.mkdir()
+    path.write_text("from an earlier export\n")
+    (path.parent / "notes.txt").write_text("somebody's own")
+    # Process number 4194399 is beyond every Linux limit: nobody lives there.
+    (path.parent / ".klines.csv.4194399.tmp").write_text("half a fi")
+    assert write_day(path, ("symbol",), iter(())) is True
+    assert [entry.name for entry in path.parent.iterdir()] == ["notes.txt"]
+
+
+def test_days_are_written_and_counted(stored: Stored, tmp_path: Path) -> None:
+    series = Series(Dataset.KLINES, "1h", ETH)
+    partly = SymbolDay(series, FEBRUARY, Status.CONFIRMED_GAP, "sources_agree", HOURS[:6], 24, "rest", 0.0)
+    stored.fill([symbol_day(Dataset.KLINES, HOURS), partly])
+    tasks = [DayTask(FEBRUARY, (ETH, BTC)), DayTask(NEXT_DAY, (BTC,))]
+    first, second = export_days(stored.database, tmp_path / "out", [FOUR_HOURS], tasks)
+    # Six hours make one bar of four hours that is whole, and one of two hours.
+    lack = {ETH: {"expected": 6, "actual": 2, "reason": "confirmed_gap", "partial_bars": 1}}
+    assert first == DayDone(FEBRUARY, Dataset.KLINES, Totals(2, 1, 1, 0, 12, 8, 1), lack, removed=False)
+    lack = {BTC: {"expected": 6, "actual": 0, "reason": "not_downloaded"}}
+    assert second == DayDone(NEXT_DAY, Dataset.KLINES, Totals(1, 0, 0, 1, 6, 0, 0), lack, removed=False)
+    (path,) = (tmp_path / "out").rglob("*.csv")
+    assert path == tmp_path / "out/klines/freq=4h/date=2026-02-01/klines.csv"
+    header, *lines = path.read_text().splitlines()
+    assert header == ("symbol,open_time,open,high,low,close,volume,quote_volume,trades,taker_buy_volume,taker_buy_quote_volume")
+    # Flat bars of price 10: four hours of volume 2, 20, 3, 1 and 10.
+    whole = "10.0,10.0,10.0,10.0,8.0,80.0,12,4.0,40.0"
+    assert lines == [
+        *(f"BTCUSDT,{FEBRUARY_MS + number * 4 * HOUR},{whole}" for number in range(6)),
+        f"ETHUSDT,{FEBRUARY_MS},{whole}",
+        f"ETHUSDT,{FEBRUARY_MS + 4 * HOUR},10.0,10.0,10.0,10.0,4.0,40.0,6,2.0,20.0",
+    ]
+
+
+def test_all_datasets_of_a_day(stored: Stored, tmp_path: Path) -> None:
+    stored.fill_all()
+    specs = [ExportSpec.of(dataset, Freq.h1, Freq.d1) for dataset in Dataset]
+    done = export_days(stored.database, tmp_path, specs, [DayTask(FEBRUARY, (BTC,))])
+    assert [(day.dataset, day.totals.exported_bars, day.missing) for day in done] == [
+        (Dataset.KLINES, 1, {}), (Dataset.METRICS, 1, {}), (Dataset.FUNDING_RATES, 3, {}),
+    ]  # fmt: skip
+    assert (tmp_path / "metrics/freq=1d/date=2026-02-01/metrics.csv").read_text().splitlines() == [
+        "symbol,open_time,open_interest,open_interest_value,top_trader_account_ratio,top_trader_position_ratio,"
+        "global_account_ratio,taker_volume_ratio",
+        f"BTCUSDT,{FEBRUARY_MS},5.0,50.0,1.0,,1.5,0.5",
+    ]
+    assert (tmp_path / "funding_rates/date=2026-02-01/funding_rates.csv").read_text().splitlines() == [
+        "symbol,funding_time,funding_rate,mark_price,rate_type",
+        *(f"BTCUSDT,{rate[0]},0.0001,10.0,Regular" for rate in RATES),
+    ]
+    assert len(METRICS) == 288
+
+
+def test_a_stop_leaves_no_file_of_the_day(stored: Stored, tmp_path: Path) -> None:
+    stored.fill_all()
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Interrupted):
+        export_days(stored.database, tmp_path / "out", [KLINES], [DayTask(FEBRUARY, (BTC,))], stop)
+    assert not list((tmp_path / "out").rglob("*"))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptoservice.errors import UsageError
-from cryptoservice.export.resampling import check_frequencies, resample_klines
+from cryptoservice.export.resampling import check_frequencies, resample_klines, resample_metrics
 from cryptoservice.models import Freq, Row
 from tests.unit.fakes import DAY, FEBRUARY_MS, MINUTE, RECORDED_SYMBOLS, kline, recorded_fields, recorded_rows
 
@@ -41,16 +41,16 @@ def of_day(symbol: str, day: int) -> slice:
     return slice(day * 1440, (day + 1) * 1440)
 
 
-@pytest.mark.parametrize("target", [freq for freq in Freq if freq is not Freq.m1], ids=str)
 @pytest.mark.parametrize("symbol", RECORDED_SYMBOLS)
-def test_recorded_minutes_make_the_bars_that_decimals_make(symbol: str, target: Freq) -> None:
+def test_recorded_minutes_make_the_bars_that_decimals_make(symbol: str) -> None:
     for day in (0, 9, 27):
         part = of_day(symbol, day)
-        expected = decimal_bars(list(recorded_fields(symbol)[part]), MINUTES[target.value])
-        made, partial = resample_klines(recorded_rows(symbol)[part], Freq.m1, target)
-        assert partial == 0
-        assert len(made) == 1440 // MINUTES[target.value] == len(expected)
-        assert [tuple(map(float, row)) for row in made] == [tuple(map(float, row)) for row in expected]
+        for name, minutes in MINUTES.items():
+            expected = decimal_bars(list(recorded_fields(symbol)[part]), minutes)
+            made, partial = resample_klines(recorded_rows(symbol)[part], Freq.m1, Freq(name))
+            assert partial == 0
+            assert len(made) == 1440 // minutes == len(expected)
+            assert [tuple(map(float, row)) for row in made] == [tuple(map(float, row)) for row in expected], (day, name)
 
 
 @pytest.mark.parametrize("source", [Freq.m3, Freq.m5, Freq.m15, Freq.h1, Freq.h4])
@@ -99,6 +99,48 @@ def test_sums_are_exact_and_rounded_to_eight_decimals() -> None:
     assert resample_klines(rows, Freq.m1, Freq.m3).rows[0][5] == float(Decimal("1000000000.00000002"))
 
 
+@pytest.mark.parametrize(
+    "amounts",
+    [
+        # Below 2e7, where a sum of floats is exact to the eighth decimal.
+        ["9999999.99999999", "0.00000001", "1999.12345678"],
+        # Above it, in units of the smallest decimal that fifteen digits allow.
+        ["19999999.9999999", "0.0000001", "20000000.1234567"], ["123456789.123456", "987654321.654321"],
+        # A number of sixteen or seventeen digits, beside which no such unit fits.
+        ["123456789.12345678", "0.00000001"], ["90071992547409.93", "0.01", "0.01"],
+        # Beyond fifteen digits before the point.
+        ["1234567890123456", "1234567890123457"], ["0", "0"],
+    ],
+    ids=lambda amounts: amounts[0],
+)  # fmt: skip
+def test_sums_of_any_size_are_those_of_decimals(amounts: list[str]) -> None:
+    rows = [kline(FEBRUARY_MS + minute * MINUTE, volume=float(amount)) for minute, amount in enumerate(amounts)]
+    due = sum((Decimal(repr(float(amount))) for amount in amounts), Decimal(0))
+    assert resample_klines(rows, Freq.m1, Freq.m3).rows[0][5] == float(round(due, 8))
+
+
+def test_metrics_keep_the_last_known_value_of_each_column() -> None:
+    five = 5 * MINUTE
+    rows = [
+        (FEBRUARY_MS, 1.0, 10.0, None, 0.1, None, 7.0),
+        (FEBRUARY_MS + five, 2.0, None, None, 0.2, 5.0, None),
+        (FEBRUARY_MS + 2 * five, None, None, None, 0.3, None, None),
+        # Nothing from 00:15 to 00:29.
+        (FEBRUARY_MS + 8 * five, 4.0, 40.0, 1.5, None, 6.0, 0.0),
+    ]
+    assert resample_metrics(rows, Freq.m15) == (
+        [
+            (FEBRUARY_MS, 2.0, 10.0, None, 0.3, 5.0, 7.0),
+            (FEBRUARY_MS + 30 * MINUTE, 4.0, 40.0, 1.5, None, 6.0, 0.0),
+        ],
+        1,
+    )
+    assert resample_metrics(rows, Freq.d1) == ([(FEBRUARY_MS, 4.0, 40.0, 1.5, 0.3, 6.0, 0.0)], 1)
+    for same in (Freq.m1, Freq.m3, Freq.m5):
+        assert resample_metrics(rows, same) == (rows, 0)
+    assert resample_metrics([], Freq.h1) == ([], 0)
+
+
 # Amounts as the wire writes them: at most eight decimals.
 AMOUNTS = st.decimals(0, 10_000, places=8)
 LINES = st.dictionaries(st.integers(0, 1439), st.tuples(AMOUNTS, AMOUNTS, AMOUNTS, AMOUNTS, st.integers(0, 10_000)), max_size=60)
@@ -139,20 +181,14 @@ def test_every_bar_stays_inside_its_day_and_its_prices_inside_the_sources(minute
         assert row[1:5] == (prices[0], max(prices), min(prices), prices[-1])
 
 
-@pytest.mark.parametrize(
-    ("source", "target", "allowed"),
-    [
-        ("1m", "1m", True), ("1m", "1d", True), ("3m", "15m", True), ("3m", "5m", False), ("5m", "1m", False),
-        ("2h", "8h", True), ("4h", "6h", False), ("6h", "8h", False), ("8h", "12h", False), ("12h", "1d", True),
-        ("1d", "1d", True),
-    ],
-)  # fmt: skip
-def test_only_whole_multiples_can_be_made(source: str, target: str, allowed: bool) -> None:
-    if allowed:
-        check_frequencies(Freq(source), Freq(target))
-    else:
-        with pytest.raises(UsageError, match=f"{target} is not a whole multiple of {source}"):
-            check_frequencies(Freq(source), Freq(target))
+def test_only_whole_multiples_can_be_made() -> None:
+    for source, minutes in MINUTES.items():
+        for target, width in MINUTES.items():
+            if width % minutes == 0:
+                check_frequencies(Freq(source), Freq(target))
+            else:
+                with pytest.raises(UsageError, match=f"{target} is not a whole multiple of {source}"):
+                    check_frequencies(Freq(source), Freq(target))
 
 
 def test_the_hint_lists_what_can_be_made() -> None:

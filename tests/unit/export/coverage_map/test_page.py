@@ -1,9 +1,10 @@
-"""The coverage map as a file: what is in it, what can never get into it, how large it is, and that its numbers are right."""
+"""The page of the coverage map: its numbers are right, nothing foreign gets into it, and everybody can read it."""
 
 from __future__ import annotations
 
 import base64
 import configparser
+import fnmatch
 import hashlib
 import itertools
 import json
@@ -12,19 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cryptoservice.errors import OutputError
-from cryptoservice.export.coverage_map import states
-from cryptoservice.export.coverage_map.grid import Grid
-from cryptoservice.export.coverage_map.page import render, write_map
-from cryptoservice.models import Dataset, MissingReason
-from tests.unit.export.coverage_reports import STATES, WHOLE_DAY, Page, counts, made_up, state_of
+from cryptoservice.export.coverage_map.page import render, share, write_map
+from tests.unit.export.coverage_reports import NAMES, STATES, WHOLE_DAY, Page, counts, made_up, state_of, unpacked
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 THREE = ("klines", "metrics", "funding_rates")
-NAMES = ("ALGOUSDT", "AVAXUSDT", "币安人生USDT", "LINKUSDT", "OMGUSDT")
 HOSTILE = ("</script><script>alert(1)</script>", "<!--", "A&amp;B", '"onload="x', "{{script}}", "שלום", "\u2028USDT", "𝔘USDT")
 
 
@@ -46,17 +41,10 @@ def data_of(page: str) -> dict[str, Any]:
     return record
 
 
-def unpacked(row: list[int]) -> list[int]:
-    cells: list[int] = []
-    for item in row:
-        cells += [cells[-1]] * -item if item < 0 else [item]
-    return cells
-
-
 # -- numbers -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [0, 1])
 def test_every_cell_says_what_the_report_says(seed: int) -> None:
     report = made_up(NAMES, 40, THREE, lacking=0.3, seed=seed)
     data = data_of(render(report, NAMES))
@@ -81,7 +69,7 @@ def test_every_cell_says_what_the_report_says(seed: int) -> None:
                     assert kind[1:] == []
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [0, 1])
 def test_the_tables_count_what_the_report_counts(seed: int) -> None:
     report = made_up(NAMES, 40, THREE, lacking=0.3, seed=seed)
     tables = dict(Page(render(report, NAMES)).tables)
@@ -110,37 +98,12 @@ def test_rows_by_day_are_the_report_s_own() -> None:
         assert [int(cell.replace(",", "")) for cell in row[7:9]] == [day["exported_bars"], day["expected_bars"]]
 
 
-@pytest.mark.parametrize(("freq", "klines", "metrics"), [("1m", 1440, 288), ("5m", 288, 288), ("1h", 24, 24), ("1d", 1, 1)])
-def test_a_whole_day_has_as_many_rows_as_its_frequency_says(freq: str, klines: int, metrics: int) -> None:
-    report = {**made_up(["AUSDT"], 1, lacking=0), "export_freq": freq}
-    assert Grid(report, Dataset.KLINES, ["AUSDT"]).whole_day == klines
-    assert Grid(report, Dataset.METRICS, ["AUSDT"]).whole_day == metrics
-    assert Grid(report, Dataset.FUNDING_RATES, ["AUSDT"]).whole_day is None
-
-
-def test_bars_made_from_incomplete_ones_leave_a_day_complete() -> None:
-    report = {**made_up(["AUSDT"], 1, lacking=0), "define_missing": {}}
-    report["export_missing"] = {
-        "2025-01-01": {"AUSDT": {"klines": {"expected": 288, "actual": 288, "reason": "confirmed_gap", "partial_bars": 7}}}
-    }
-    grid = Grid(report, Dataset.KLINES, ["AUSDT"])
-    assert grid.kinds == [[0, 288, 288, "confirmed_gap", 7]]
-    assert grid.total.states == [1, 0, 0, 0, 0]
-
-
-@given(st.lists(st.integers(0, 3), max_size=60))
-def test_packing_loses_nothing(row: list[int]) -> None:
-    packed = states._packed(row)
-    assert unpacked(packed) == row
-    assert len(packed) <= len(row)
-
-
 @pytest.mark.parametrize(
     ("part", "whole", "due"),
     [(0, 0, "–"), (0, 5, "0 %"), (5, 5, "100 %"), (1, 2, "50.0 %"), (1, 3, "33.3 %"), (1, 9999, "0.1 %"), (9998, 9999, "99.9 %")],
 )
 def test_a_share_is_whole_only_when_nothing_lacks(part: int, whole: int, due: str) -> None:
-    assert states._share(part, whole) == due
+    assert share(part, whole) == due
 
 
 # -- one file, and nothing from elsewhere --------------------------------------------------------------------------------
@@ -219,44 +182,6 @@ def test_long_tables_start_folded() -> None:
     assert ["open" in attributes for attributes in page.named("details")] == [False, True]
 
 
-def luminance(colour: str) -> float:
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def contrast(one: str, other: str) -> float:
-    """WCAG 2 contrast ratio."""
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
-@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
-def test_colours_can_be_told_from_their_ground(scheme: int) -> None:
-    style = (ROOT / "cryptoservice/coverage_map.css").read_text(encoding="utf-8")
-    block = re.findall(r":root \{(.*?)\}", style, flags=re.DOTALL)[scheme]
-    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", block))
-    for ground in ("panel", "page"):
-        assert contrast(colours["text"], colours[ground]) >= 7
-        assert contrast(colours["muted"], colours[ground]) >= 4.5
-        assert contrast(colours["accent"], colours[ground]) >= 4.5
-    for state in range(len(STATES)):
-        assert contrast(colours[f"s{state}"], colours["panel"]) >= 3
-
-
-def test_every_state_has_its_own_shape_however_narrow() -> None:
-    assert {state.key for state in states.STATES} >= {reason.value for reason in MissingReason}
-    # One pixel wide, sixteen high: where there is colour, and how strong.
-    columns = set()
-    for state in states.STATES:
-        column = [0.0] * 16
-        for _, y, _, height, opacity in state.shape:
-            for at in range(round(16 * y), round(16 * (y + height))):
-                column[at] = opacity
-        columns.add(tuple(column))
-    assert len(columns) == len(STATES)
-
-
 # -- size and writing --------------------------------------------------------------------------------------------------
 
 
@@ -290,5 +215,8 @@ def test_it_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monk
 def test_its_parts_are_packaged() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    listed = re.split(r"[,\s]+", config["options.package_data"]["cryptoservice"].strip())
-    assert {path.name for path in (ROOT / "cryptoservice").glob("coverage_map.*")} <= set(listed)
+    patterns = re.split(r"[,\s]+", config["options.package_data"]["cryptoservice.export.coverage_map"].strip())
+    folder = ROOT / "cryptoservice/export/coverage_map"
+    parts = [path.name for path in folder.iterdir() if path.suffix not in (".py", "") and path.is_file()]
+    assert sorted(parts) == ["coverage_map.css", "coverage_map.html", "coverage_map.js"]
+    assert all(any(fnmatch.fnmatch(part, pattern) for pattern in patterns) for part in parts)

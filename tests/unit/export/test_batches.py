@@ -1,0 +1,302 @@
+"""One export, alone and with executors of every kind: the same files, the same report, and nothing left behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cryptoservice.errors import Interrupted, OutputError, StoreError
+from cryptoservice.export.batches import DayExport
+from cryptoservice.export.coverage import Coverage
+from cryptoservice.export.daily_csv import DayTask
+from cryptoservice.export.spec import ExportSpec
+from cryptoservice.models import Dataset, Freq, Status
+from cryptoservice.storage.ledger import Series, SymbolDay
+from cryptoservice.storage.writer import StoreWriter
+from tests.unit.fakes import DAY, FEBRUARY, FEBRUARY_MS, MINUTE, FakeClock, kline
+
+# Twenty symbols of one-minute bars over six days would be 172,800 rows: enough for an executor to be used, a day a batch.
+# Only five rows of each third symbol-day are really there.
+SYMBOLS = tuple(f"S{number:02}USDT" for number in range(20))
+DAYS = tuple(FEBRUARY + timedelta(days=number) for number in range(6))
+SPEC = ExportSpec.of(Dataset.KLINES, Freq.m1, Freq.m5)
+WARNING = "helper processes cannot be used any more"
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some rows on all days but the fourth."""
+    path = tmp_path_factory.mktemp("batches") / "market.db"
+    with StoreWriter.open(path) as store:
+        store.write(
+            SymbolDay(
+                Series(Dataset.KLINES, "1m", symbol), day, Status.INCOMPLETE, None,
+                [kline(FEBRUARY_MS + index * DAY + minute * MINUTE, 1.0 + rank) for minute in range(5)], 1440, "daily", 0.0,
+            )
+            for index, day in enumerate(DAYS) if index != 3
+            for rank, symbol in enumerate(SYMBOLS) if rank % 3 == 0
+        )  # fmt: skip
+    return path
+
+
+class HeldExecutor(Executor):
+    """Keeps what is submitted until the test says how it ends. It refuses what goes beyond `accept` batches."""
+
+    def __init__(self, *, accept: int = 99, lose: bool = False) -> None:
+        self.days: list[date] = []
+        self.futures: list[Future[Any]] = []
+        self._work: list[Callable[[], Any]] = []
+        self._accept = accept
+        self._lose = lose
+
+    def submit(self, fn: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        if len(self.days) >= self._accept:
+            raise BrokenExecutor("no process could be started")
+        self.days.append(arguments[3][0].day)
+        future: Future[Any] = Future()
+        if self._lose:
+            future.set_exception(BrokenExecutor("a process was killed"))
+        self.futures.append(future)
+        self._work.append(partial(fn, *arguments, **options))
+        return future
+
+    def finish(self) -> None:
+        """Do all the work now."""
+        for future, work in zip(self.futures, self._work, strict=True):
+            if not future.done():
+                future.set_result(work())
+
+    def die(self) -> None:
+        """Lose all the work now, and refuse more, as a pool does after one of its processes was killed."""
+        self._accept = 0
+        for future in self.futures:
+            if not future.done():
+                future.set_exception(BrokenExecutor("a process was killed"))
+
+
+class WatchingClock(FakeClock):
+    """Calls `then` as soon as an export, which looks at its clock after each batch, has written a day."""
+
+    def __init__(self, then: Callable[[], None], day: date) -> None:
+        super().__init__()
+        self._then = then
+        self._day = day
+        self.base = Path()
+
+    def monotonic(self) -> float:
+        if SPEC.path(self.base, self._day).exists():
+            self._then()
+        return super().monotonic()
+
+
+@dataclass
+class Done:
+    """What an export has written and counted."""
+
+    files: dict[str, bytes]
+    report: dict[str, Any]
+    totals: tuple[int, int, list[date]]
+    warnings: list[str]
+
+
+Exporter = Callable[..., Done]
+
+
+@pytest.fixture
+def export(database: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Exporter]:
+    """Runs an export of all days into a folder of its own, with a file of the fourth day from before."""
+    count = 0
+
+    def run(executor: Executor | None = None, stop: threading.Event | None = None, clock: WatchingClock | None = None) -> Done:
+        nonlocal count
+        count += 1
+        base = tmp_path / f"out{count}"
+        stale = SPEC.path(base, DAYS[3])
+        stale.parent.mkdir(parents=True)
+        stale.write_text("from an earlier export\n")
+        coverage = Coverage(Dataset.KLINES)
+        for day in DAYS:
+            coverage.defined(day, {})
+        made = DayExport(database, base, [SPEC], [DayTask(day, SYMBOLS) for day in DAYS], coverage, executor)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            if clock is not None:
+                clock.base = base
+            made.run(clock or FakeClock(), stop)
+        files = {str(path.relative_to(base)): path.read_bytes() for path in base.rglob("*") if path.is_file()}
+        warnings = [record.getMessage() for record in caplog.records]
+        return Done(files, coverage.to_dict(), (made.files, made.rows[Dataset.KLINES], made.removed), warnings)
+
+    yield run
+
+
+def test_alone_it_writes_every_day_that_has_rows(export: Exporter) -> None:
+    done = export()
+    assert set(done.files) == {f"klines/freq=5m/date={day}/klines.csv" for day in DAYS if day != DAYS[3]}
+    # Seven symbols with one five-minute bar each.
+    assert done.totals == (5, 35, [DAYS[3]])
+    assert done.report["summary"] == {
+        "days": 6, "active_symbol_days": 120, "complete": 0, "partial": 35, "missing": 85, "expected_bars": 120 * 288,
+        "exported_bars": 35, "partial_bars": 0, "coverage_ratio": 35 / (120 * 288),
+    }  # fmt: skip
+    assert [day["partial"] for day in done.report["days"]] == [7, 7, 7, 0, 7, 7]
+    lines = done.files[f"klines/freq=5m/date={DAYS[1]}/klines.csv"].decode().splitlines()[1:]
+    assert lines == [
+        f"S{rank:02}USDT,{FEBRUARY_MS + DAY},{price},{price},{price},{price},10.0,{10 * price},15,5.0,{5 * price}"
+        for rank, price in ((rank, 1.0 + rank) for rank in range(0, 20, 3))
+    ]
+    assert done.warnings == []
+
+
+def test_with_threads_it_writes_the_same(export: Exporter) -> None:
+    alone = export()
+    with ThreadPoolExecutor(2) as executor:
+        assert export(executor) == alone
+        # The executor is the caller's: it is still open.
+        assert executor.submit(int, "7").result() == 7
+
+
+def test_two_batches_are_handed_over_while_this_process_works_on_the_others(export: Exporter) -> None:
+    alone = export()
+    executor = HeldExecutor()
+    # The executor's days are finished last: they are counted in the order of the days all the same.
+    assert export(executor, clock=WatchingClock(executor.finish, DAYS[5])) == alone
+    assert executor.days == [DAYS[0], DAYS[1]]
+
+
+def test_a_small_export_needs_no_executor(database: Path, tmp_path: Path) -> None:
+    executor = HeldExecutor()
+    tasks = [DayTask(day, SYMBOLS) for day in DAYS[:3]]
+    made = DayExport(database, tmp_path, [SPEC], tasks, Coverage(Dataset.KLINES), executor)
+    made.run(FakeClock(), None)
+    assert (executor.days, made.files) == ([], 3)
+
+
+def assert_same_but_for_one_warning(done: Done, alone: Done) -> None:
+    assert (done.files, done.report, done.totals) == (alone.files, alone.report, alone.totals)
+    assert [line.startswith(WARNING) for line in done.warnings] == [True]
+
+
+def test_an_executor_that_loses_every_batch(export: Exporter) -> None:
+    executor = HeldExecutor(lose=True)
+    assert_same_but_for_one_warning(export(executor), export())
+    assert executor.days == list(DAYS)
+
+
+def test_an_executor_that_accepts_none(export: Exporter) -> None:
+    executor = HeldExecutor(accept=0)
+    assert_same_but_for_one_warning(export(executor), export())
+
+
+def test_an_executor_that_dies_while_this_process_works(export: Exporter) -> None:
+    executor = HeldExecutor()
+    assert_same_but_for_one_warning(export(executor, clock=WatchingClock(executor.die, DAYS[2])), export())
+    assert executor.days == [DAYS[0], DAYS[1]]
+
+
+def test_an_executor_that_breaks_after_its_first_batch(export: Exporter) -> None:
+    class Breaking(HeldExecutor):
+        def submit(self, fn: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+            future = super().submit(fn, *arguments, **options)
+            self.finish()
+            return future
+
+    executor = Breaking(accept=1)
+    assert_same_but_for_one_warning(export(executor), export())
+    assert executor.days == [DAYS[0]]
+
+
+def test_a_system_without_room_for_a_process(export: Exporter) -> None:
+    class Full(HeldExecutor):
+        def submit(self, fn: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    assert_same_but_for_one_warning(export(Full()), export())
+
+
+def test_an_error_of_the_work_itself_ends_the_export(export: Exporter) -> None:
+    class Failing(HeldExecutor):
+        def submit(self, fn: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+            future = super().submit(fn, *arguments, **options)
+            future.set_exception(OutputError("cannot write: no space left on device"))
+            return future
+
+    with pytest.raises(OutputError, match="no space left"):
+        export(Failing())
+
+
+def test_a_stop_ends_it_and_waits_for_what_is_being_written(export: Exporter, tmp_path: Path) -> None:
+    stop, writing, finished = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow(ThreadPoolExecutor):
+        def submit(self, fn: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+            def work() -> Any:
+                writing.set()
+                assert stop.wait(10)
+                done = fn(*arguments, **options)
+                finished.set()
+                return done
+
+            return super().submit(work)
+
+    def ask_to_stop() -> None:
+        assert writing.wait(10)
+        stop.set()
+
+    asking = threading.Thread(target=ask_to_stop)
+    asking.start()
+    with Slow(1) as executor:
+        with pytest.raises(Interrupted):
+            export(executor, stop)
+        assert finished.is_set()
+    asking.join(10)
+    assert [path.name for path in tmp_path.rglob("*.tmp")] == []
+
+
+def test_a_stop_before_it_begins_writes_nothing(export: Exporter, tmp_path: Path) -> None:
+    stop, executor = threading.Event(), HeldExecutor()
+    stop.set()
+    with pytest.raises(Interrupted):
+        export(executor, stop)
+    assert executor.days == []
+    assert [path.read_text() for path in tmp_path.rglob("*.csv")] == ["from an earlier export\n"]
+
+
+def test_batches_that_wait_in_the_executor_are_taken_back(export: Exporter, tmp_path: Path) -> None:
+    executor, stop = HeldExecutor(), threading.Event()
+    with pytest.raises(Interrupted):
+        export(executor, stop, WatchingClock(stop.set, DAYS[5]))
+    assert [future.cancelled() for future in executor.futures] == [True, True]
+    written = [day for day in DAYS if SPEC.path(tmp_path / "out1", day).exists()]
+    assert written == [DAYS[2], DAYS[4], DAYS[5]]
+
+
+def test_what_a_lost_process_had_begun_is_removed(database: Path, tmp_path: Path) -> None:
+    """The lost process has left a temp file in the folder of its day."""
+
+    class Lost(HeldExecutor):
+        def submit(self, fn: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+            future = super().submit(fn, *arguments, **options)
+            day = self.days[-1]
+            folder = SPEC.path(tmp_path, day).parent
+            folder.mkdir(parents=True, exist_ok=True)
+            # Process number 4194399 is beyond every Linux limit; the live one is this test's own.
+            (folder / ".klines.csv.4194399.tmp").write_text("half a fi")
+            (folder / f".klines.csv.{os.getpid()}.tmp").write_text("being written")
+            future.set_exception(StoreError("the database has gone"))
+            return future
+
+    made = DayExport(database, tmp_path, [SPEC], [DayTask(day, SYMBOLS) for day in DAYS], Coverage(Dataset.KLINES), Lost())
+    with pytest.raises(StoreError, match="has gone"):
+        made.run(FakeClock(), None)
+    assert {path.name for path in tmp_path.rglob("*.tmp")} == {f".klines.csv.{os.getpid()}.tmp"}
