@@ -11,6 +11,7 @@ from cryptoservice.binance.client import BinanceClient
 from cryptoservice.clock import Clock, raise_if_stopped
 from cryptoservice.config import NetworkConfig, WindowBounds
 from cryptoservice.days import utc_text
+from cryptoservice.download.batch import CommitBatch
 from cryptoservice.download.pipeline import Pipeline
 from cryptoservice.download.result import DatasetCounts, DownloadResult, Tally
 from cryptoservice.download.worklist import Wanted, Worklist
@@ -71,13 +72,14 @@ def download_universe_data(
         progress = Progress("download", "symbol-days", worklist.symbol_days, clock, client.gauge)
         is_long = worklist.expected_rows >= _ROWS_FOR_HELPERS
         fetcher = DatasetFetcher(client)
+        batch = CommitBatch(store, clock)
         pipeline = Pipeline(
-            store, fetcher.fetch, network.workers, clock, progress, executor=executor if is_long else None, stop=stop
+            batch, fetcher.fetch, network.workers, clock, progress, executor=executor if is_long else None, stop=stop
         )
         try:
             if worklist.symbol_days:
                 client.open()
-                pipeline.run(worklist.jobs())
+                pipeline.run(worklist.jobs(batch.commit))
         finally:
             progress.end()
     raise_if_stopped(stop)

@@ -9,38 +9,36 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from datetime import date
 
 from cryptoservice.clock import POLL_SECONDS, Clock, raise_if_stopped
 from cryptoservice.config import WorkerConfig
 from cryptoservice.download.batch import CommitBatch
+from cryptoservice.download.jobs import EndedDay, Job, Step
 from cryptoservice.download.pools import Decoded, DecodePool, Fetched, FetchPool, Messages, Task
 from cryptoservice.download.result import Tally
-from cryptoservice.download.worklist import Job
 from cryptoservice.models import Dataset, Status
 from cryptoservice.progress import Progress
 from cryptoservice.sources.decoding import Answers
-from cryptoservice.sources.evidence import Evidence, Source
+from cryptoservice.sources.evidence import Source
 from cryptoservice.sources.fetches import Fetch
 from cryptoservice.sources.fetching import FetchResult
-from cryptoservice.sources.verdict import Verdict, against_stored
 from cryptoservice.storage.ledger import SymbolDay
-from cryptoservice.storage.writer import StoreWriter
 
 log = logging.getLogger(__name__)
 
 
 class Pipeline:
-    """Runs jobs to their end; what is stored is never replaced by less.
+    """Runs jobs to their end.
 
     `fetch` runs in worker threads. With an `executor` archive objects are decoded there, else in this thread.
     """
 
     def __init__(
         self,
-        store: StoreWriter,
+        batch: CommitBatch,
         fetch: Callable[[Fetch], FetchResult],
         workers: WorkerConfig,
         clock: Clock,
@@ -49,8 +47,7 @@ class Pipeline:
         executor: Executor | None = None,
         stop: threading.Event | None = None,
     ) -> None:
-        self._store = store
-        self._batch = CommitBatch(store, clock)
+        self._batch = batch
         self._clock = clock
         self._progress = progress
         self._stop = stop
@@ -60,6 +57,8 @@ class Pipeline:
         self._decoder: DecodePool[Job] = DecodePool(executor, self._messages)
         self._max_jobs = 2 * (workers.vision + workers.api)
         self._open_jobs = 0
+        self._open_klines: Counter[str] = Counter()
+        self._deferred: dict[str, list[Job]] = {}
         self.tallies: dict[Dataset, Tally] = {}
 
     def run(self, jobs: Iterable[Job]) -> None:
@@ -80,8 +79,7 @@ class Pipeline:
                 job = next(jobs, None)
                 exhausted = job is None
                 if job is not None:
-                    self._open_jobs += 1
-                    self._advance(job, list(job.routes))
+                    self._open(job)
             self._archive.start_some()
             self._api.start_some()
             if exhausted and self._open_jobs == 0:
@@ -99,6 +97,16 @@ class Pipeline:
         hungry = len(self._archive.backlog) < self._archive.workers or len(self._api.backlog) < self._api.workers
         return hungry and self._open_jobs < self._max_jobs
 
+    def _open(self, job: Job) -> None:
+        """Begin a job. Metrics wait for the klines of their symbol, since these say what the metrics' labels mean."""
+        self._open_jobs += 1
+        if job.plan.dataset is Dataset.METRICS and self._open_klines[job.symbol]:
+            self._deferred.setdefault(job.symbol, []).append(job)
+            return
+        if job.plan.dataset is Dataset.KLINES:
+            self._open_klines[job.symbol] += 1
+        self._carry_out(job, job.begin())
+
     def _receive(self, message: Fetched[Job] | Decoded[Job]) -> None:
         if isinstance(message, Decoded):
             answers = self._decoder.answers(message)
@@ -112,48 +120,36 @@ class Pipeline:
             self._decoder.add(message.task, result.archived)
 
     def _collect(self, task: Task[Job], answers: Answers) -> None:
-        job, fetch = task.job, task.fetch
-        self._pool(fetch.source).finished(task)
-        job.fetches_open -= 1
-        for day, answer in answers.items():
-            job.evidence.setdefault(day, {})[fetch.source] = answer
-        self._advance(job, list(fetch.days))
+        self._pool(task.fetch.source).finished(task)
+        self._carry_out(task.job, task.job.receive(task.fetch, answers))
 
     def _pool(self, source: Source) -> FetchPool[Job]:
         return self._api if source is Source.REST else self._archive
 
-    def _advance(self, job: Job, days: list[date]) -> None:
-        steps: dict[date, Source] = {}
-        for day in days:
-            evidence = job.evidence.get(day, {})
-            step = job.plan.next_step(job.routes[day], evidence)
-            if isinstance(step, Verdict):
-                self._settle(job, day, step, evidence)
-                del job.routes[day]
-                job.evidence.pop(day, None)
-            elif step is Source.REST:
-                job.waiting_for_rest[day] = step
-            else:
-                steps[day] = step
-        self._start(job, steps)
-        if job.fetches_open == 0 and job.waiting_for_rest:
-            self._start(job, job.waiting_for_rest)
-            job.waiting_for_rest = {}
-        if job.fetches_open == 0:
-            self._open_jobs -= 1
-
-    def _start(self, job: Job, steps: dict[date, Source]) -> None:
-        for fetch in job.plan.group(job.symbol, steps):
-            job.fetches_open += 1
+    def _carry_out(self, job: Job, step: Step) -> None:
+        for ended in step.ended:
+            self._settle(job, ended)
+        for fetch in step.fetches:
             if fetch.source is not Source.REST:
                 self._decoder.warm_up()
             self._pool(fetch.source).backlog.append(Task(job, fetch, job.plan.cost(fetch).bytes))
+        if job.is_finished:
+            self._close(job)
 
-    def _settle(self, job: Job, day: date, verdict: Verdict, evidence: Evidence) -> None:
+    def _close(self, job: Job) -> None:
+        self._open_jobs -= 1
+        if job.plan.dataset is not Dataset.KLINES:
+            return
+        self._open_klines[job.symbol] -= 1
+        if not self._open_klines[job.symbol]:
+            for deferred in self._deferred.pop(job.symbol, ()):
+                self._carry_out(deferred, deferred.begin())
+
+    def _settle(self, job: Job, ended: EndedDay) -> None:
+        day, verdict, origin = ended
         series = job.series
         tally = self.tallies.setdefault(series.dataset, Tally())
-        verdict, kept = against_stored(verdict, job.known.get(day), lambda: self._store.rows(series, day))
-        if kept is None:
+        if verdict.is_news:
             self._batch.add(
                 SymbolDay(
                     series=series,
@@ -164,11 +160,11 @@ class Pipeline:
                     expected_rows=verdict.expected_rows,
                     source="+".join(verdict.sources) or None,
                     checked_at=self._clock.time(),
-                    origin=verdict.origin(evidence),
+                    origin=origin,
+                    marks=verdict.marks if len(set(verdict.marks)) > 1 else None,
                 )
             )
             tally.rows += len(verdict.rows)
-            tally.add(series.dataset, series.symbol, day, verdict.status, verdict.reason)
-        else:
-            tally.add(series.dataset, series.symbol, day, Status.FAILED, kept)
+        status, reason = (Status.FAILED, verdict.trouble) if verdict.trouble else (verdict.status, verdict.reason)
+        tally.add(series.dataset, series.symbol, day, status, reason)
         self._progress.advance(rows=len(verdict.rows))

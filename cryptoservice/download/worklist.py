@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from cryptoservice.config import WindowBounds
 from cryptoservice.days import Window
+from cryptoservice.download.jobs import Job
+from cryptoservice.download.metrics_job import MetricsJob
 from cryptoservice.models import Dataset, Freq
-from cryptoservice.sources.datasets import DatasetPlan
-from cryptoservice.sources.evidence import Source, SourceAnswer
-from cryptoservice.sources.routing import DayRoute
-from cryptoservice.storage.ledger import LedgerLine, Series
+from cryptoservice.sources.alignment import Bars
+from cryptoservice.sources.datasets import DatasetPlan, KlinesPlan, MetricsPlan
+from cryptoservice.storage.ledger import LedgerLine, Series, StoredDay
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.universe.file import UniverseFile
 from cryptoservice.universe.model import ActiveDays, Universe
@@ -37,27 +38,6 @@ class Wanted:
         return cls(universe, freq, window, universe.active_days(window))
 
 
-@dataclass
-class Job:
-    """One symbol's wanted days of one dataset, and what the sources have said of them so far."""
-
-    plan: DatasetPlan
-    symbol: str
-    routes: dict[date, DayRoute]
-    """The days that are not yet settled."""
-    known: dict[date, LedgerLine] = field(default_factory=dict)
-    """What the ledger says of days that are fetched again."""
-    evidence: dict[date, dict[Source, SourceAnswer]] = field(default_factory=dict)
-    fetches_open: int = 0
-    waiting_for_rest: dict[date, Source] = field(default_factory=dict)
-    """Days that need REST. They are held back until the archive has answered for all days, so that neighbours share pages."""
-
-    @property
-    def series(self) -> Series:
-        """Where its rows are stored."""
-        return Series(self.plan.dataset, self.plan.freq, self.symbol)
-
-
 class Worklist:
     """For each dataset and symbol, the days to fetch. Without a store nothing is settled."""
 
@@ -66,6 +46,7 @@ class Worklist:
     ) -> None:
         self.settled: dict[Dataset, int] = {}
         """Wanted symbol-days that the ledger knows as settled."""
+        self._store = store
         self._wanted: list[tuple[DatasetPlan, str, list[date], dict[date, LedgerLine]]] = []
         for plan in plans:
             self.settled[plan.dataset] = 0
@@ -96,8 +77,44 @@ class Worklist:
         for plan, symbol, days, _ in self._wanted:
             yield plan, symbol, days
 
-    def jobs(self) -> Iterator[Job]:
-        """Jobs in the order of the universe; made one by one, as there may be many."""
+    def jobs(self, commit: Callable[[], None] = lambda: None) -> Iterator[Job]:
+        """Jobs in the order of the universe; made one by one, as there may be many.
+
+        `commit` writes what the run has finished so far: a job reads what is stored, klines of this very run included.
+        """
         for plan, symbol, days, known in self._wanted:
+            reads = _StoredSymbol(self._store, Series(plan.dataset, plan.freq, symbol), known, commit)
             for part in plan.split(days):
-                yield Job(plan, symbol, {route.day: route for route in plan.routes(part)}, known)
+                if isinstance(plan, MetricsPlan):
+                    klines = KlinesPlan(Freq.m5, plan.now.date())
+                    yield MetricsJob(plan, symbol, part, klines, reads.stored, reads.bars)
+                else:
+                    yield Job(plan, symbol, part, reads.stored)
+
+
+@dataclass(frozen=True)
+class _StoredSymbol:
+    """What the database holds of a symbol, read when a job needs it."""
+
+    store: StoreReader | None
+    series: Series
+    known: Mapping[date, LedgerLine]
+    commit: Callable[[], None]
+
+    def stored(self, day: date) -> StoredDay | None:
+        """The day as an earlier run has left it."""
+        if self.store is None or day not in self.known:
+            return None
+        return self.store.stored_day(self.series, day)
+
+    def bars(self, day: date) -> Bars:
+        """What the stored klines say about the bars of a day; the finest ones first."""
+        bars = Bars()
+        if self.store is not None:
+            self.commit()
+            for freq in self.store.frequencies(Dataset.KLINES):
+                klines = self.store.rows(Series(Dataset.KLINES, freq, self.series.symbol), day)
+                if klines:
+                    bars.add(klines, Freq(freq))
+                    break
+        return bars

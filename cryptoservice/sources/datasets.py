@@ -21,6 +21,7 @@ from cryptoservice.sources.evidence import Evidence, KlineSource, Source
 from cryptoservice.sources.fetches import Cost, Fetch, Grouping
 from cryptoservice.sources.routing import DayRoute
 from cryptoservice.sources.verdict import Verdict
+from cryptoservice.storage.ledger import StoredDay
 
 # A REST fetch that fails loses this many rows at most. Three pages hold five days at 5m, or one at 1m, almost without waste.
 _REST_ROWS_A_FETCH = 3 * KLINES_PAGE_ROWS
@@ -56,7 +57,7 @@ class DatasetPlan(Protocol):
     def routes(self, days: Sequence[date]) -> list[DayRoute]:
         """The routes of a job's days."""
 
-    def next_step(self, route: DayRoute, evidence: Evidence) -> Source | Verdict:
+    def next_step(self, route: DayRoute, evidence: Evidence, stored: StoredDay | None = None) -> Source | Verdict:
         """The source to ask next, or how the day ends."""
 
     def group(self, symbol: str, sources: Mapping[date, Source]) -> Iterator[Fetch]:
@@ -93,9 +94,9 @@ class KlinesPlan:
         """Monthly object, daily object, REST, as age and choice allow."""
         return routing.kline_routes(days, self.today, self.choice, self.interval.bars_per_day)
 
-    def next_step(self, route: DayRoute, evidence: Evidence) -> Source | Verdict:
+    def next_step(self, route: DayRoute, evidence: Evidence, stored: StoredDay | None = None) -> Source | Verdict:
         """Archive and REST, until one has all rows or both have answered."""
-        return verdict.next_step(route, evidence)
+        return verdict.next_step(route, evidence, stored)
 
     def group(self, symbol: str, sources: Mapping[date, Source]) -> Iterator[Fetch]:
         """One object a month or day; REST over runs of neighbouring days."""
@@ -129,9 +130,9 @@ class MetricsPlan:
         """Daily object and REST, as the age allows."""
         return routing.metrics_routes(days, self.now)
 
-    def next_step(self, route: DayRoute, evidence: Evidence) -> Source | Verdict:
+    def next_step(self, route: DayRoute, evidence: Evidence, stored: StoredDay | None = None) -> Source | Verdict:
         """Archive and REST, until one has all rows or both have answered."""
-        return verdict.next_step(route, evidence)
+        return verdict.next_step(route, evidence, stored)
 
     def group(self, symbol: str, sources: Mapping[date, Source]) -> Iterator[Fetch]:
         """One object a day; REST over runs of neighbouring days."""
@@ -163,9 +164,9 @@ class FundingPlan:
         """REST, else the monthly object."""
         return routing.funding_routes(days, self.today)
 
-    def next_step(self, route: DayRoute, evidence: Evidence) -> Source | Verdict:
+    def next_step(self, route: DayRoute, evidence: Evidence, stored: StoredDay | None = None) -> Source | Verdict:
         """One answer settles a day."""
-        return verdict.next_funding_step(route, evidence)
+        return verdict.next_funding_step(route, evidence, stored)
 
     def group(self, symbol: str, sources: Mapping[date, Source]) -> Iterator[Fetch]:
         """One object a month; REST over runs that may bridge what one page would cover anyway."""

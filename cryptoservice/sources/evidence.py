@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -18,6 +18,22 @@ class Source(str, Enum):
 
     def __str__(self) -> str:
         return self.value
+
+    @property
+    def mark(self) -> int:
+        """The bit of this source in the mark of a row. A greater mark is of greater trust."""
+        return _MARKS[self]
+
+
+_MARKS = {source: 1 << number for number, source in enumerate(Source)}
+
+
+def sources_of(marks: Iterable[int]) -> tuple[Source, ...]:
+    """The sources in these marks of rows, by rising trust."""
+    found = 0
+    for mark in set(marks):
+        found |= mark
+    return tuple(source for source in Source if source.mark & found)
 
 
 class KlineSource(str, Enum):
@@ -52,7 +68,7 @@ class SourceAnswer:
     kind: AnswerKind
     rows: Sequence[Row] = ()
     reason: str | None = None
-    """Why there are no rows, or how the rows were read where that took a decision."""
+    """Why there are no rows, which rows were left out, or how the rows were read where that took a decision."""
     origin: SourceObject | None = None
     """The archive object that said so."""
 

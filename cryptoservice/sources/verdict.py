@@ -1,23 +1,35 @@
 """Verdicts: after each answer, the source to ask next, or how the symbol-day ends. Pure functions: no I/O, no clock.
 
-The archive (monthly and daily objects together) and REST are two independent sources. All expected rows from one of them
-make a day complete. A hole is believed when both have answered, or when only one of them can exist.
+The archive (monthly and daily objects together) and REST are two independent sources, and what is stored has the trust of
+the source that it came from. All expected rows, whatever their sources, make a day complete. A hole is believed when archive
+and REST have both answered, or when only one of them can exist. Only a failure of transport leaves a past day open for long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 from cryptoservice.models import Row, SourceObject, Status
-from cryptoservice.sources.evidence import AnswerKind, Evidence, Source, SourceAnswer
+from cryptoservice.sources.evidence import AnswerKind, Evidence, Source, SourceAnswer, sources_of
 from cryptoservice.sources.routing import ARCHIVE_AGE_DAYS, DayRoute
-from cryptoservice.sources.union import ABSENCE_AGE_DAYS, archive_times, rest_times, unite
-from cryptoservice.storage.ledger import LedgerLine
+from cryptoservice.sources.union import (
+    ABSENCE_AGE_DAYS,
+    RowUnion,
+    archive_times,
+    by_time,
+    by_time_and_type,
+    marks_of,
+    rest_times,
+    unite,
+)
+from cryptoservice.storage.ledger import StoredDay
 
 # By this age the monthly funding object of a day's month has appeared, if it ever will.
 MONTHLY_ABSENCE_AGE_DAYS = 62
-_QUALITY = {Status.FAILED: 0, Status.INCOMPLETE: 1, Status.CONFIRMED_GAP: 2, Status.COMPLETE: 3}
+# In the reason of a gap: it rests on an object that could not be trusted, and is asked for again after a month.
+DISTRUSTED_MARK = "distrusted"
 
 
 @dataclass(frozen=True)
@@ -27,77 +39,113 @@ class Verdict:
     status: Status
     reason: str | None
     rows: Sequence[Row]
-    sources: tuple[Source, ...]
-    """Sources of the rows, by rising trust."""
+    marks: bytes
+    """For each row the bits of the sources whose values it holds."""
     expected_rows: int
+    is_news: bool = True
+    """False when what is stored stays as it is, the ledger line too."""
+    trouble: str | None = None
+    """Why this run failed although what is stored is settled; for this run's report alone."""
 
-    def origin(self, evidence: Evidence) -> SourceObject | None:
-        """The most trusted archive object among the sources of the rows."""
-        for source in reversed(self.sources):
-            if evidence[source].origin is not None:
-                return evidence[source].origin
-        return None
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Sources of the rows, by rising trust."""
+        return sources_of(self.marks)
 
 
-def next_step(route: DayRoute, evidence: Evidence) -> Source | Verdict:
+def next_step(route: DayRoute, evidence: Evidence, stored: StoredDay | None = None) -> Source | Verdict:
     """The source to ask next for a day of klines or metrics, or how the day ends."""
     if route.age < 1:
-        return _unfinished(route)
+        return _unfinished(route, stored)
     for source, answer in evidence.items():
         if _is_whole(route, source, answer):
-            return Verdict(Status.COMPLETE, answer.reason, answer.rows, (source,), route.expected_rows)
+            if stored is None or stored.is_stale:
+                marks = marks_of(source, answer.rows)
+                return Verdict(Status.COMPLETE, answer.reason, answer.rows, marks, route.expected_rows)
+            return _end(route, {source: answer}, stored)
     for source in route.sources:
         if source not in evidence:
             return source
-    return _settle(route, evidence)
+    return _end(route, evidence, stored)
 
 
-def next_funding_step(route: DayRoute, evidence: Evidence) -> Source | Verdict:
+def next_funding_step(route: DayRoute, evidence: Evidence, stored: StoredDay | None = None) -> Source | Verdict:
     """The same for funding rates: one answer that covers a day settles it. The archive stands in for a REST that refuses."""
     if route.age < 1:
-        return _unfinished(route)
+        return _unfinished(route, stored)
     for source in route.sources:
         answer = evidence.get(source)
         if answer is None:
             return source
         if answer.kind is AnswerKind.ROWS:
-            if answer.rows:
-                return Verdict(Status.COMPLETE, None, answer.rows, (source,), len(answer.rows))
-            return Verdict(Status.CONFIRMED_GAP, f"no_funding_in_{source}", (), (), 0)
+            return _end(route, {source: answer}, stored, judge=_judge_funding, key_of=by_time_and_type)
         if answer.kind is AnswerKind.FAILED:
             break
-    monthly = evidence.get(Source.MONTHLY)
-    if monthly is not None and monthly.kind is AnswerKind.ABSENT:
-        rest = evidence[Source.REST]
-        final = rest.kind is AnswerKind.NOT_SERVED and route.age >= MONTHLY_ABSENCE_AGE_DAYS
-        return Verdict(Status.CONFIRMED_GAP if final else Status.INCOMPLETE, f"{Source.REST}: {rest.reason}", (), (), 0)
-    return Verdict(Status.FAILED, _trouble(evidence), (), (), 0)
+    return _end(route, evidence, stored, judge=_judge_funding, key_of=by_time_and_type)
 
 
-def against_stored(
-    verdict: Verdict, known: LedgerLine | None, stored_rows: Callable[[], Sequence[Row]]
-) -> tuple[Verdict, str | None]:
-    """The verdict as it may be written, and why nothing may be written (None when it may).
-
-    `known` is the ledger line of an earlier run and `stored_rows` reads its rows: what is stored is never replaced by less.
-    """
-    if known is None:
-        return verdict, None
-    count = len(verdict.rows)
-    if not known.status.settled and verdict.status.settled and count < known.rows:
-        rows = {row[0]: row for row in (*stored_rows(), *verdict.rows)}
-        verdict = replace(verdict, rows=[rows[moment] for moment in sorted(rows)])
-        count = len(verdict.rows)
-    better = _QUALITY[verdict.status] - _QUALITY[known.status]
-    if better >= 0 and count >= known.rows:
-        return verdict, None
-    brought = f"refetch brought {verdict.status} with {count} rows ({verdict.reason})"
-    return verdict, f"{brought}: {known.status} with {known.rows} kept"
+def origin_of(sources: Sequence[Source], evidence: Evidence) -> SourceObject | None:
+    """The most trusted archive object of this run among these sources."""
+    for source in reversed(sources):
+        answer = evidence.get(source)
+        if answer is not None and answer.origin is not None:
+            return answer.origin
+    return None
 
 
-def _unfinished(route: DayRoute) -> Verdict:
+_Judgement = tuple[Status, "str | None"]
+
+
+def _end(
+    route: DayRoute,
+    evidence: Evidence,
+    stored: StoredDay | None,
+    *,
+    judge: Callable[[DayRoute, Evidence, RowUnion], _Judgement] | None = None,
+    key_of: Callable[[Row], Any] = by_time,
+) -> Verdict:
+    """The verdict on all evidence, with what is stored as a part of it. What is stored never becomes less."""
+    judge = judge or _judge
+    if stored is not None and stored.is_stale:
+        return _replace(route, evidence, stored)
+    union = unite(evidence, stored, key_of)
+    status, reason = judge(route, evidence, union)
+    reason = "; ".join(filter(None, (reason, *_notes(evidence)))) or None
+    expected = route.expected_rows or len(union.rows)
+    if stored is None:
+        return Verdict(status, reason, union.rows, union.marks, expected)
+    origin = origin_of(union.sources, evidence)
+    same_object = origin is None or (origin.name, origin.sha256) == stored.object_key
+    adds_nothing = (union.rows, union.marks) == (list(stored.rows), stored.marks)
+    fresh = unite(evidence, None, key_of)
+    fresh_status, fresh_reason = judge(route, evidence, fresh)
+    if not adds_nothing or not stored.status.settled or (status.settled and (status is not stored.status or not same_object)):
+        return Verdict(status, reason, union.rows, union.marks, expected)
+    trouble = None
+    if not fresh_status.settled:
+        brought = f"refetch brought {fresh_status} with {len(fresh.rows)} rows ({fresh_reason})"
+        trouble = f"{brought}: {stored.status} with {len(stored.rows)} kept"
+    return Verdict(stored.status, stored.reason, stored.rows, stored.marks, expected, is_news=False, trouble=trouble)
+
+
+def _replace(route: DayRoute, evidence: Evidence, stored: StoredDay) -> Verdict:
+    """The verdict on a day whose stored rows may stand under the wrong bar: any rows take their place, all of it."""
+    verdict = _end(route, evidence, None)
+    if verdict.rows:
+        return verdict
+    if verdict.status.settled:
+        # No source has the day any more: what is stored is all there is, and nobody can say how its labels were meant.
+        reason = f"{verdict.reason}; labels_unproven"
+        return Verdict(Status.CONFIRMED_GAP, reason, stored.rows, stored.marks, route.expected_rows)
+    return Verdict(
+        stored.status, stored.reason, stored.rows, stored.marks, route.expected_rows, is_news=False, trouble=verdict.reason
+    )
+
+
+def _unfinished(route: DayRoute, stored: StoredDay | None) -> Verdict:
     """A day that is not over cannot be fetched; a universe made by hand can hold one."""
-    return Verdict(Status.INCOMPLETE, "day_not_finished", (), (), route.expected_rows)
+    rows, marks = ((), b"") if stored is None else (stored.rows, stored.marks)
+    return Verdict(Status.INCOMPLETE, "day_not_finished", rows, marks, route.expected_rows)
 
 
 def _is_whole(route: DayRoute, source: Source, answer: SourceAnswer) -> bool:
@@ -107,50 +155,68 @@ def _is_whole(route: DayRoute, source: Source, answer: SourceAnswer) -> bool:
     return source is not Source.REST or not any(None in row for row in answer.rows)
 
 
-def _settle(route: DayRoute, evidence: Evidence) -> Verdict:
-    union = unite(evidence)
-
-    def end(status: Status, reason: str | None) -> Verdict:
-        parts = (reason, _decoding_note(evidence))
-        return Verdict(status, "; ".join(filter(None, parts)) or None, union.rows, union.sources, route.expected_rows)
-
+def _judge(route: DayRoute, evidence: Evidence, union: RowUnion) -> _Judgement:
     if not route.sources:
-        return end(Status.CONFIRMED_GAP, "before_history")
+        return Status.CONFIRMED_GAP, "before_history"
     archive, rest = archive_times(route, evidence), rest_times(evidence)
-    rest_possible = Source.REST in route.sources and evidence[Source.REST].kind is not AnswerKind.NOT_SERVED
-    daily = evidence.get(Source.DAILY)
     old = route.age >= ABSENCE_AGE_DAYS
-    # An object that is still broken after a week is as good as none: REST is the only source that can exist.
-    broken = any(answer.kind is AnswerKind.DISTRUSTED for source, answer in evidence.items() if source is not Source.REST)
-    archive_possible = daily is not None and not (archive is None and broken and old)
     if len(union.rows) == route.expected_rows and (not union.has_blanks or (old and archive is not None)):
-        return end(Status.COMPLETE, None)
+        return Status.COMPLETE, None
+    distrusted = _trouble(evidence, AnswerKind.DISTRUSTED)
+    not_served = _trouble(evidence, AnswerKind.NOT_SERVED)
     if archive is not None and rest is not None:
         if archive == rest:
-            return end(Status.CONFIRMED_GAP, "sources_agree")
+            return Status.CONFIRMED_GAP, _with("sources_agree", distrusted)
         # Both have answered. Once the archive will say no more, both lack what the union lacks.
-        return end(Status.CONFIRMED_GAP if old else Status.INCOMPLETE, "sources_differ")
-    if archive is not None and not rest_possible:
-        return end(Status.CONFIRMED_GAP, "archive_alone")
-    if rest is not None and not archive_possible and route.age >= ARCHIVE_AGE_DAYS:
-        trouble = _trouble(evidence, AnswerKind.DISTRUSTED)
-        return end(Status.CONFIRMED_GAP, f"rest_alone ({trouble})" if trouble else "rest_alone")
-    reason = _trouble(evidence)
-    if reason is None and daily is not None and daily.kind is AnswerKind.ABSENT:
-        return end(Status.INCOMPLETE, "not_published_yet")
-    reason = reason or _trouble(evidence, AnswerKind.NOT_SERVED) or "too_young_for_one_source"
-    return end(Status.INCOMPLETE if union.rows else Status.FAILED, reason)
+        return (Status.CONFIRMED_GAP if old else Status.INCOMPLETE), _with("sources_differ", distrusted)
+    if archive is not None and (not_served or Source.REST not in route.sources):
+        return Status.CONFIRMED_GAP, _with("archive_alone", distrusted)
+    if Source.DAILY not in route.sources and route.age >= ARCHIVE_AGE_DAYS and rest is not None:
+        return Status.CONFIRMED_GAP, "rest_alone"
+    if Source.DAILY not in route.sources and old and not_served:
+        return Status.CONFIRMED_GAP, not_served
+    return _open(evidence, union)
 
 
-def _decoding_note(evidence: Evidence) -> str | None:
-    """How the daily object's rows were read, where that took a decision."""
+def _open(evidence: Evidence, union: RowUnion) -> _Judgement:
+    """A day that a later run asks for again, with the reason that helps most."""
+    reason = _trouble(evidence, AnswerKind.DISTRUSTED, AnswerKind.REFUSED, AnswerKind.FAILED)
     daily = evidence.get(Source.DAILY)
-    return daily.reason if daily is not None and daily.kind is AnswerKind.ROWS else None
+    if reason is None and daily is not None and daily.kind is AnswerKind.ABSENT:
+        return Status.INCOMPLETE, "not_published_yet"
+    reason = reason or _trouble(evidence, AnswerKind.NOT_SERVED) or "too_young_for_one_source"
+    return (Status.INCOMPLETE if union.rows else Status.FAILED), reason
+
+
+def _judge_funding(route: DayRoute, evidence: Evidence, union: RowUnion) -> _Judgement:
+    for source in route.sources:
+        answer = evidence.get(source)
+        if answer is not None and answer.kind is AnswerKind.ROWS:
+            return (Status.COMPLETE, None) if union.rows else (Status.CONFIRMED_GAP, f"no_funding_in_{source}")
+    rest, monthly = evidence[Source.REST], evidence.get(Source.MONTHLY)
+    if monthly is not None and monthly.kind in (AnswerKind.ABSENT, AnswerKind.DISTRUSTED):
+        reason = f"{Source.REST}: {rest.reason}"
+        if rest.kind is AnswerKind.NOT_SERVED and route.age >= MONTHLY_ABSENCE_AGE_DAYS:
+            return Status.CONFIRMED_GAP, _with(reason, _trouble(evidence, AnswerKind.DISTRUSTED))
+        if monthly.kind is AnswerKind.ABSENT:
+            return Status.INCOMPLETE, reason
+    return (Status.INCOMPLETE if union.rows else Status.FAILED), _trouble(
+        evidence, AnswerKind.DISTRUSTED, AnswerKind.REFUSED, AnswerKind.FAILED
+    )
+
+
+def _with(reason: str, distrusted: str | None) -> str:
+    return f"{reason} ({DISTRUSTED_MARK} {distrusted})" if distrusted else reason
+
+
+def _notes(evidence: Evidence) -> list[str]:
+    """How rows were read, and which were left out, where a source says so."""
+    return [answer.reason for answer in evidence.values() if answer.kind is AnswerKind.ROWS and answer.reason]
 
 
 def _trouble(evidence: Evidence, *kinds: AnswerKind) -> str | None:
-    """The reason that helps most: bad data before a host that refuses before a failed request."""
-    for kind in kinds or (AnswerKind.DISTRUSTED, AnswerKind.REFUSED, AnswerKind.FAILED):
+    """Source and reason of the first of these kinds that there is."""
+    for kind in kinds:
         for source in reversed(Source):
             answer = evidence.get(source)
             if answer is not None and answer.kind is kind:

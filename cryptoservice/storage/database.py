@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from cryptoservice.errors import Remedy, StoreError, UsageError
 from cryptoservice.files import refuse_folder
+from cryptoservice.storage.migration import READABLE_VERSIONS, migrate
 from cryptoservice.storage.schema import SCHEMA, SCHEMA_VERSION
 
 BUSY_MS = 200
@@ -73,6 +74,7 @@ def open_for_writing(path: Path) -> Iterator[sqlite3.Connection]:
     with sqlite_errors(path), contextlib.closing(_connect(path, mode="rwc")) as db:
         if _is_new(path, db):
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        migrate(path, db)
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
         db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -103,11 +105,11 @@ def _connect(path: Path, *, mode: str) -> sqlite3.Connection:
 def _is_new(path: Path, db: sqlite3.Connection) -> bool:
     """Say whether the file has no tables yet. Raises StoreError for another schema version or another program's tables."""
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, SCHEMA_VERSION):
+    if version not in (0, *READABLE_VERSIONS):
         raise StoreError(
             f"database {path} has schema version {version}, this program knows {SCHEMA_VERSION}", hint=Remedy.NEWER_DATABASE
         )
-    if version == SCHEMA_VERSION:
+    if version:
         return False
     if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise StoreError(f"database {path} was not written by cryptoservice", hint=Remedy.OTHER_DATABASE)

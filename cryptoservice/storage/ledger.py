@@ -59,3 +59,30 @@ class SymbolDay:
     """Epoch seconds."""
     origin: SourceObject | None = None
     """The archive object that the rows came from, if there was one."""
+    marks: bytes | None = None
+    """For each row the bits of the sources whose values it holds; None when all came from `source`."""
+
+
+class StoredDay(NamedTuple):
+    """A symbol-day as it is stored: what its ledger line says, its rows, and where each row came from."""
+
+    status: Status
+    reason: str | None
+    rows: Sequence[Row]
+    marks: bytes
+    """For each row the bits of the sources whose values it holds (`Source.mark`)."""
+    object_key: tuple[str, str] | None = None
+    """Name and SHA-256 of the archive object that the ledger line names."""
+    is_stale: bool = False
+    """The rows may stand under the wrong bar: another answer replaces them as a whole (`migration.STALE_METRICS`)."""
+
+
+_MARKS = {"monthly": 1, "daily": 2, "rest": 4}
+
+
+def mark_of_text(source: str | None) -> bytes:
+    """The mark of a row of which the ledger only says from which sources its day came, such as `monthly+daily`.
+
+    The row may be from any of them, so it has the trust of the best: it is not replaced by anything less.
+    """
+    return bytes([sum(_MARKS.get(part, 0) for part in (source or "").split("+"))])

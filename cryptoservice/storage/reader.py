@@ -13,7 +13,8 @@ from cryptoservice.days import Window, day_number, day_start_ms
 from cryptoservice.errors import Remedy, StoreError
 from cryptoservice.models import DAY_MS, Dataset, Freq, Row, Status
 from cryptoservice.storage.database import open_for_reading, sqlite_errors
-from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, Series
+from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, Series, StoredDay, mark_of_text
+from cryptoservice.storage.migration import STALE_METRICS
 from cryptoservice.storage.schema import TABLES
 
 _STATUSES: Mapping[str, Status] = {status.value: status for status in Status}
@@ -97,6 +98,24 @@ class StoreReader:
         )
         with sqlite_errors(self.path):
             return self._db.execute(query, (series_id, start, start + DAY_MS)).fetchall()
+
+    def stored_day(self, series: Series, day: date) -> StoredDay | None:
+        """A symbol-day with its rows and where each of them came from; None without a ledger line."""
+        series_id = self._series_id(series)
+        query = (
+            "SELECT l.status, l.reason, l.source, l.row_marks, o.name, o.sha256 FROM ledger l "
+            "LEFT JOIN source_objects o ON o.id = l.object_id WHERE l.series_id = ? AND l.day = ?"
+        )
+        with sqlite_errors(self.path):
+            found = self._db.execute(query, (series_id, day_number(day))).fetchone()
+        if found is None:
+            return None
+        status, reason, source, marks, name, sha256 = found
+        rows = self.rows(series, day)
+        if marks is None or len(marks) != len(rows):
+            marks = mark_of_text(source) * len(rows)
+        object_key = (name, sha256) if name is not None else None
+        return StoredDay(self._status(status), reason, rows, marks, object_key, is_stale=reason == STALE_METRICS)
 
     def select(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query on the inner tables, for the integrity checks."""

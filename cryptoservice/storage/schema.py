@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cryptoservice.models import Dataset
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE series (
@@ -32,7 +32,7 @@ CREATE TABLE funding_rows (
 ) WITHOUT ROWID;
 CREATE TABLE ledger (
     series_id INTEGER NOT NULL, day INTEGER NOT NULL, status TEXT NOT NULL, reason TEXT, rows INTEGER NOT NULL,
-    expected_rows INTEGER NOT NULL, source TEXT, checked_at INTEGER NOT NULL, object_id INTEGER,
+    expected_rows INTEGER NOT NULL, source TEXT, checked_at INTEGER NOT NULL, object_id INTEGER, row_marks BLOB,
     PRIMARY KEY (series_id, day)
 ) WITHOUT ROWID;
 CREATE TABLE source_objects (

@@ -84,10 +84,10 @@ class StoreWriter(StoreReader):
         )
         self._insert(table, series_id, item.rows)
         self._db.execute(
-            "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 series_id, day_number(item.day), item.status.value, item.reason, len(item.rows), item.expected_rows,
-                item.source, int(item.checked_at), self._object_id(item.origin),
+                item.source, int(item.checked_at), self._object_id(item.origin), item.marks,
             ),
         )  # fmt: skip
 

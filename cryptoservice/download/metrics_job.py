@@ -1,0 +1,176 @@
+"""The job of market metrics: its archive files must be aligned before their rows can be filed under bars.
+
+Which bar a label names is decided for each file by the symbol's own klines (`alignment.py`): those in the database, else 5m
+klines that are fetched as evidence and not stored. Under end labels 00:00 .. 23:55 a day's last bar stands in the next day's file,
+so that file is asked for as well where it is not wanted anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import date
+
+from cryptoservice.days import ONE_DAY, day_start_ms
+from cryptoservice.download.jobs import Job, Step, StoredDays, nothing_stored
+from cryptoservice.models import DAY_MS, Dataset, Freq, Row
+from cryptoservice.sources.alignment import BAR_MS, Bars, Reading, count_votes, reading_by_labels, under
+from cryptoservice.sources.datasets import DatasetPlan, KlinesPlan
+from cryptoservice.sources.decoding import Answers
+from cryptoservice.sources.evidence import AnswerKind, Source, SourceAnswer
+from cryptoservice.sources.fetches import Fetch
+from cryptoservice.sources.verdict import Verdict
+
+KnownBars = Callable[[date], Bars]
+"""What the klines in the database say about the bars of a day."""
+
+
+def no_bars(_: date) -> Bars:
+    """For a database without klines of the symbol."""
+    return Bars()
+
+
+class MetricsJob(Job):
+    """One symbol's wanted days of metrics."""
+
+    def __init__(
+        self,
+        plan: DatasetPlan,
+        symbol: str,
+        days: Iterable[date],
+        evidence_plan: KlinesPlan,
+        stored: StoredDays = nothing_stored,
+        known_bars: KnownBars = no_bars,
+    ) -> None:
+        super().__init__(plan, symbol, days, stored)
+        self._known_bars = known_bars
+        self._evidence_plan = evidence_plan
+        self._files: dict[date, SourceAnswer] = {}
+        """What the archive said of each day's file; rows are keyed by their label."""
+        self._readings: dict[date, Reading] = {}
+        self._fetched_bars: dict[date, Bars] = {}
+        self._klines_trouble: dict[date, str] = {}
+        """Days for which klines should have come and did not: their files cannot be aligned in this run."""
+        self._klines_wanted: set[date] = set()
+        self._klines: Job | None = None
+        """Fetches klines as evidence; its verdicts are used here and not stored."""
+        self._next_files: set[date] = set()
+        """Days whose file another day needs for its last bar."""
+        self._extra_files: set[date] = set()
+        """Those of them that were asked for although nobody wants the day itself."""
+
+    def receive(self, fetch: Fetch, answers: Answers) -> Step:
+        """A fetch of this job has brought these answers: files, REST rows, or klines as evidence."""
+        if fetch.dataset is Dataset.KLINES:
+            return self._receive_klines(fetch, answers)
+        if fetch.source is Source.REST:
+            return super().receive(fetch, answers)
+        self.fetches_open -= 1
+        self._files.update(answers)
+        # Another day may have waited for this file.
+        return self._advance(self._open_days())
+
+    def _open_days(self) -> list[date]:
+        return [day for day in self.days if day in self._files and day not in self._waiting_for_rest]
+
+    def _advance(self, days: Iterable[date]) -> Step:
+        step = super()._advance(days)
+        self._ask_for_files(step)
+        if self._klines_wanted and self.fetches_open == 0:
+            self._ask_for_klines(step)
+        return step
+
+    def _next(self, day: date) -> Source | Verdict | None:
+        file = self._files.get(day)
+        if file is not None and Source.DAILY not in self._evidence.get(day, {}):
+            answer = self._aligned(day, file)
+            if answer is None:
+                return None
+            self._evidence.setdefault(day, {})[Source.DAILY] = answer
+        return super()._next(day)
+
+    def _aligned(self, day: date, file: SourceAnswer) -> SourceAnswer | None:
+        """The file's answer with its rows keyed by bar; None while a decision waits for klines or for the next file."""
+        if file.kind is not AnswerKind.ROWS or not file.rows:
+            return file
+        reading = self._reading(day, file)
+        if reading is None:
+            trouble = self._klines_trouble.get(day)
+            return SourceAnswer(AnswerKind.FAILED, reason=f"no klines to align with ({trouble})") if trouble else None
+        start = day_start_ms(day)
+        rows = {row[0]: row for row in under(reading, file.rows) if start <= row[0] < start + DAY_MS}
+        if reading is Reading.ENDS_BARS and start + DAY_MS - BAR_MS not in rows:
+            last = self._last_bar(day)
+            if last is None:
+                return None
+            rows.update({row[0]: row for row in last})
+        reason = "; ".join(filter(None, (reading.value, file.reason)))
+        return replace(file, rows=[rows[moment] for moment in sorted(rows)], reason=reason)
+
+    def _last_bar(self, day: date) -> list[Row] | None:
+        """The day's last bar out of the next day's file; nothing when it is not there, None while that is not known."""
+        following = day + ONE_DAY
+        file = self._files.get(following)
+        if file is None:
+            self._next_files.add(following)
+            return None
+        if file.kind is not AnswerKind.ROWS or not file.rows:
+            return []
+        reading = self._reading(following, file)
+        if reading is None:
+            return [] if following in self._klines_trouble else None
+        moment = day_start_ms(following) - BAR_MS
+        return [row for row in under(reading, file.rows) if row[0] == moment]
+
+    def _reading(self, day: date, file: SourceAnswer) -> Reading | None:
+        """What the labels of a file mean; None while klines are on their way."""
+        known = self._readings.get(day)
+        if known is not None:
+            return known
+        reading = reading_by_labels((row[0] for row in file.rows), day_start_ms(day) + DAY_MS)
+        if reading is None:
+            reading = count_votes(file.rows, self._known_bars(day)).reading
+        if reading is Reading.UNPROVEN:
+            if day in self._klines_trouble:
+                return None
+            fetched = self._fetched_bars.get(day)
+            if fetched is None:
+                self._klines_wanted.add(day)
+                return None
+            reading = count_votes(file.rows, fetched).reading
+        self._readings[day] = reading
+        return reading
+
+    def _ask_for_files(self, step: Step) -> None:
+        """Files of days that are not wanted themselves."""
+        for day in sorted(self._next_files - self._files.keys() - self._extra_files):
+            if day not in self._routes:
+                self._extra_files.add(day)
+                self._fetch(step, {day: Source.DAILY})
+
+    def _ask_for_klines(self, step: Step) -> None:
+        days, self._klines_wanted = sorted(self._klines_wanted), set()
+        self._klines = Job(self._evidence_plan, self.symbol, days)
+        self._take_klines(step, self._klines.begin())
+
+    def _receive_klines(self, fetch: Fetch, answers: Answers) -> Step:
+        assert self._klines is not None  # noqa: S101 - only such a job asks for klines
+        self.fetches_open -= 1
+        step = Step()
+        self._take_klines(step, self._klines.receive(fetch, answers))
+        if self._klines.is_finished:
+            later = self._advance(self._open_days())
+            step.ended += later.ended
+            step.fetches += later.fetches
+        return step
+
+    def _take_klines(self, step: Step, found: Step) -> None:
+        step.fetches += found.fetches
+        self.fetches_open += len(found.fetches)
+        for day, verdict, _ in found.ended:
+            if not verdict.status.settled and not verdict.rows:
+                self._klines_trouble[day] = verdict.reason or verdict.status.value
+                continue
+            bars = Bars()
+            bars.add(verdict.rows, Freq.m5)
+            self._fetched_bars[day] = bars

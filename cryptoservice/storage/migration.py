@@ -1,0 +1,41 @@
+"""Migration: what a database of an earlier schema version needs before this version writes to it."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from pathlib import Path
+
+from cryptoservice.storage.schema import SCHEMA_VERSION
+
+log = logging.getLogger(__name__)
+
+STALE_METRICS = "filed_by_label_or_date"
+"""The reason of metrics that an earlier version filed without looking at klines: they are fetched again and replaced as a whole."""
+READABLE_VERSIONS = (1, SCHEMA_VERSION)
+
+# Which bar a label names is for the content of a file to say (docs/wire.md, metrics files). Version 1 went by labels or dates.
+_FROM_1_TO_2 = f"""
+    BEGIN IMMEDIATE;
+    ALTER TABLE ledger ADD COLUMN row_marks BLOB;
+    UPDATE ledger SET status = 'incomplete', reason = '{STALE_METRICS}'
+        WHERE rows > 0 AND source LIKE '%daily%' AND series_id IN (SELECT id FROM series WHERE dataset = 'metrics');
+    PRAGMA user_version = 2;
+    COMMIT;
+"""  # noqa: S608 - made of its own constants
+
+
+def migrate(path: Path, db: sqlite3.Connection) -> None:
+    """Bring the database to the schema version of this program; nothing is lost when that is interrupted."""
+    if db.execute("PRAGMA user_version").fetchone()[0] != 1:
+        return
+    db.executescript(_FROM_1_TO_2)
+    query = "SELECT count(*) FROM ledger WHERE reason = ? AND status = 'incomplete'"
+    stale = db.execute(query, (STALE_METRICS,)).fetchone()[0]
+    if stale:
+        log.warning(
+            "database %s: an earlier version filed %s symbol-days of metrics by their labels or their date, which can be the wrong "
+            "bar: they are fetched again and replaced as a whole",
+            path,
+            f"{stale:,}",
+        )
