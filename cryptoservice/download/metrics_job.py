@@ -1,8 +1,8 @@
 """The job of market metrics: its archive files must be aligned before their rows can be filed under bars.
 
-Which bar a label names is decided for each file by the symbol's own klines (`alignment.py`): those in the database, else 5m
-klines that are fetched as evidence and not stored. Under end labels 00:00 .. 23:55 a day's last bar stands in the next day's file,
-so that file is asked for as well where it is not wanted anyway.
+Which bar a label names is decided for each file by the symbol's own klines (`sources/alignment.py`): those in the database,
+else 5m klines that are fetched as evidence and not stored. Under end labels 00:00 .. 23:55 a day's last bar stands in the next
+day's file, so that file is asked for as well where it is not wanted anyway.
 """
 
 from __future__ import annotations

@@ -70,8 +70,9 @@ def _merged(known: tuple[Row, int], new: tuple[Row, int]) -> tuple[Row, int]:
     first, second = (new, known) if new[1].bit_length() >= known[1].bit_length() else (known, new)
     if None not in first[0]:
         return first
+    # What is blank in both is a blank that both have seen, so both stand for the row as it is now.
     filled = tuple(other if value is None else value for value, other in zip(first[0], second[0], strict=True))
-    return (filled, first[1] | second[1]) if filled != first[0] else first
+    return filled, first[1] | second[1]
 
 
 def archive_times(route: DayRoute, evidence: Evidence) -> frozenset[int] | None:
@@ -84,12 +85,11 @@ def archive_times(route: DayRoute, evidence: Evidence) -> frozenset[int] | None:
         return None
     old = route.age >= ABSENCE_AGE_DAYS
     from_monthly = times(monthly.rows) if monthly is not None else frozenset()
-    if monthly is not None and not _has_answered(monthly.kind, old=True):
-        # A month that is there but could not be had may hold what the absent day does not.
-        if daily.kind is not AnswerKind.ROWS:
-            return None
     if daily.kind is AnswerKind.ROWS:
         return from_monthly | times(daily.rows)
+    if monthly is not None and not _has_answered(monthly.kind, old=True):
+        # A month that is there but could not be had may hold what the absent day does not.
+        return None
     return from_monthly if _has_answered(daily.kind, old=old) else None
 
 

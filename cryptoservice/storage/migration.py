@@ -11,7 +11,7 @@ from cryptoservice.storage.schema import SCHEMA_VERSION
 log = logging.getLogger(__name__)
 
 STALE_METRICS = "filed_by_label_or_date"
-"""The reason of metrics that an earlier version filed without looking at klines: they are fetched again and replaced as a whole."""
+"""The reason of metrics that an earlier version filed without looking at klines. Any new rows replace them as a whole."""
 READABLE_VERSIONS = (1, SCHEMA_VERSION)
 
 # Which bar a label names is for the content of a file to say (docs/wire.md, metrics files). Version 1 went by labels or dates.
@@ -34,8 +34,8 @@ def migrate(path: Path, db: sqlite3.Connection) -> None:
     stale = db.execute(query, (STALE_METRICS,)).fetchone()[0]
     if stale:
         log.warning(
-            "database %s: an earlier version filed %s symbol-days of metrics by their labels or their date, which can be the wrong "
-            "bar: they are fetched again and replaced as a whole",
+            "database %s: an earlier version filed %s symbol-days of metrics by labels or date alone, which can be the wrong bar: "
+            "they are fetched again and replaced as a whole",
             path,
             f"{stale:,}",
         )

@@ -10,6 +10,7 @@ from tests.unit.fakes import FEBRUARY
 
 MONTHLY, DAILY, REST = Source.MONTHLY, Source.DAILY, Source.REST
 ABSENT = SourceAnswer(AnswerKind.ABSENT, reason="not_in_archive")
+FAILED = SourceAnswer(AnswerKind.FAILED, reason="http_503")
 DISTRUSTED = SourceAnswer(AnswerKind.DISTRUSTED, reason="zip_unreadable")
 
 
@@ -40,9 +41,13 @@ def test_when_the_archive_has_answered() -> None:
         (young, {DAILY: ABSENT}, None),
         (old, {DAILY: ABSENT}, set()),
         (old, {MONTHLY: said((1,)), DAILY: ABSENT}, {1}),
-        (old, {MONTHLY: DISTRUSTED, DAILY: ABSENT}, None),
+        (old, {MONTHLY: DISTRUSTED, DAILY: ABSENT}, set()),
+        (old, {MONTHLY: FAILED, DAILY: ABSENT}, None),
+        (old, {MONTHLY: FAILED, DAILY: said((1,))}, {1}),
         (old, {MONTHLY: ABSENT, DAILY: ABSENT}, set()),
-        (old, {DAILY: DISTRUSTED}, None),
+        (old, {DAILY: DISTRUSTED}, set()),
+        (young, {DAILY: DISTRUSTED}, None),
+        (old, {DAILY: FAILED}, None),
     ]
     for route, evidence, times in cases:
         assert archive_times(route, evidence) == times, (route.age, evidence)
