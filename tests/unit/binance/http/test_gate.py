@@ -36,7 +36,7 @@ def test_an_open_gate_lets_all_through(gate: Gate) -> None:
 
 
 def test_a_throttled_gate_is_shut_until_the_named_second(gate: Gate, clock: FakeClock) -> None:
-    gate.throttle(EPOCH + 30, "HTTP 429", told=True)
+    gate.throttle(EPOCH + 30, "HTTP 429", has_deadline=True)
     assert gate.wait() == 30.0
     clock.advance(29.5)
     assert gate.wait() == 0.5
@@ -45,39 +45,39 @@ def test_a_throttled_gate_is_shut_until_the_named_second(gate: Gate, clock: Fake
 
 
 def test_a_shorter_pause_does_not_open_a_longer_one(gate: Gate) -> None:
-    gate.throttle(EPOCH + 30, "HTTP 429", told=True)
-    gate.throttle(EPOCH + 10, "HTTP 429", told=True)
+    gate.throttle(EPOCH + 30, "HTTP 429", has_deadline=True)
+    gate.throttle(EPOCH + 10, "HTTP 429", has_deadline=True)
     assert gate.wait() == 30.0
 
 
 def test_a_told_pause_beyond_the_limit_closes_the_gate(gate: Gate) -> None:
-    gate.throttle(EPOCH + 300, "HTTP 429", told=True)
+    gate.throttle(EPOCH + 300, "HTTP 429", has_deadline=True)
     assert gate.refusal is None
-    gate.throttle(EPOCH + 301, "HTTP 429", told=True)
+    gate.throttle(EPOCH + 301, "HTTP 429", has_deadline=True)
     with pytest.raises(SourceRefused) as caught:
         gate.wait()
     assert caught.value.exit_code == 4
     assert caught.value.reason == "banned"
     assert "fapi.example asks for a pause until 2026-02-02T02:45:01+00:00" in caught.value.message
     assert caught.value.hint is not None
-    assert "--max-ban-wait (now 300 s)" in caught.value.hint
+    assert "run it again after 2026-02-02T02:45:01+00:00, or allow a longer wait for a ban (now 300 s)" in caught.value.hint
 
 
 def test_an_unbroken_row_of_429_closes_the_gate_after_the_limit(gate: Gate, clock: FakeClock) -> None:
     for _ in range(5):
-        gate.throttle(clock.time() + 60, "HTTP 429", told=False)
+        gate.throttle(clock.time() + 60, "HTTP 429", has_deadline=False)
         assert gate.refusal is None
         clock.advance(60)
-    gate.throttle(clock.time() + 60, "HTTP 429", told=False)
+    gate.throttle(clock.time() + 60, "HTTP 429", has_deadline=False)
     assert gate.refusal is not None
     assert gate.refusal.message == "fapi.example has answered nothing but HTTP 429 for 300 s"
 
 
 def test_any_other_answer_breaks_the_row(gate: Gate, clock: FakeClock) -> None:
     for _ in range(20):
-        gate.throttle(clock.time() + 60, "HTTP 429", told=False)
+        gate.throttle(clock.time() + 60, "HTTP 429", has_deadline=False)
         clock.advance(60)
-        gate.answered()
+        gate.responded()
     assert gate.refusal is None
 
 

@@ -381,7 +381,7 @@ def test_a_silent_host_is_given_up_after_three_calls_a_worker(retries: int, erro
         assert made.gate.refusal is None, "nobody has refused: this is no exit code 4"
         (line,) = errors
         assert line.startswith(f"{made.gate.host} does not answer (the connection broke), 12 requests in a row")
-        assert line.endswith("check the network, then run the same command again; more --max-retries wait longer")
+        assert line.endswith("check the network, then run it again; with more retries a run waits longer for a host")
 
 
 def test_a_host_that_takes_connections_and_says_nothing_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -477,23 +477,23 @@ def test_a_network_that_is_away_for_less_than_one_calls_retries_is_not_given_up(
 
 
 def test_a_call_that_lasted_while_others_were_answered_does_not_count() -> None:
-    silence = CircuitBreaker(4)
+    breaker = CircuitBreaker(4)
     for _ in range(10 * ROW):
-        began = silence.answers
-        silence.heard()
-        assert not silence.unanswered(began)
-    began = silence.answers
-    assert [silence.unanswered(began) for _ in range(ROW + 5)] == [False] * (ROW - 1) + [True] + [False] * 5
+        began = breaker.responses
+        breaker.responded()
+        assert not breaker.call_failed(began)
+    began = breaker.responses
+    assert [breaker.call_failed(began) for _ in range(ROW + 5)] == [False] * (ROW - 1) + [True] + [False] * 5
 
 
 def test_as_many_as_there_are_workers_may_fail_at_once() -> None:
     """All calls under way lose the same outage; the next ones find the host there again."""
     for workers in (1, 8, 256):
-        silence = CircuitBreaker(workers)
+        breaker = CircuitBreaker(workers)
         for _ in range(10):
-            began = silence.answers
-            assert not any(silence.unanswered(began) for _ in range(2 * workers))
-            silence.heard()
+            began = breaker.responses
+            assert not any(breaker.call_failed(began) for _ in range(2 * workers))
+            breaker.responded()
 
 
 class Held(FakeClock):

@@ -173,7 +173,7 @@ def test_a_firewall_and_a_forbidden_country_are_refusals(judge: Any, status: int
 @pytest.mark.parametrize("judge", [API, ARCHIVE])
 def test_429_with_a_time_pauses_that_long(judge: Any) -> None:
     found = throttled(answer(429, error(-1003, "Too many requests"), retry_after="17"), judge)
-    assert (found.until, found.told, found.ban) == (EPOCH + 17, True, False)
+    assert (found.until, found.has_deadline, found.ban) == (EPOCH + 17, True, False)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_429_with_a_time_pauses_that_long(judge: Any) -> None:
 )
 def test_429_without_a_usable_time_pauses_into_the_next_minute(header: dict[str, str]) -> None:
     found = throttled(answer(429, error(-1003, "Too many requests; current limit of IP(1.2.3.4) is 2400"), **header))
-    assert (found.until, found.told, found.ban) == (EPOCH + 61, False, False)
+    assert (found.until, found.has_deadline, found.ban) == (EPOCH + 61, False, False)
 
 
 def test_the_next_minute_begins_on_the_wall_clock() -> None:
@@ -196,7 +196,7 @@ def test_retry_after_can_be_a_date() -> None:
 def test_418_names_its_end_in_the_text() -> None:
     body = (RECORDINGS / "errors" / "error_-1003.http418.json").read_bytes()
     found = throttled(answer(418, body))
-    assert (found.until, found.told, found.ban) == (1_790_931_239.698, True, True)
+    assert (found.until, found.has_deadline, found.ban) == (1_790_931_239.698, True, True)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_of_two_times_the_later_counts() -> None:
 @pytest.mark.parametrize("body", [b"", b"{}", b"banned until 99999999999999999", b"banned until 1600000000000"])
 def test_a_ban_without_a_usable_time_lasts_two_minutes(body: bytes) -> None:
     found = throttled(answer(418, body))
-    assert (found.until, found.told, found.ban) == (EPOCH + 120, False, True)
+    assert (found.until, found.has_deadline, found.ban) == (EPOCH + 120, False, True)
 
 
 def test_a_200_that_says_too_many_requests_is_a_pause() -> None:

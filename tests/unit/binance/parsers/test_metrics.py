@@ -6,7 +6,6 @@ import csv
 import json
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +15,9 @@ from hypothesis import strategies as st
 from cryptoservice.binance.parsers.metrics import Labels, RestSeries, detect_labels, join_rest, parse_csv, parse_rest
 from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay
 from cryptoservice.days import Window
+from tests.unit.fakes import RECORDINGS
 
-RECORDED = Path(__file__).parents[2] / "recordings" / "metrics"
+RECORDED = RECORDINGS / "metrics"
 HEADER = (
     "create_time,symbol,sum_open_interest,sum_open_interest_value,count_toptrader_long_short_ratio,"
     "sum_toptrader_long_short_ratio,count_long_short_ratio,sum_taker_long_short_vol_ratio"
