@@ -315,14 +315,14 @@ def test_order_and_identical_doubles_do_not_matter(order: list[int], doubles: li
 
 
 def wire(minute: int = 0) -> list[Any]:
-    """A row as REST writes it (wire facts 2.2)."""
+    """A row as REST writes it (docs/wire.md, klines)."""
     values: list[Any] = fields(minute)
     for column in (0, 6, 8):
         values[column] = int(values[column])
     return values
 
 
-def test_rest_rows_of_the_wire_facts() -> None:
+def test_a_rest_row_that_was_published() -> None:
     page = [
         [1616338800000, "57212.69", "57315.00", "57196.19", "57300.00", "496.263", 1616339099999, "28425514.78940", 7160,
          "273.108", "15642623.69718", "0"],
