@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from typing import Any
 
@@ -87,6 +88,15 @@ def test_a_parser_may_ask_for_more_patience() -> None:
         with pytest.raises(SourceError, match="busy"):
             made.get(parse=parse)
         assert made.clock.sleeps == [4.0, 8.0, 16.0]
+
+
+def test_every_request_leaves_a_debug_line(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("cryptoservice"), "propagate", False)
+    monkeypatch.setattr(logging.getLogger("cryptoservice"), "handlers", [caplog.handler])
+    with wired(GOOD) as made, caplog.at_level(logging.DEBUG, logger="cryptoservice"):
+        made.get(params={"symbol": "BTCUSDT"})
+        (line,) = [record.getMessage() for record in caplog.records]
+        assert line.startswith(f"GET {made.gate.host}/fapi/v1/klines?symbol=BTCUSDT -> 200, 12 bytes, ")
 
 
 # -- refusals of an address and of a symbol ------------------------------------------------------------------------------

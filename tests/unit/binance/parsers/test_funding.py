@@ -53,7 +53,7 @@ def refused_csv(content: str) -> str:
 # -- recordings -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_recorded_archive_object() -> None:
+def test_the_recorded_archive_file() -> None:
     path = RECORDED / "BTCUSDT-fundingRate-2026-04.zip"
     with zipfile.ZipFile(path) as archive:
         lines = list(csv.DictReader(io.StringIO(archive.read("BTCUSDT-fundingRate-2026-04.csv").decode())))

@@ -205,7 +205,7 @@ def test_flat_klines_without_trades_are_valid() -> None:
 
 
 @pytest.mark.parametrize("minute", [-1, 1440])
-def test_rows_outside_the_object_disqualify_it(minute: int) -> None:
+def test_rows_outside_the_file_disqualify_it(minute: int) -> None:
     assert refusal(text(line(0), line(minute))) == "row_outside_range"
 
 
@@ -242,11 +242,11 @@ def test_microseconds_off_the_millisecond_are_off_the_grid() -> None:
 
 
 @pytest.mark.parametrize("scale", [1_000_000, 10**20])
-def test_absurd_times_disqualify_the_object(scale: int) -> None:
+def test_absurd_times_disqualify_the_file(scale: int) -> None:
     assert refusal(text(in_unit(0, lambda t: t * scale, lambda t: t * scale + 59_999)))
 
 
-def test_mixed_units_disqualify_the_object() -> None:
+def test_mixed_units_disqualify_the_file() -> None:
     # `refusal` looks at the same file line by line, too.
     assert refusal(text(line(0), in_unit(1, lambda t: t * 1000, lambda t: t * 1000 + 59_999_999)))
     assert refusal(text(line(0), in_unit(1, lambda t: t // 1000, lambda t: t // 1000 + 59)))
