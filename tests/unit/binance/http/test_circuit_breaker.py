@@ -21,11 +21,11 @@ from tests.unit.fakes import FakeClock
 @pytest.fixture
 def errors(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What people are told even with --quiet."""
-    told: list[str] = []
+    lines: list[str] = []
     handler = logging.Handler(logging.ERROR)
-    handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
     monkeypatch.setattr(logging.getLogger("cryptoservice"), "handlers", [handler])
-    return told
+    return lines
 
 
 # Four workers, three calls each.
