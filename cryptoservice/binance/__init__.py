@@ -1,1 +1,1 @@
-"""How Binance speaks: the client with its two hosts, the endpoints of the API, and the objects of the archive."""
+"""What the exchange offers: the client with its two hosts, the endpoints of the API, and the files of the archive."""

@@ -1,7 +1,8 @@
-"""The futures API (fapi): endpoints to checked rows. Weights and limits are those of the wire facts."""
+"""The futures API (fapi): its endpoints, read to checked rows. Weights and limits are those of docs/wire.md."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,17 +14,18 @@ from cryptoservice.binance.http.limiter import RateLimiter
 from cryptoservice.binance.http.responses import Response, Transient, api_response_parser
 from cryptoservice.binance.parsers import funding, klines, metrics
 from cryptoservice.binance.parsers.metrics import RestSeries
+from cryptoservice.binance.parsers.numbers import parse_timestamp
 from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay, collapse
 from cryptoservice.clock import Clock
 from cryptoservice.days import Window
 from cryptoservice.errors import HistoryEnded
 from cryptoservice.models import DAY_MS, Freq, Row
 
-# 499 rows weigh 2, 500 rows weigh 5: the most rows for a unit of weight (wire facts 2.1).
+# 499 rows weigh 2 and 500 rows weigh 5, so this page gives the most rows for its weight (docs/wire.md, klines).
 KLINES_PAGE_ROWS = 499
 FUNDING_PAGE_ROWS = 1000
 METRICS_PAGE_ROWS = 500
-# 820 symbols are one megabyte; every other answer is a page of rows, far below the default.
+# 820 symbols take one megabyte. Every other response is a page of rows, far below the default limit.
 _EXCHANGE_INFO_BYTES = 32 * 1024 * 1024
 _LARGEST_LIMIT = 10**7
 
@@ -31,7 +33,7 @@ T = TypeVar("T")
 
 
 def klines_weight(limit: int) -> int:
-    """Request weight of a klines page of that limit."""
+    """Request weight of a klines page with that `limit`, whatever number of rows it returns."""
     if limit < 100:
         return 1
     if limit < 500:
@@ -41,7 +43,7 @@ def klines_weight(limit: int) -> int:
 
 @dataclass(frozen=True)
 class ApiLimits:
-    """One budget for each limit that the API keeps for an IP address."""
+    """One budget for each limit that the API keeps for an IP address: request weight, funding rates, /futures/data."""
 
     weighted: RateLimiter
     funding: RateLimiter
@@ -54,18 +56,19 @@ class ApiLimits:
 
 
 class TradingList(NamedTuple):
-    """Symbols with contractType PERPETUAL, status TRADING and quoteAsset USDT."""
+    """The symbols with contractType PERPETUAL, status TRADING and quoteAsset USDT."""
 
     symbols: frozenset[str]
     server_time: float | None
-    """The exchange's clock in epoch seconds, when it says."""
+    """The exchange's clock in epoch seconds, or None when it does not say."""
 
 
 class FuturesApi:
     """Public market data of USDT-M futures over REST. Safe to use from many threads.
 
     All methods raise SymbolRefused for a symbol that the API does not serve, SourceRefused when the host is closed to this
-    run, SourceError when retries did not help, and Interrupted when asked to stop.
+    run, SourceError when retries did not help, and Interrupted when the client is closed meanwhile. Error texts of the API
+    pass through `redact`.
     """
 
     def __init__(self, host: Host, limits: ApiLimits, clock: Clock, redact: Callable[[str], str] = str) -> None:
@@ -85,7 +88,7 @@ class FuturesApi:
             except (KeyError, TypeError, AttributeError):
                 raise Transient("unexpected_answer", "the exchange information has no list of symbols") from None
             if not names:
-                # An exchange without a single market is an answer that was not understood, and would become a lasting truth.
+                # No exchange is without a market, and a universe built on this list would be empty for good.
                 raise Transient("unexpected_answer", "the exchange information lists no trading USDT perpetual")
             if limit:
                 self._limits.weighted.announce(limit)
@@ -97,7 +100,7 @@ class FuturesApi:
         )
 
     def klines(self, symbol: str, freq: Freq, window: Window) -> RowsByDay:
-        """Finished klines of every day of the window (GET /fapi/v1/klines, pages of 499 rows, weight 2 or less each)."""
+        """Finished klines of the window by day (GET /fapi/v1/klines, pages of 499 rows, weight 2 or less each)."""
         days: dict[date, list[Row]] = {}
         conflicting: set[date] = set()
         for page in self._kline_pages(symbol, freq, window):
@@ -107,15 +110,15 @@ class FuturesApi:
         return RowsByDay(days, frozenset(conflicting))
 
     def funding_rates(self, symbol: str, window: Window) -> RowsByDay:
-        """Funding rates of the window (GET /fapi/v1/fundingRate, pages of 1000, 500 requests in 5 minutes)."""
+        """Funding rates of the window by day (GET /fapi/v1/fundingRate, pages of 1000 rows, 500 requests in 5 minutes)."""
         rows: list[Row] = []
         conflicting: set[date] = set()
         start, last = window.start_ms, window.end_ms - 1
 
-        def parse(record: Any) -> tuple[RowsByDay, int]:
+        def parse_record(record: Any) -> tuple[RowsByDay, int]:
             table = funding.parse_rest(record, symbol, window)
             if any(rows[0][0] < start for rows in table.days.values()):
-                # A server that ignores the start would be asked for the same page for ever.
+                # A server that ignores the start would be asked for the same page again and again.
                 raise InvalidData("row_outside_range")
             return table, len(record)
 
@@ -127,22 +130,22 @@ class FuturesApi:
                 "limit": FUNDING_PAGE_ROWS,
             }
             call = Call("funding_rates", "/fapi/v1/fundingRate", params, self._limits.funding)
-            page, length = self._host.fetch(call, self._checked(parse))
+            page, length = self._host.fetch(call, self._parser(parse_record))
             found = [row for day in page.days.values() for row in day]
             rows += found
             conflicting |= page.conflicting
-            # Counted as sent: a row that stands there twice does not make the page the last one.
+            # `length` counts rows as they were sent: a row that was sent twice does not make a full page the last one.
             if length < FUNDING_PAGE_ROWS:
                 break
-            # The last moment is asked for again: another rate type of the same moment may stand on the next page.
+            # The next page starts at the last moment, not after it: another rate type of that moment may come first.
             start = max(found[-1][0], start + 1)
         table = collapse(rows, key_of=lambda row: (row[0], row[3]))
         return table._replace(conflicting=table.conflicting | conflicting)
 
     def metrics(self, symbol: str, window: Window) -> RowsByDay:
-        """5-minute metrics of the window (five GET /futures/data endpoints, pages of 500, 1000 requests in 5 minutes).
+        """5-minute metrics of the window by day (five GET /futures/data endpoints, pages of 500, 1000 requests in 5 minutes).
 
-        An endpoint that keeps no data so far back leaves its columns None; HistoryEnded when none of them has any.
+        An endpoint that keeps no data so far back leaves its columns None. Raises HistoryEnded when no endpoint has any row.
         """
         parts: list[Mapping[int, Mapping[int, Any]]] = []
         for series in RestSeries:
@@ -155,8 +158,8 @@ class FuturesApi:
         return table
 
     def _metric_span(self, series: RestSeries, symbol: str, start: int, end: int) -> Iterator[Mapping[int, Mapping[int, Any]]]:
-        """Values of the bars that start in [start, end), ms UTC: one page, or what is served of its days."""
-        # Both bounds are always sent: without the end the answer is another one (wire facts 3.2).
+        """Values of the bars that start in [start, end), ms UTC: one page, or the later days of it when the first is too old."""
+        # Both bounds are always sent: without the end other rows come back (docs/wire.md, market metrics).
         first, last = start + series.label_shift, end - metrics.PERIOD.milliseconds + series.label_shift
         params: Mapping[str, str | int] = {
             "symbol": symbol,
@@ -166,26 +169,26 @@ class FuturesApi:
             "limit": (end - start) // metrics.PERIOD.milliseconds,
         }
 
-        def parse(record: Any) -> Mapping[int, Mapping[int, Any]]:
+        def parse_record(record: Any) -> Mapping[int, Mapping[int, Any]]:
             return metrics.parse_rest(series, record, symbol, range(start, end))
 
         try:
-            yield self._host.fetch(Call("metrics", series.path, params, self._limits.data), self._checked(parse))
+            yield self._host.fetch(Call("metrics", series.path, params, self._limits.data), self._parser(parse_record))
         except HistoryEnded:
-            # The whole page is refused when its start is too old; the days after its first may be served all the same.
+            # The whole page is refused when its start is too old, though its later days may still be served.
             midnight = start - start % DAY_MS + DAY_MS
             if midnight < end:
                 yield from self._metric_span(series, symbol, midnight, end)
 
-    def _checked(self, parse: Callable[[Any], T]) -> Callable[[Response], T]:
-        """A response parser whose content check is part of the retry: bad bytes may be good at the next attempt."""
+    def _parser(self, parse_record: Callable[[Any], T]) -> Callable[[Response], T]:
+        """A parser of responses that checks their content too, inside the retry: bad content may be good at the next attempt."""
 
         def parse_response(response: Response) -> T:
             record = self._parse_response(response)
             try:
-                return parse(record)
+                return parse_record(record)
             except InvalidData as invalid:
-                raise Transient(invalid.reason, f"an answer that cannot be trusted: {invalid.reason}") from None
+                raise Transient(invalid.reason, f"a response that cannot be trusted: {invalid.reason}") from None
 
         return parse_response
 
@@ -195,7 +198,7 @@ class FuturesApi:
         for first in range(0, bars, KLINES_PAGE_ROWS):
             count = min(KLINES_PAGE_ROWS, bars - first)
             start = window.start_ms + first * length
-            # Both bounds are inclusive and compare with the open time, so a page asks for exactly `count` bars.
+            # Both bounds are inclusive and compare with the open time, so this page holds exactly `count` bars.
             end = start + count * length - 1
             params = {"symbol": symbol, "interval": freq.value, "startTime": start, "endTime": end, "limit": count}
             call = Call("klines", "/fapi/v1/klines", params, self._limits.weighted, weight=klines_weight(count))
@@ -210,20 +213,21 @@ class FuturesApi:
             except InvalidData as invalid:
                 raise Transient(invalid.reason, f"klines that cannot be trusted: {invalid.reason}") from None
             if any(rows[0][0] < start or rows[-1][0] > end for rows in table.days.values()):
-                # A server that ignores the bounds would make listed days look empty.
+                # A server that ignores the bounds would make other days look empty.
                 raise Transient("row_outside_range", "klines from outside the requested range")
             return table
 
         return parse_response
 
     def _finished(self, record: Any, freq: Freq, response: Response) -> Any:
-        """The page without a candle that is still forming, by the server's clock: ours may run ahead."""
+        """The page without the candle that is still forming, by the server's clock, because ours may run ahead."""
         now = response.server_time
         now_ms = math.floor((self._clock.time() if now is None else now) * 1000)
-        if isinstance(record, list) and record and isinstance(record[-1], list) and record[-1] and isinstance(record[-1][0], int):
-            last = record[-1][0]
-            if 0 < now_ms <= last + freq.milliseconds:
-                return record[:-1]
+        if isinstance(record, list) and record and isinstance(record[-1], list) and record[-1]:
+            # What is no time here is refused by the parser of the rows.
+            with contextlib.suppress(InvalidData):
+                if 0 < now_ms <= parse_timestamp(record[-1][0]) + freq.milliseconds:
+                    return record[:-1]
         return record
 
 

@@ -1,4 +1,4 @@
-"""The archive data.binance.vision: fetches objects and verifies them against their published checksums."""
+"""The archive data.binance.vision: fetches its files and verifies them against their published checksums."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_CHECKSUM_BYTES = 4096
 
 
 class Archive:
-    """Fetches archive objects and verifies them. Safe to use from many threads."""
+    """Fetches archive files and verifies them. Safe to use from many threads."""
 
     def __init__(self, host: Host, limiter: RateLimiter, clock: Clock) -> None:
         self._host = host
@@ -26,10 +26,10 @@ class Archive:
         self._parse_response = archive_response_parser(clock)
 
     def fetch(self, source: ArchiveFile) -> VerifiedZip | None:
-        """The object, verified against its CHECKSUM; None when the archive does not hold it.
+        """The file, verified against its CHECKSUM, or None when the archive does not hold it.
 
-        InvalidData when no matching checksum can be had, also after one more download of both; SourceError and
-        SourceRefused as everywhere.
+        Raises InvalidData when even a second download of both brings no matching checksum. Raises SourceError,
+        SourceRefused and Interrupted as Host.fetch does.
         """
         trouble = "checksum_mismatch"
         for fresh in (False, True):
@@ -51,7 +51,7 @@ class Archive:
         raise InvalidData(trouble)
 
     def _get(self, key: str, name: str, max_bytes: int, *, fresh: bool) -> Response | None:
-        # The zip and its checksum are two objects behind a cache: after a re-publication they can be out of step.
+        # The zip and its checksum are cached apart, so after a new publication one can be older (docs/wire.md, checksums).
         headers = {"Cache-Control": "no-cache"} if fresh else None
         return self._host.fetch(
             Call(name, "/" + key, {}, self._limiter, max_bytes=max_bytes, headers=headers), self._parse_response

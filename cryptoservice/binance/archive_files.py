@@ -1,4 +1,4 @@
-"""Archive objects: their names, and zips whose checksum was verified to checked rows. No network here."""
+"""Archive files: their names, and their verified zips read to checked rows. This module does not use the network."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay
 from cryptoservice.days import Window, month_end
 from cryptoservice.models import Dataset, Freq
 
-# The longest line seen is 150 bytes; some files hold every row twice (wire facts 5.4).
+# The longest line seen has 150 bytes, and some files hold every row twice (docs/wire.md, metrics files).
 _MAX_ROW_BYTES = 2 * 256
 _ENCRYPTED = 0x1
-# Small enough for what is parsed of it to stay in the processor's cache, and for memory not to grow with the object.
+# Pieces of this size stay in the processor's cache while they are parsed, and keep memory from growing with the file.
 _PIECE_BYTES = 100_000
 
 
@@ -28,23 +28,23 @@ class ArchiveFile:
     dataset: Dataset
     symbol: str
     freq: Freq
-    """The kline interval; for other datasets the shortest time between two rows."""
+    """The kline interval, or for other datasets the shortest time between two rows."""
     window: Window
     """The day, or the month from its first to its last day."""
 
     @classmethod
     def daily(cls, dataset: Dataset, symbol: str, freq: Freq, day: date) -> ArchiveFile:
-        """The object of one day."""
+        """The file of one day."""
         return cls(dataset, symbol, freq, Window(day, day))
 
     @classmethod
     def monthly(cls, dataset: Dataset, symbol: str, freq: Freq, day: date) -> ArchiveFile:
-        """The object of the month that `day` lies in."""
+        """The file of the month that `day` lies in."""
         return cls(dataset, symbol, freq, Window(day.replace(day=1), month_end(day)))
 
     @property
     def is_monthly(self) -> bool:
-        """True for a month's object."""
+        """True for the file of a month."""
         return self.window.length > 1
 
     @property
@@ -56,14 +56,14 @@ class ArchiveFile:
 
     @property
     def key(self) -> str:
-        """The whole name inside the archive, unquoted."""
+        """The whole name inside the archive, not percent-encoded (docs/wire.md, archive layout)."""
         folder = f"{self.symbol}/{self.freq.value}" if self.dataset is Dataset.KLINES else self.symbol
         period = "monthly" if self.is_monthly else "daily"
         return f"data/futures/um/{period}/{_KINDS[self.dataset]}/{folder}/{self.stem}.zip"
 
     @property
     def max_rows(self) -> int:
-        """How many rows it may hold when none is doubled."""
+        """The most rows that the file can hold when none is there twice."""
         return self.window.length * self.freq.bars_per_day
 
 
@@ -77,13 +77,15 @@ class VerifiedZip:
     source: ArchiveFile
     body: bytes
     sha256: str
+    """64 hexadecimal digits."""
     last_modified: str | None
+    """The Last-Modified header as the archive sent it."""
     fetched_at: float
-    """Epoch seconds."""
+    """Epoch seconds of the download."""
 
 
 def read_zip(archived: VerifiedZip) -> RowsByDay:
-    """The rows of a verified object by day, checked; InvalidData when its content cannot be trusted."""
+    """The checked rows of a verified zip by day. Raises InvalidData when its content cannot be trusted."""
     source = archived.source
     pieces = _unpack(archived)
     if source.dataset is Dataset.METRICS:
@@ -94,7 +96,7 @@ def read_zip(archived: VerifiedZip) -> RowsByDay:
 
 
 def _names(member: zipfile.ZipInfo) -> tuple[str, ...]:
-    """The member's name as zipfile reads it, and as UTF-8 written without the flag that says so."""
+    """The member's name as zipfile reads it, and read as UTF-8: some zip tools write UTF-8 without the flag that says so."""
     try:
         return (member.filename, member.filename.encode("cp437").decode("utf-8"))
     except UnicodeError:
@@ -106,15 +108,15 @@ def _max_csv_bytes(source: ArchiveFile) -> int:
 
 
 def max_zip_bytes(source: ArchiveFile) -> int:
-    """More bytes than an honest zip of that object can have."""
+    """The most bytes that a sound zip of that file can have."""
     return 4096 + _max_csv_bytes(source)
 
 
 def _unpack(archived: VerifiedZip) -> Iterator[str]:
-    """The text of the only member, piece by piece, each of whole lines.
+    """The text of the only member in pieces of whole lines.
 
-    Nothing is ever unpacked to disk, and no more is inflated than such an object can hold. Whether the whole was sound is
-    known at its end alone: InvalidData can come after any piece.
+    Nothing is unpacked to disk, and no more is inflated than such a file can hold. The check of the whole comes last, so
+    InvalidData can be raised after any piece.
     """
     limit = _max_csv_bytes(archived.source)
     try:

@@ -1,4 +1,4 @@
-"""The exchange as one thing to open and close: both hosts with their gates, budgets and counters."""
+"""The exchange as one object to open and close: both hosts with their gates, budgets and counters."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from cryptoservice.clock import Clock
 from cryptoservice.config import NetworkConfig
 from cryptoservice.errors import SourceRefused
 
-# Documented limits of their own beside the request weight (wire facts 3.1, 3.2), less a tenth for others on the same IP.
+# Documented limits beside the request weight (docs/wire.md, funding rates and market metrics). A tenth is left to others on the
+# same IP address.
 FUNDING_POLICY = LimitPolicy(max_weight=450, window=300.0)
 DATA_POLICY = LimitPolicy(max_weight=900, window=300.0)
 
 
 class BinanceClient:
-    """API and archive behind one door. Close it, or use it in a `with` statement."""
+    """The API and the archive, and what they share. Close it, or use it in a `with` statement."""
 
     def __init__(self, config: NetworkConfig, clock: Clock) -> None:
         rates = config.rates
@@ -67,11 +68,11 @@ class BinanceClient:
 
     @property
     def waited_seconds(self) -> float:
-        """Time spent waiting for limits, pauses and retries, summed over threads."""
+        """Seconds spent waiting for limits, pauses and retries, summed over threads."""
         return self.traffic.backoff_seconds + sum(limiter.waited_seconds for limiter in self._limiters)
 
     def gauge(self) -> dict[str, float]:
-        """Figures for people who wait: requests so far, seconds waited, and seconds that a host still keeps us waiting."""
+        """Figures for a progress line: requests so far, seconds waited so far, and seconds until the last pause or ban ends."""
         pause = max(self._api_host.gate.remaining(), self._vision_host.gate.remaining())
         return {
             "requests": sum(self.traffic.requests.values()),
@@ -81,16 +82,16 @@ class BinanceClient:
 
     @property
     def refusal(self) -> SourceRefused | None:
-        """Why one of the hosts refuses this run, or None."""
+        """The error of a host that refuses this run, or None."""
         return self._api_host.gate.refusal or self._vision_host.gate.refusal
 
     def open(self) -> None:
-        """Make ready to send: UsageError when the environment names a proxy that makes no sense."""
+        """Make the sessions now. Raises UsageError when the environment names a proxy without a usable address."""
         self._api_host.open()
         self._vision_host.open()
 
     def close(self) -> None:
-        """End every wait and every further request in whatever thread, and give all connections back."""
+        """End every wait and every later request in all threads, and close all connections."""
         self._api_host.close()
         self._vision_host.close()
 

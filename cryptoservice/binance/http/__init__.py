@@ -1,1 +1,1 @@
-"""Requests over HTTP: one pooled session a host, limits, bans, retries, and what a response means."""
+"""Requests over HTTP: one pooled session for each host, limits, bans, retries, and what a response means."""

@@ -1,4 +1,4 @@
-"""What this machine remembers of bans: a ban is on the IP address, so the next run must not poke a host that has banned it."""
+"""The memory of bans: a ban is on the IP address, so the next run on this machine must not ask a host that has banned it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cryptoservice.errors import OutputError
 
 log = logging.getLogger(__name__)
 
-# Documented bans last up to three days (wire facts 4.1): anything much longer is a damaged file, not a ban.
+# Documented bans last up to three days (docs/wire.md, limits and bans): anything much longer is a damaged file, not a ban.
 _LONGEST_SECONDS = 7 * 86_400.0
 _MAX_BYTES = 256 * 1024
 
@@ -29,7 +29,10 @@ def default_path() -> Path | None:
 
 
 class BanMemory:
-    """Ban-until times by `host:port`, in one small JSON file. Losing it costs a refused request: trouble with it is no error."""
+    """End times of bans by `host:port`, in one small JSON file.
+
+    No trouble with the file is an error: losing it costs one refused request.
+    """
 
     def __init__(self, path: Path | None, clock: Clock) -> None:
         self._path = path
@@ -40,7 +43,7 @@ class BanMemory:
         return self._read().get(host)
 
     def remember(self, host: str, until: float) -> None:
-        """Note a ban; expired ones are dropped on the way."""
+        """Write a ban down, with its end in epoch seconds; expired bans are dropped on the way."""
         if self._path is None:
             return
         try:
@@ -71,5 +74,5 @@ class BanMemory:
 
 
 def _is_running(until: object, now: float) -> bool:
-    # Comparing needs no conversion: neither NaN nor a number of a thousand digits passes.
+    # A comparison needs no conversion to float, so neither NaN nor a number of a thousand digits passes or raises.
     return isinstance(until, (int, float)) and not isinstance(until, bool) and now < until < now + _LONGEST_SECONDS

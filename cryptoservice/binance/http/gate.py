@@ -1,4 +1,4 @@
-"""The gate of one host: while it is shut, by a pause or by a ban, no thread sends anything there."""
+"""The gate of one host: while a pause or a ban keeps it shut, no thread sends anything to that host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ COUNTDOWN_EVERY = 10.0
 
 
 class Gate:
-    """Pauses and bans of one host: while it is shut no thread sends anything there."""
+    """Pauses and bans of one host. Thread-safe. All times are epoch seconds.
+
+    A shut gate opens by itself at a known time. A closed gate stays closed for the rest of the run, and `wait` raises its error.
+    `on_ban` is called with the host and the end of every ban, before any thread can learn of the ban.
+    """
 
     def __init__(self, host: str, clock: Clock, max_wait: float, *, on_ban: Callable[[str, float], None] | None = None) -> None:
         self.host = host
@@ -38,20 +42,20 @@ class Gate:
             return self._closed if isinstance(self._closed, SourceRefused) else None
 
     def wait(self) -> float:
-        """Seconds until the gate opens, 0 when it is open; the error that closed it when it stays shut for this run."""
+        """Seconds until the gate opens, 0 when it is open. Raises the error of a closed gate."""
         with self._lock:
             if self._closed is not None:
-                # Each raise adds frames to its traceback: without this the frames of all callers would stay in memory.
+                # One error serves all later calls: its traceback must not grow with each, and keep their frames in memory.
                 raise self._closed.with_traceback(None)
             return self._remaining()
 
     def remaining(self) -> float:
-        """Seconds until the gate opens, whether or not this run will see it."""
+        """Seconds until the pause or ban ends, also for a gate that is closed for this run."""
         with self._lock:
             return self._remaining()
 
     def countdown(self, remaining: float) -> None:
-        """Tell people that the run is waiting: one line every ten seconds, whichever thread comes first."""
+        """Log that the run is waiting: one line every ten seconds, from whichever thread comes first."""
         with self._lock:
             now = self._clock.monotonic()
             due = remaining > COUNTDOWN_EVERY and now >= self._next_countdown
@@ -61,22 +65,24 @@ class Gate:
             log.warning("%s: waiting, %.0f s to go", self.host, remaining)
 
     def responded(self) -> None:
-        """The host gave another response than 429 or 418, so those before it count no more."""
+        """Note any response other than 429 or 418: it ends the run of consecutive 429s."""
         if self._throttled_since is not None:
             with self._lock:
                 self._throttled_since = None
 
     def throttle(self, until: float, what: str, *, has_deadline: bool) -> None:
-        """HTTP 429: shut until that epoch second. Closed for this run when the host has answered nothing else for longer than
-        the wait limit, or named a time beyond it.
+        """HTTP 429: shut the gate until that epoch second.
+
+        Consecutive 429s for longer than the wait limit close it for this run. So does a deadline beyond the limit that the host
+        named itself (`has_deadline`).
         """
         with self._lock:
             now, clock = self._clock.time(), self._clock.monotonic()
             if self._throttled_since is None:
                 self._throttled_since = clock
-            row = clock - self._throttled_since
-            if row > 0 and row >= self._max_wait:
-                self._close(f"{self.host} has answered nothing but {what} for {row:.0f} s", until)
+            lasting = clock - self._throttled_since
+            if lasting > 0 and lasting >= self._max_wait:
+                self._close(f"{self.host} has answered nothing but {what} for {lasting:.0f} s", until)
             elif has_deadline and until - now > self._max_wait:
                 self._close(f"{self.host} asks for a pause until {utc_text(until)} ({what})", until)
             elif until > self._shut_until:
@@ -85,22 +91,23 @@ class Gate:
                 self._shut_until = until
 
     def ban(self, until: float, *, remembered: bool = False) -> None:
-        """HTTP 418: shut until that epoch second. Closed for this run when that is beyond the wait limit."""
+        """HTTP 418: shut the gate until that epoch second; a ban beyond the wait limit closes it for this run."""
         with self._lock:
             now = self._clock.time()
             if until <= max(now, self._shut_until):
                 return
+            if self._on_ban is not None and not remembered:
+                # Under the lock: no other thread may end the run before the ban is written down.
+                self._on_ban(self.host, until)
             self._shut_until = until
             until_text = utc_text(math.ceil(until))
             if until - now > self._max_wait:
                 self._close(f"{self.host} has banned this IP address until {until_text}", until)
             else:
                 log.warning("%s: this IP address is banned until %s, waiting %.0f s", self.host, until_text, until - now)
-        if self._on_ban is not None and not remembered:
-            self._on_ban(self.host, until)
 
     def close(self, error: SourceError) -> None:
-        """The host refuses for good (403, 451) or is given up: every later `wait` raises this error."""
+        """Close the gate for this run, after a 403, a 451 or when the host is given up: every later `wait` raises this error."""
         with self._lock:
             self._closed = self._closed or error
 

@@ -1,4 +1,8 @@
-"""HTTP: one pooled session a host, the limiter in front of every attempt, the retry around it. Nothing else sends requests."""
+"""One host over HTTP: the limiter in front of every attempt and the retry loop around it. Nothing else sends requests.
+
+The retry loop is hand-made: urllib3's Retry works inside one request, so it could neither share one pause among all threads, nor
+count the wait for a ban against a deadline, nor look at the content of a response.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Call:
-    """One GET: where, with what, on which budget, and how large the answer may be."""
+    """One GET: its path, its parameters, its budget, and how large the body of the response may be."""
 
     source: str
     """Name under which the request is counted, such as `klines`."""
@@ -37,7 +41,9 @@ class Call:
     params: Mapping[str, str | int]
     limiter: RateLimiter
     weight: float = 1.0
+    """Request weight, as the exchange counts it."""
     max_bytes: int = 2 * 1024 * 1024
+    """Limit of the unpacked body."""
     headers: Mapping[str, str] | None = None
 
     def target(self) -> str:
@@ -47,9 +53,9 @@ class Call:
 
 
 class Host:
-    """One base URL with its session and gate. Safe to use from many threads.
+    """One base URL with its session, gate and circuit breaker. Safe to use from many threads.
 
-    A host that leaves a long row of calls without any answer is given up: for the rest of the run all calls of it fail at once.
+    A host that gives no response to many consecutive calls is given up: for the rest of the run all calls to it fail at once.
     """
 
     def __init__(
@@ -70,37 +76,37 @@ class Host:
         self._clock = clock
         self._breaker = CircuitBreaker(workers)
         self._stop = threading.Event()
-        """Ends every wait and every further request: the run is over, or this host is given up."""
+        """Ends every wait and every later request, because the run is over or the host is given up."""
         self._workers = workers
         self._headers = headers or {}
         self._opening = threading.Lock()
         self._session: Session | None = None
 
     def close(self) -> None:
-        """End what is under way with Interrupted, and give the connections back."""
+        """End every call under way with Interrupted, and close the connections."""
         self._stop.set()
         if self._session is not None:
             self._session.close()
 
     def open(self) -> None:
-        """Make the session now: UsageError when the environment names a proxy that makes no sense."""
+        """Make the session now. Raises UsageError when the environment names a proxy without a usable address."""
         self._opened()
 
-    def fetch(self, call: Call, parse: Callable[[Response], T]) -> T:
-        """Send until `parse` accepts an answer; what it returns.
+    def fetch(self, call: Call, parse_response: Callable[[Response], T]) -> T:
+        """Send the request until `parse_response` accepts a response, and return what it made of it.
 
-        `parse` raises Transient or Throttled for an answer that is worth another attempt. SourceError after the last retry
-        or when the host is given up, SourceRefused when it is closed to this run, Interrupted when this object is closed.
-        Throttling uses up no retries: how long it may last is for the gate to say.
+        `parse_response` raises Transient or Throttled for a response that is worth another attempt. Throttling uses up no
+        retries: the gate decides how long it may last. Raises SourceError after the last retry or when the host is given up,
+        SourceRefused when the host is closed to this run, and Interrupted when this object is closed.
         """
         try:
-            return self._fetch(call, parse)
+            return self._fetch(call, parse_response)
         except Interrupted:
-            # Woken up, perhaps, because the host was given up: then the gate says so.
+            # When the call was ended because the host was given up, the gate raises the reason.
             self.gate.wait()
             raise
 
-    def _fetch(self, call: Call, parse: Callable[[Response], T]) -> T:
+    def _fetch(self, call: Call, parse_response: Callable[[Response], T]) -> T:
         attempt = 0
         granted = call.limiter.acquire(call.weight, self._stop)
         responses = self._breaker.responses
@@ -108,9 +114,9 @@ class Host:
             try:
                 response = self._send(call)
                 call.limiter.observe(response.used_weight)
-                return self._parsed(response, parse)
+                return self._parsed(response, parse_response)
             except Throttled as throttled:
-                self._yield_to(throttled, call.limiter, granted)
+                self._slow_down(throttled, call.limiter, granted)
             except Transient as trouble:
                 if attempt >= self._retry.max_retries:
                     if self._breaker.call_failed(responses):
@@ -138,19 +144,19 @@ class Host:
         self._stop.set()
         log.error("%s: nothing more is asked of it in this run; %s", what, error.hint)
 
-    def _parsed(self, response: Response, parse: Callable[[Response], T]) -> T:
+    def _parsed(self, response: Response, parse_response: Callable[[Response], T]) -> T:
         try:
-            result = parse(response)
+            result = parse_response(response)
         except Throttled:
             raise
         except Exception:
-            # Even a refusal of what was asked is an answer: the host is not just asking for less.
+            # An error is a response too: the host does more than ask for fewer requests.
             self.gate.responded()
             raise
         self.gate.responded()
         return result
 
-    def _yield_to(self, throttled: Throttled, limiter: RateLimiter, granted: float) -> None:
+    def _slow_down(self, throttled: Throttled, limiter: RateLimiter, granted: float) -> None:
         if throttled.ban:
             self.gate.ban(throttled.until)
         else:
@@ -159,7 +165,7 @@ class Host:
 
     def _send(self, call: Call) -> Response:
         session = self._opened()
-        # After opening, which takes its time: this object may have been closed meanwhile.
+        # Opening takes a while, and this object may have been closed meanwhile.
         raise_if_stopped(self._stop)
         self.traffic.sent(call.source)
         started = _time.perf_counter()
@@ -178,7 +184,7 @@ class Host:
     def _opened(self) -> Session:
         with self._opening:
             if self._session is None:
-                from cryptoservice.binance.http.session import Session  # noqa: PLC0415 - an expensive import: not for idle runs
+                from cryptoservice.binance.http.session import Session  # noqa: PLC0415 - an expensive import that idle runs do not need
 
                 self._session = Session(
                     self.base_url, self._workers, self._headers, responded=self._breaker.responded, stop=self._stop

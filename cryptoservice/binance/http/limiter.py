@@ -1,6 +1,7 @@
 """How fast requests may go: one adaptive budget for each limit that a host keeps.
 
-A budget answers "wait this long" under its lock, and the caller sleeps outside it. All times are seconds of the injected clock.
+The budget is hand-made because its requests have weights, the host reports weight that others used, and refusals must cut it.
+It computes a wait under its lock, and the caller sleeps outside the lock. All times are seconds of the injected clock.
 """
 
 from __future__ import annotations
@@ -15,26 +16,27 @@ from cryptoservice.clock import Clock, raise_if_stopped
 
 @dataclass(frozen=True)
 class LimitPolicy:
-    """One budget. This is the place to adjust how it yields and recovers."""
+    """The numbers of one budget: how much it allows, how it yields to refusals, and how it recovers."""
 
     max_weight: int | None
-    """Weight per rolling window; None leaves only the spacing."""
+    """Weight per rolling window; None means that only the spacing holds."""
     window: float = 60.0
     spacing: float = 0.0
-    """Least time between two grants, over all threads."""
+    """Shortest time in seconds between two grants, over all threads."""
     jitter_margin: float = 1.0
-    """Added to the window: two requests sent a minute apart can arrive a little closer."""
+    """Seconds added to the window: two requests that leave a minute apart can arrive a little closer together."""
     restart_share: float = 0.5
-    """After a refusal the budget restarts at this share of what it was."""
+    """A refusal cuts the budget to this share of what it was."""
     recovery_share: float = 0.1
-    """Share of the full budget that comes back with each clean minute."""
+    """Share of the full budget that comes back after each `recovery_every` without a refusal."""
     recovery_every: float = 60.0
+    """Seconds."""
     announced_share: float = 0.9
-    """Share of a limit that the host announces of itself which this budget will use at most."""
+    """The budget uses at most this share of the limit that the host itself announces."""
 
 
 class RateLimiter:
-    """One budget of weight per rolling window, shared by all threads; it yields to refusals and recovers by itself."""
+    """One budget of request weight per rolling window, shared by all threads. A refusal cuts it, and it recovers with time."""
 
     def __init__(self, policy: LimitPolicy, gate: Gate, clock: Clock) -> None:
         self._policy = policy
@@ -43,7 +45,7 @@ class RateLimiter:
         self._lock = threading.Lock()
         self._full = float(policy.max_weight) if policy.max_weight is not None else None
         self._base = self._full
-        """The budget at `_restarted`; it grows from there until it is full again."""
+        """The budget at the time `_restarted`; from there it grows until it is full again."""
         self._restarted = clock.monotonic()
         self._penalised = self._restarted - 1.0
         self._spent: deque[tuple[float, float]] = deque()
@@ -53,26 +55,26 @@ class RateLimiter:
 
     @property
     def waited_seconds(self) -> float:
-        """Time that callers spent waiting here, summed over threads."""
+        """Seconds that callers spent waiting here, summed over threads."""
         with self._lock:
             return self._waited
 
     def budget(self) -> float | None:
-        """The weight per window in force now; None when there is only a spacing."""
+        """The weight per window that is allowed now; None when only the spacing holds."""
         with self._lock:
             return self._budget(self._clock.monotonic())
 
     def acquire(self, weight: float, stop: threading.Event | None = None) -> float:
-        """Wait for permission to send a request of that weight; the monotonic time at which it was granted.
+        """Wait until a request of that weight may be sent. Returns the monotonic time of the grant.
 
-        The gate's error when the host is closed to this run, Interrupted when `stop` is set.
+        Raises the gate's error when the host is closed to this run, and Interrupted when `stop` is set.
         """
         while True:
             raise_if_stopped(stop)
             shut = self._gate.wait()
             if shut > 0:
                 self._gate.countdown(shut)
-                # Short naps: the countdown goes on, and a gate that is closed for good meanwhile ends the wait.
+                # Short sleeps keep the countdown going, and notice a gate that is closed meanwhile.
                 self._sleep(min(shut, COUNTDOWN_EVERY), stop)
                 continue
             with self._lock:
@@ -84,7 +86,7 @@ class RateLimiter:
             self._sleep(pause, stop)
 
     def observe(self, used: int) -> None:
-        """Take over the host's own count of used weight when it is higher: others share this IP address."""
+        """Take over the host's own count of used weight where it is higher than ours: others may share this IP address."""
         if self._full is None or used < 0:
             return
         with self._lock:
@@ -96,7 +98,7 @@ class RateLimiter:
                 self._total += unseen
 
     def announce(self, limit: int) -> None:
-        """The host says its limit per minute: stay under it, whatever was configured."""
+        """Stay under the limit per minute that the host announces, whatever was configured."""
         if self._full is None or self._base is None or limit <= 0:
             return
         with self._lock:
@@ -104,7 +106,10 @@ class RateLimiter:
             self._base = min(self._base, self._full)
 
     def penalise(self, granted_at: float) -> None:
-        """A request granted at that time was refused: cut the budget, once for all requests that were under way together."""
+        """Cut the budget, because the request granted at that time was refused.
+
+        Requests that were under way together cut it once: a grant older than the last cut changes nothing.
+        """
         if self._full is None:
             return
         with self._lock:
@@ -142,7 +147,7 @@ class RateLimiter:
         self._expire(now)
         excess = self._total + weight - budget
         if excess > 0 and self._spent:
-            # As much of the oldest weight must leave the window as stands in the way now.
+            # Wait until enough of the oldest weight has left the window.
             leaves = now
             for sent, amount in self._spent:
                 leaves = sent + self._policy.window + self._policy.jitter_margin
@@ -159,6 +164,6 @@ class RateLimiter:
             self._spent.append((now, weight))
             self._total += weight
             if budget < self._full:
-                # While recovering, requests are spread over the window: the end of a pause is no starting gun.
+                # During recovery requests are spread over the window, so that not all threads start at once after a pause.
                 spacing = max(spacing, weight * self._policy.window / budget)
         self._next_grant = now + spacing

@@ -1,4 +1,4 @@
-"""What an HTTP answer means: usable, worth another attempt, a request to slow down, or the end."""
+"""What an HTTP response means: it is usable, worth another attempt, a request to slow down, or an error that ends the call."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from cryptoservice.clock import Clock
 from cryptoservice.errors import HistoryEnded, Remedy, SourceError, SourceRefused, SymbolRefused
 
 _BANNED_UNTIL = re.compile(r"banned until (\d{13})(?!\d)")
-# Nothing is said of how long a ban without a time lasts; the shortest documented one is two minutes (wire facts 4.1).
-_SILENT_BAN_SECONDS = 120.0
+# For a ban whose end is not named. The shortest documented ban lasts two minutes (docs/wire.md, limits and bans).
+_BAN_WITHOUT_DEADLINE_SECONDS = 120.0
+# The codes are listed in docs/wire.md, errors.
 _OVERLOADED = -1008
 _TOO_MANY_REQUESTS = -1003
-# -1021 is a clock that ran off: the next attempt carries no timestamp of ours either, but the node may be another.
+# -1021 complains of a timestamp. Our requests carry none, so another node may well accept the next attempt.
 _PASSING_CODES = frozenset((-1000, -1001, -1006, -1007, _OVERLOADED, -1021))
 # Invalid symbol, invalid symbol status, symbol is closed, invalid pair.
 _SYMBOL_CODES = frozenset((-1121, -1122, -4141, -4144))
@@ -27,13 +28,13 @@ _HISTORY_CODE = -1130
 _OVERLOAD_PATIENCE = 4.0
 _CODE_FORM = re.compile(r"-?[0-9]{1,6}\Z")
 _LONGEST_TEXT = 10_000
-# No ban or pause lasts ten years: a later time is nonsense, and might not even be a date.
+# No ban or pause lasts ten years: a later time is an error, and may lie beyond the last date of the calendar.
 _LONGEST_PAUSE_SECONDS = 3650 * 86_400.0
 
 
 @dataclass(frozen=True)
 class Response:
-    """One HTTP answer, wholly read. Header names are lower case."""
+    """One HTTP response with its whole body, unpacked. Header names are lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -49,40 +50,43 @@ class Response:
 
     @property
     def used_weight(self) -> int:
-        """The host's count of weight used by this IP address in the running minute; -1 when it does not say."""
+        """The host's count of the request weight that this IP address used in the current minute; -1 when it does not say."""
         text = self.headers.get("x-mbx-used-weight-1m", "")
         return int(text) if text.isdecimal() and len(text) < 10 else -1
 
 
 class Transient(Exception):
-    """Something that may well be gone at the next attempt."""
+    """A trouble that may well be gone at the next attempt."""
 
     def __init__(self, reason: str, detail: str = "", *, patience: float = 1.0) -> None:
         super().__init__(detail or reason)
         self.reason = reason
         self.patience = patience
-        """Multiplies the back-off: an overloaded system wants more than a lost packet."""
+        """Multiplies the back-off: an overloaded host needs more time than a lost packet."""
 
 
 class Throttled(Exception):
-    """The host asks for less: pause until that epoch second."""
+    """The host asks for fewer requests: nothing may be sent before the epoch second `until`."""
 
     def __init__(self, until: float, what: str, *, has_deadline: bool, ban: bool) -> None:
         super().__init__(what)
         self.until = until
         self.what = what
         self.has_deadline = has_deadline
-        """The host named the time itself."""
+        """Whether the host named the time itself."""
         self.ban = ban
-        """It will not answer at all until then."""
+        """Whether the host has banned this IP address until then."""
 
 
 def api_response_parser(clock: Clock, redact: Callable[[str], str] = str) -> Callable[[Response], Any]:
-    """A judge of API answers: the parsed JSON of a good one, or the matching error. Error texts go through `redact`."""
+    """The parser of API responses: it returns the JSON of a good one and raises the matching error for any other.
 
-    def parse(response: Response) -> Any:
-        _refuse_common(response, clock)
-        record = _parse(response)
+    Texts of the API pass through `redact` before they stand in an error.
+    """
+
+    def parse_response(response: Response) -> Any:
+        _raise_for_status(response, clock)
+        record = _json_of(response)
         code, message = _error_of(record, redact)
         if response.status == 200 and code is None:
             return record
@@ -104,28 +108,29 @@ def api_response_parser(clock: Clock, redact: Callable[[str], str] = str) -> Cal
             f"the API answered HTTP {response.status}", reason=f"http_{response.status}", hint=_redirect_hint(response)
         )
 
-    return parse
+    return parse_response
 
 
 def archive_response_parser(clock: Clock) -> Callable[[Response], Response | None]:
-    """A judge of archive answers: the answer itself, or None when the object does not exist."""
+    """The parser of archive responses: it returns the response itself, or None when the archive does not hold the file."""
 
-    def parse(response: Response) -> Response | None:
+    def parse_response(response: Response) -> Response | None:
         if response.status == 200:
             return response
         if response.status == 404:
             return None
-        _refuse_common(response, clock)
+        _raise_for_status(response, clock)
         if response.status == 408 or response.status >= 500:
             raise Transient(f"http_{response.status}", f"HTTP {response.status}")
         raise SourceError(
             f"the archive answered HTTP {response.status}", reason=f"http_{response.status}", hint=_redirect_hint(response)
         )
 
-    return parse
+    return parse_response
 
 
-def _refuse_common(response: Response, clock: Clock) -> None:
+def _raise_for_status(response: Response, clock: Clock) -> None:
+    """Raise the error of a status that means the same at both hosts: 418 and 429, 403, 451."""
     if response.status in (418, 429):
         raise _throttled(response, response.body[:1000].decode("utf-8", "replace"), clock)
     if response.status == 403:
@@ -142,23 +147,24 @@ def _refuse_common(response: Response, clock: Clock) -> None:
         )
 
 
-def _parse(response: Response) -> Any:
+def _json_of(response: Response) -> Any:
+    """The body as JSON, or None for the body of an error that is no JSON."""
     try:
         return parse_json(response.body)
     except InvalidData:
         if response.status == 408 or response.status >= 500:
             raise Transient(f"http_{response.status}", f"HTTP {response.status}") from None
         if response.status == 200:
-            raise Transient("invalid_json", "the answer is not JSON") from None
+            raise Transient("invalid_json", "the response is not JSON") from None
         return None
 
 
 def _error_of(record: Any, redact: Callable[[str], str]) -> tuple[int | str | None, str]:
-    """Code and text of an error body; (None, "") for anything else. A code can be text ("000002")."""
+    """Code and text of an error body, or (None, "") for anything else. A code can be text, such as "000002"."""
     if not isinstance(record, dict) or "code" not in record:
         return None, ""
     code = record["code"]
-    # It goes into reports and the ledger: nothing but a short number passes.
+    # The code goes into reports and the ledger, so only a short number passes.
     if isinstance(code, bool) or not _CODE_FORM.match(str(code)):
         code = "unreadable"
     message = redact(str(record.get("msg") or record.get("errorData") or "")[:_LONGEST_TEXT])
@@ -172,12 +178,12 @@ def _throttled(response: Response, text: str, clock: Clock) -> Throttled:
     banned = response.status == 418 or _BANNED_UNTIL.search(text) is not None
     has_deadline = until > now
     if not has_deadline:
-        until = now + _SILENT_BAN_SECONDS if banned else _next_minute(now)
+        until = now + _BAN_WITHOUT_DEADLINE_SECONDS if banned else _next_minute(now)
     return Throttled(until, f"HTTP {response.status}", has_deadline=has_deadline, ban=banned)
 
 
 def _next_minute(now: float) -> float:
-    # A second past it: the two clocks are not the same.
+    # One second more, because the clocks of the two machines differ.
     return (math.floor(now / 60.0) + 1) * 60.0 + 1.0
 
 

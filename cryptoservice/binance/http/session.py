@@ -1,4 +1,4 @@
-"""The pooled session of one host: the only room that knows requests and urllib3."""
+"""The pooled session of one host: the only module that knows requests and urllib3."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from cryptoservice.errors import UsageError
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 30.0
-# The read timeout starts anew with every byte; this one does not.
+# Seconds for a whole response: the read timeout alone starts anew with every byte.
 WHOLE_TIMEOUT = 300.0
 _CHUNK = 64 * 1024
+# Digits of a Content-Length that can be believed.
 _LONGEST_LENGTH = 19
 
 
 class Session:
     """Sends single requests to one host, over kept connections. Safe to use from many threads.
 
-    `responded` is called whenever the host sends something; `stop` ends the reading of a long answer.
+    `responded` is called whenever the host sends something; `stop` ends the reading of a long response.
     """
 
     def __init__(
@@ -39,11 +40,11 @@ class Session:
         self._stop = stop
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._requests.close()
 
     def get(self, target: str, headers: Mapping[str, str] | None, max_bytes: int) -> Response:
-        """One GET, wholly read. Transient when no whole answer came, Interrupted when told to stop."""
+        """One GET, with its whole body unpacked. Raises Transient when no whole response came, and Interrupted on `stop`."""
         try:
             response = self._requests.get(
                 self._base_url + target,
@@ -56,47 +57,47 @@ class Session:
             with response:
                 body = self._read(response, max_bytes)
         except (requests.exceptions.Timeout, UrllibTimeout):
-            raise Transient("timeout", "no answer in time") from None
+            raise Transient("timeout", "no response in time") from None
         except requests.exceptions.ProxyError:
-            # The text of a proxy error holds the proxy's address, and with it a password perhaps.
+            # The text of a proxy error holds the address of the proxy, which may hold a password.
             raise Transient("proxy_error", "the proxy did not pass the request on") from None
         except requests.exceptions.SSLError:
             raise Transient("tls_error", "no secure connection could be made") from None
         except requests.exceptions.ConnectionError as error:
-            raise Transient("connection_error", _plain(error)) from None
+            raise Transient("connection_error", _plain_words(error)) from None
         except (requests.exceptions.RequestException, UrllibError, OSError, ValueError, TypeError) as error:
-            # ValueError and TypeError come out of requests for headers and proxy addresses that make no sense.
-            raise Transient("connection_error", f"the request or its answer broke off ({type(error).__name__})") from None
+            # requests raises ValueError and TypeError for headers and proxy addresses that it cannot use.
+            raise Transient("connection_error", f"the request or its response broke off ({type(error).__name__})") from None
         return Response(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
 
     def _read(self, response: requests.Response, max_bytes: int) -> bytes:
         chunks: list[bytes] = []
         size = 0
         deadline = _time.monotonic() + WHOLE_TIMEOUT
-        for chunk in _arriving(response):
+        for chunk in _chunks(response):
             raise_if_stopped(self._stop)
-            # A large object that still flows is an answer, too.
+            # A long body that still arrives shows that the host is alive.
             self._responded()
             if _time.monotonic() > deadline:
-                raise Transient("timeout", "the answer trickled in too slowly")
+                raise Transient("timeout", "the response arrives too slowly")
             size += len(chunk)
             if size > max_bytes:
-                raise Transient("answer_too_large", f"the answer is larger than {max_bytes} bytes")
+                raise Transient("answer_too_large", f"the response is larger than {max_bytes} bytes")
             chunks.append(chunk)
-        # requests leaves it to the urllib3 version at hand whether a short body is an error: look for ourselves.
+        # Whether a short body is an error depends on the version of urllib3, so the length is checked here.
         declared = response.headers.get("Content-Length", "")
         if declared.isdecimal() and len(declared) < _LONGEST_LENGTH and response.raw.tell() != int(declared):
             raise Transient("truncated_answer", f"{response.raw.tell()} of {declared} bytes arrived")
         return b"".join(chunks)
 
 
-def _arriving(response: requests.Response) -> Iterator[bytes]:
-    """The body as it comes in: whoever waits for whole blocks waits for ever on a host that drips."""
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    """The body as it arrives. Waiting for whole blocks would hide a host that sends a byte at a time from the deadline."""
     while chunk := response.raw.read1(_CHUNK, decode_content=True):
         yield chunk
 
 
-def _plain(error: Exception) -> str:
+def _plain_words(error: Exception) -> str:
     text = str(error)
     if "refused" in text:
         return "connection refused"
@@ -107,14 +108,14 @@ def _plain(error: Exception) -> str:
 
 class _WithoutRedirects(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Redirects are answers like all others: even one that is not followed would be resolved, and its body read."""
+        """None: a redirect is a response like any other. requests would read its body even without following it."""
         return None
 
 
 def _session(base_url: str, workers: int, headers: Mapping[str, str]) -> requests.Session:
     session = _WithoutRedirects()
-    # Proxies and certificates come from the usual environment variables, read once. trust_env itself stays off after
-    # that: with it every request would look into ~/.netrc, and send what it finds there.
+    # Proxies and certificates come from the usual environment variables, read once. After that trust_env is off: with it
+    # every request would send the password that ~/.netrc holds for the host.
     try:
         settings = session.merge_environment_settings(base_url, {}, False, None, None)
     except ValueError:

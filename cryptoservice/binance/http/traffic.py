@@ -1,4 +1,4 @@
-"""Counters of what was sent, and of what was tried again."""
+"""Counters of requests and of retries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 
 
 class Traffic:
-    """Counts what was sent, by source name, and how often something was tried again. Thread-safe."""
+    """Counts requests by source name, retries, and the seconds waited before retries. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -16,12 +16,12 @@ class Traffic:
         self._waited = 0.0
 
     def sent(self, source: str) -> None:
-        """One request went out."""
+        """Count one request of that source, such as `klines`."""
         with self._lock:
             self._requests[source] += 1
 
     def retried(self, waited: float) -> None:
-        """One more attempt after so many seconds of back-off."""
+        """Count one retry, made after so many seconds of back-off."""
         with self._lock:
             self._retries += 1
             self._waited += waited
@@ -34,12 +34,12 @@ class Traffic:
 
     @property
     def retries(self) -> int:
-        """Attempts after the first, over all requests."""
+        """Retries so far, over all requests."""
         with self._lock:
             return self._retries
 
     @property
     def backoff_seconds(self) -> float:
-        """Time spent between attempts, summed over threads."""
+        """Seconds spent between attempts, summed over threads."""
         with self._lock:
             return self._waited

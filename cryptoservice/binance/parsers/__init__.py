@@ -1,1 +1,1 @@
-"""Formats of the wire: texts and JSON to rows that were checked."""
+"""Parsers of what the exchange sends: CSV text and JSON to checked rows."""

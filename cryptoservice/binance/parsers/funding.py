@@ -1,7 +1,8 @@
-"""Funding rates: REST answers and monthly archive CSVs to rows.
+"""Funding rates: REST pages and monthly archive files to rows.
 
 A row is the tuple (funding_time, funding_rate, mark_price, rate_type): funding_time in ms UTC with the exchange's own
 jitter, the rate as a fraction of the position, mark_price in the quote asset or None, rate_type `Regular` or `Special`.
+Both parsers raise InvalidData for content that cannot be trusted.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ _HEADER = "calc_time,funding_interval_hours,last_funding_rate"
 _COLUMNS = 3
 _LARGEST_RATE = 100.0
 _LONGEST_TYPE = 32
-# Milliseconds of the years 2001 to 2286: any other magnitude is another unit.
+# Milliseconds of the years 2001 to 2286. A number of another magnitude is in another unit.
 _MILLISECONDS = range(10**12, 10**13)
 
 
 def parse_csv(text: str, window: Window) -> RowsByDay:
-    """Rows of a monthly archive file by day, checked. It has neither mark price nor rate type."""
+    """Checked rows of a monthly archive file by day. The file has neither a mark price nor a rate type."""
     lines = [line for line in text.removeprefix("\ufeff").replace("\r", "").split("\n") if line]
     drop_header(lines, _HEADER)
     if any(line.count(",") != _COLUMNS - 1 for line in lines):
@@ -30,11 +31,11 @@ def parse_csv(text: str, window: Window) -> RowsByDay:
     for line in lines:
         time_text, _, rate_text = line.split(",")
         rows.append((parse_number(time_text), parse_number(rate_text), None, REGULAR))
-    return _table(rows, window)
+    return _checked(rows, window)
 
 
 def parse_rest(page: object, symbol: str, window: Window) -> RowsByDay:
-    """Rows of a /fapi/v1/fundingRate answer by day, checked."""
+    """Checked rows of one /fapi/v1/fundingRate page by day."""
     if not isinstance(page, list):
         raise InvalidData("unexpected_answer")
     rows: list[Row] = []
@@ -48,13 +49,13 @@ def parse_rest(page: object, symbol: str, window: Window) -> RowsByDay:
             raise InvalidData("wrong_symbol")
         if not isinstance(kind, str) or len(kind) > _LONGEST_TYPE or not kind.isalnum():
             raise InvalidData("unknown_rate_type")
-        # Older rows have an empty mark price (wire facts 3.1).
+        # Older rows have an empty mark price (docs/wire.md, funding rates).
         price = None if is_blank(mark) else parse_number(mark)
         rows.append((parse_number(moment), parse_number(rate), price, kind))
-    return _table(rows, window)
+    return _checked(rows, window)
 
 
-def _table(rows: list[Row], window: Window) -> RowsByDay:
+def _checked(rows: list[Row], window: Window) -> RowsByDay:
     for moment, rate, price, _ in rows:
         if not isinstance(moment, int) or moment not in _MILLISECONDS:
             raise InvalidData("time_not_milliseconds")

@@ -1,7 +1,10 @@
-"""Klines: the row format that archive CSVs and REST pages share, and the checks a row must pass before it counts.
+"""Klines: archive files and REST pages to rows, and the checks that a row must pass before it counts.
 
 A row is the tuple (open_time, open, high, low, close, volume, quote_volume, trades, taker_buy_volume,
 taker_buy_quote_volume): open_time in ms UTC, prices in the quote asset, volume and taker_buy_volume in the base asset.
+
+The parser is hand-made for speed, since klines are nearly all of a download: one JSON array of all fields and checks of whole
+columns, which take a fraction of the time of the csv module, float() and checks row by row.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from cryptoservice.models import Freq
 Columns = tuple[list[Any], ...]
 _WIRE_COLUMNS = 12
 _LINE_SKELETON = b"," * (_WIRE_COLUMNS - 1) + b"\n"
-# Of a row as it is stored: 64-bit integers for time and trades, floats for the rest.
+# Types of the columns of a row: 64-bit integers for time and trades, floats for the rest.
 _COLUMN_KINDS = "qddddddqdd"
 _HEADER = "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"
 _HEADER_START = "open_time,"
@@ -31,15 +34,15 @@ _MICROSECONDS_START = 10**14
 
 
 def parse_csv(pieces: Iterable[str], freq: Freq, window: Window) -> RowsByDay:
-    """Rows of an archive CSV by day, checked; InvalidData when anything in it cannot be trusted.
+    """Checked rows of an archive file by day. Raises InvalidData when anything in it cannot be trusted.
 
     The text comes in pieces of whole lines, so that it need not be in memory at once. `window` is the range of days that the
-    object is named after: a row outside it disqualifies the object.
+    file is named after: a row outside it disqualifies the file.
     """
     columns = tuple(array(kind) for kind in _COLUMN_KINDS)
     digits = set()
     for lines in _rows_alone(pieces):
-        # The unit of time is found for each piece; that they agree shows in the length of its first time.
+        # Each piece finds its own unit of time. All pieces have the same unit when their first times have the same length.
         digits.add(lines.find(","))
         if len(digits) > 1:
             raise InvalidData("mixed_time_units")
@@ -51,7 +54,7 @@ def parse_csv(pieces: Iterable[str], freq: Freq, window: Window) -> RowsByDay:
 
 
 def parse_rest(page: object, freq: Freq, window: Window) -> RowsByDay:
-    """Rows of a REST page (lists of 12 values, numbers written as strings) by day, checked as strictly as the archive's."""
+    """Checked rows of a REST page (lists of 12 values, prices and volumes as text) by day. The checks are those of parse_csv."""
     if not isinstance(page, list) or not all(isinstance(row, list) and len(row) == _WIRE_COLUMNS for row in page):
         raise InvalidData("wrong_column_count")
     if not page:
@@ -66,7 +69,7 @@ def parse_rest(page: object, freq: Freq, window: Window) -> RowsByDay:
 
 
 def _rows_alone(pieces: Iterable[str]) -> Iterator[str]:
-    """The pieces without header row and final newlines. Blank lines may stand before and after all rows."""
+    """The pieces without the header row and final newlines. Blank lines may stand before and after all rows, not between."""
     at_top, started, ended = True, False, False
     for number, piece in enumerate(pieces):
         text = piece.replace("\r\n", "\n") if "\r" in piece else piece
@@ -86,7 +89,7 @@ def _rows_alone(pieces: Iterable[str]) -> Iterator[str]:
 
 
 def _without_header(text: str) -> str:
-    # Files before mid-2022 have no header row, later ones have: the first byte tells (wire facts 5.5).
+    # Older files have no header row, so the first byte decides (docs/wire.md, klines and funding files).
     if text and not text[0].isdigit():
         header, _, text = text.partition("\n")
         if header != _HEADER:
@@ -102,12 +105,12 @@ def _header_fault(header: str) -> str:
 
 def _fields(lines: str) -> list[Any]:
     """All fields of these lines in one list."""
-    # What is left without digits and points tells in one pass that every line has its columns and that all of them are numbers.
+    # Without its digits and points, a file of plain numbers is eleven commas a line. One comparison checks all lines for that.
     skeleton = lines.encode("utf-8", "surrogatepass").translate(None, b"0123456789.")
     is_plain = skeleton == _LINE_SKELETON * lines.count("\n") + _LINE_SKELETON[:-1]
     if not is_plain and {line.count(",") for line in lines.split("\n")} != {_WIRE_COLUMNS - 1}:
         raise InvalidData("wrong_column_count")
-    # One JSON array of all fields: several times quicker than csv and float(), and only numbers written plainly pass.
+    # One JSON array of all fields is several times quicker than csv and float(), and accepts only plainly written numbers.
     flat = _numbers(lines.replace("\n", ","), is_plain=is_plain)
     if len(flat) % _WIRE_COLUMNS:
         raise InvalidData("wrong_column_count")
@@ -115,7 +118,7 @@ def _fields(lines: str) -> list[Any]:
 
 
 def _numbers(text: str, *, is_plain: bool = False) -> list[Any]:
-    """The numbers of these fields. `is_plain` vouches that the text holds nothing but digits, points and commas."""
+    """The numbers of these fields. With `is_plain` the text is known to hold nothing but digits, points and commas."""
     if is_plain:
         numbers: list[Any] = parse_json(f"[{text}]")
         return numbers
@@ -125,13 +128,13 @@ def _numbers(text: str, *, is_plain: bool = False) -> list[Any]:
 
 
 def _check(flat: list[Any], freq: Freq, window: Window) -> Columns:
-    """The row's columns of fields in wire order, checked column by column: that costs a tenth of checking row by row."""
+    """The columns of a row, from fields in wire order. Checking whole columns costs a tenth of checking row by row."""
     open_time, opened, high, low, close, volume, close_time, quote, trades, taker, taker_quote, _ = (
         flat[column::_WIRE_COLUMNS] for column in range(_WIRE_COLUMNS)
     )
     if not set(map(type, open_time)) | set(map(type, close_time)) | set(map(type, trades)) <= _WHOLE_NUMBERS:
         raise InvalidData("time_or_count_not_whole")
-    # The order of prices, checked next, makes `high` speak for all of them.
+    # The next check makes `high` the largest price of its row, so the other prices need no check here.
     if max(map(max, (high, volume, quote, trades, taker, taker_quote))) > LARGEST:
         raise InvalidData("number_out_of_range")
     if not (all(map(ge, high, opened)) and all(map(ge, high, close)) and all(map(le, low, opened)) and all(map(le, low, close))):
@@ -142,7 +145,7 @@ def _check(flat: list[Any], freq: Freq, window: Window) -> Columns:
     length = freq.milliseconds
     regular = range(open_time[0], open_time[0] + length * len(open_time), length)
     without_hole = open_time == list(regular)
-    # The end of a bar follows from its start: this also catches a row whose columns have slipped.
+    # The end of a bar follows from its start, so a row whose columns have shifted is caught here.
     ends_with_bar = without_hole and close_time == list(range(regular.start + length - 1, regular.stop + length - 1, length))
     if not ends_with_bar and set(map(int.__sub__, close_time, open_time)) - {length - 1, length}:
         raise InvalidData("close_time_off")
@@ -155,7 +158,7 @@ def _check(flat: list[Any], freq: Freq, window: Window) -> Columns:
 
 
 def _milliseconds(open_time: list[int], close_time: list[int]) -> tuple[list[int], list[int]]:
-    """Both columns in milliseconds: other units are told by their magnitude, and must be the same in all rows of a piece."""
+    """Both columns in milliseconds. The magnitude gives the unit, which must be the same in all rows of a piece."""
     least, most = min(open_time), max(open_time)
     if most < _SECONDS_LIMIT:
         return [moment * 1000 for moment in open_time], [moment * 1000 + 999 for moment in close_time]

@@ -1,4 +1,4 @@
-"""Market metrics: archive CSVs and /futures/data answers to 5-minute rows, all keyed by the start of the bar they close.
+"""Market metrics: archive files and /futures/data pages to 5-minute rows, each under the start of the bar that it closes.
 
 A row is the tuple (open_time, open_interest, open_interest_value, top_trader_account_ratio, top_trader_position_ratio,
 global_account_ratio, taker_volume_ratio): open_time in ms UTC, open interest in the base asset, its value in the quote asset,
@@ -25,13 +25,13 @@ _HEADER = (
     "sum_toptrader_long_short_ratio,count_long_short_ratio,sum_taker_long_short_vol_ratio"
 )
 _COLUMNS = 8
-# From this day's file on the archive labels a row with the start of its bar, before with the end (wire facts 5.4). Only a
-# file that does not show its convention is judged by it.
+# A file whose labels reach neither midnight, or both, does not show its convention. Until this day such labels are read as
+# the end of their bars, from this day on as the start (docs/wire.md, metrics files).
 SWITCH_DAY = date(2026, 6, 25)
 
 
 class Labels(str, Enum):
-    """What the timestamps of one archive file mean, and how that was found out."""
+    """What the labels of one archive file mean, and what that was concluded from."""
 
     BAR_END = "labels_at_bar_end"
     BAR_START = "labels_at_bar_start"
@@ -48,9 +48,9 @@ class Labels(str, Enum):
 
 
 def parse_csv(text: str, symbol: str, day: date) -> RowsByDay:
-    """Rows of one day's archive file, checked; InvalidData when anything in it cannot be trusted.
+    """Checked rows of one day's archive file. Raises InvalidData when anything in it cannot be trusted.
 
-    The table's note says which label convention was applied.
+    The note of the result says which label convention was applied.
     """
     lines = text.removeprefix("\ufeff").replace("\r", "").strip("\n").split("\n")
     drop_header(lines, _HEADER)
@@ -69,14 +69,14 @@ def parse_csv(text: str, symbol: str, day: date) -> RowsByDay:
     rows: list[Row] = []
     for index, moment in enumerate(moments):
         open_time = moment - convention.shift
-        # Under its own convention a label can belong to a neighbouring day only at the very edge: that row is not ours.
+        # A label at the edge of the file can belong to a bar of the neighbouring day, which is not wanted here.
         if start <= open_time < end:
             rows.append((open_time, *values[index * VALUES : (index + 1) * VALUES]))
     return collapse(rows, note=convention.value)
 
 
 def detect_labels(moments: Iterable[int], day: date) -> Labels:
-    """The convention of a file from its own labels (ms UTC): only bar starts reach 00:00, only bar ends reach 24:00."""
+    """The convention of a file by its labels (ms UTC): labels of bar starts reach 00:00, labels of bar ends reach 24:00."""
     seen = set(moments)
     first, last = day_start_ms(day) in seen, day_start_ms(day + ONE_DAY) in seen
     if last and not first:
@@ -87,7 +87,7 @@ def detect_labels(moments: Iterable[int], day: date) -> Labels:
 
 
 def _moments(labels: Iterable[str], day: date) -> list[int]:
-    """Labels as ms UTC; every one must stand on the day's 5-minute grid, midnight at both ends included."""
+    """Labels as ms UTC. Each must stand on the 5-minute grid of the day, whose two midnights are included."""
     start = day_start_ms(day)
     minutes = PERIOD.milliseconds // 60_000
     grid = {f"{day} {at // 60:02}:{at % 60:02}:00": start + at * 60_000 for at in range(0, 24 * 60, minutes)}
@@ -105,13 +105,13 @@ def _values(rests: Iterable[str]) -> list[Any]:
 
 
 class RestSeries(Enum):
-    """The five /futures/data endpoints: path, value fields, the columns they fill, and what their timestamp means."""
+    """The five /futures/data endpoints: name, value fields, the columns they fill, and ms from bar start to timestamp."""
 
     OPEN_INTEREST = ("openInterestHist", ("sumOpenInterest", "sumOpenInterestValue"), (0, 1), _LENGTH)
     TOP_ACCOUNT = ("topLongShortAccountRatio", ("longShortRatio",), (2,), _LENGTH)
     TOP_POSITION = ("topLongShortPositionRatio", ("longShortRatio",), (3,), _LENGTH)
     GLOBAL_ACCOUNT = ("globalLongShortAccountRatio", ("longShortRatio",), (4,), _LENGTH)
-    # Alone among them labelled at the start of its period (wire facts 3.2).
+    # The only endpoint whose timestamp is the start of the period (docs/wire.md, market metrics).
     TAKER_VOLUME = ("takerlongshortRatio", ("buySellRatio",), (5,), 0)
 
     @property
@@ -127,7 +127,7 @@ class RestSeries(Enum):
 
 
 def parse_rest(series: RestSeries, page: object, symbol: str, bars: range) -> dict[int, dict[int, Any]]:
-    """Values of one answer by bar start (ms UTC, within `bars`) and column; InvalidData when it cannot be trusted."""
+    """Values of one page by bar start (ms UTC, within `bars`) and column. Raises InvalidData when it cannot be trusted."""
     if not isinstance(page, list):
         raise InvalidData("unexpected_answer")
     _, fields, columns, shift = series.value
@@ -152,7 +152,7 @@ def parse_rest(series: RestSeries, page: object, symbol: str, bars: range) -> di
 
 
 def _value(value: object) -> float | None:
-    """One number, written as such or as text; blank is None."""
+    """One number, written as such or as text, or None for a blank."""
     if is_blank(value):
         return None
     number: float = parse_number(value)
@@ -161,7 +161,7 @@ def _value(value: object) -> float | None:
 
 
 def join_rest(parts: Iterable[Mapping[int, Mapping[int, Any]]], window: Window) -> RowsByDay:
-    """Rows of all endpoints' values that lie in the window; what one endpoint lacks is None."""
+    """Rows of the window made of the values of all endpoints; a value that its endpoint lacks is None."""
     merged: dict[int, list[Any]] = {}
     for part in parts:
         for open_time, values in part.items():

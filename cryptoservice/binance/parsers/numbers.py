@@ -1,6 +1,7 @@
-"""A number of the wire: JSON and CSV fields to Python numbers, with what is no plain finite number refused.
+"""Numbers of the wire: JSON values and CSV fields to Python numbers. What is not written as a plain number is refused.
 
-Every refusal is InvalidData, whose reason goes into reports: `not_a_number`, `not_finite` or `number_out_of_range`.
+Every refusal is InvalidData, whose reason goes into reports: `not_a_number`, `not_finite` or `number_out_of_range`. A number too
+large for a float, such as 1e999, is read as infinite, so a caller checks the range of what it uses.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _NUMBERS_AND_BLANKS = frozenset((int, float, type(None)))
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Any JSON text. InvalidData for what is none; also for NaN and Infinity, which Python would let pass."""
+    """The value of a JSON text. Raises InvalidData for other text, and for NaN and Infinity, which Python would accept."""
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
@@ -27,7 +28,7 @@ def parse_json(text: str | bytes) -> Any:
 def parse_fields(text: str, *, blanks: bool = False) -> list[Any]:
     """The numbers of comma-separated fields; with `blanks` an empty field is None.
 
-    One JSON array for all fields is several times quicker than float() for each, and lets only plainly written numbers pass.
+    One JSON array of all fields is several times quicker than float() for each, and accepts only plainly written numbers.
     """
     if blanks and (",," in text or text.startswith(",") or text.endswith(",") or not text):
         text = ",".join(field or "null" for field in text.split(","))
@@ -38,7 +39,7 @@ def parse_fields(text: str, *, blanks: bool = False) -> list[Any]:
 
 
 def parse_number(value: object) -> Any:
-    """One number: a JSON number as it is, or text that is one."""
+    """One number, written as a JSON number or as text that holds one."""
     if isinstance(value, str):
         value = parse_json(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -47,7 +48,7 @@ def parse_number(value: object) -> Any:
 
 
 def is_blank(value: object) -> bool:
-    """True where the exchange left a value out: null, or an empty text."""
+    """Whether the exchange left the value out: it wrote null or an empty text."""
     return value is None or value == ""
 
 
@@ -61,7 +62,7 @@ def parse_timestamp(value: object) -> int:
 
 
 def check_range(values: list[Any], least: float = 0.0, most: float = LARGEST) -> None:
-    """InvalidData when one of the numbers lies outside; blanks are passed over."""
+    """Raise InvalidData when one of the numbers is outside [least, most]; None passes."""
     present = [value for value in values if value is not None]
     if present and not least <= min(present) <= max(present) <= most:
         raise InvalidData("number_out_of_range")

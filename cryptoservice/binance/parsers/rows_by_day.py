@@ -1,4 +1,4 @@
-"""Checked rows by UTC day: what every parser hands on, whichever source the rows came from."""
+"""Checked rows by UTC day: what every parser returns, whatever the source of the rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cryptoservice.rows import ColumnRows
 
 
 class InvalidData(Exception):
-    """The content cannot be trusted as a whole; `reason` is a short stable word for reports."""
+    """The content cannot be trusted as a whole. `reason` is a short stable word for reports."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -22,17 +22,17 @@ class InvalidData(Exception):
 
 
 class RowsByDay(NamedTuple):
-    """Rows by day, each day ordered by time (the first field, ms UTC) without duplicates."""
+    """Rows by UTC day. The rows of a day are ordered by time (the first field, ms UTC) and hold no duplicates."""
 
     days: Mapping[date, Sequence[Row]]
     conflicting: frozenset[date] = frozenset()
-    """Days in which two rows of one time differ: they do not count in this object."""
+    """Days in which two rows of one time differ. Such a day does not count."""
     note: str | None = None
-    """How the rows were read, where that took a decision."""
+    """How the rows were read, where there was a choice."""
 
 
 def drop_header(lines: list[str], header: str) -> None:
-    """Remove the header row where there is one; InvalidData when it names other columns, or the same in another order."""
+    """Remove the header row where there is one. Raises InvalidData when it names other columns, or the same in another order."""
     if lines and lines[0][:1].isalpha():
         if lines[0] != header:
             raise InvalidData("unknown_columns" if lines[0].count(",") == header.count(",") else "wrong_column_count")
@@ -40,7 +40,7 @@ def drop_header(lines: list[str], header: str) -> None:
 
 
 def column_days(columns: Sequence[array[Any]]) -> dict[date, Sequence[Row]]:
-    """Columns that are ordered by time (the first of them), cut at UTC midnights."""
+    """Columns that are ordered by time (the first column), cut at UTC midnights."""
     times = columns[0]
     days: dict[date, Sequence[Row]] = {}
     start = 0
@@ -57,7 +57,10 @@ def _time(row: Row) -> Any:
 
 
 def collapse(rows: list[Row], *, key_of: Callable[[Row], Any] = _time, note: str | None = None) -> RowsByDay:
-    """Any rows to a table: ordered, identical duplicates collapsed, days with conflicting ones named."""
+    """Rows in any order, by day: sorted, identical duplicates collapsed to one, days with conflicting duplicates named.
+
+    `key_of` says which rows are duplicates; by default those of one time.
+    """
     rows.sort(key=key_of)
     unique: dict[Any, Row] = {}
     conflicting: set[date] = set()

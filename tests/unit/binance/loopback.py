@@ -1,4 +1,4 @@
-"""A small real HTTP server on a free port that answers what a script says."""
+"""A small real HTTP server on a free port that sends what a script says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer. `cut` bytes of the body are never sent; `drop` ends the connection before any byte."""
+    """One response. `cut` bytes of the body are never sent; `drop` ends the connection before any byte.
+
+    A `Date` header stands instead of the true one.
+    """
 
     status: int = 200
     body: bytes = b"{}"
@@ -53,7 +56,10 @@ class Loopback:
                 self.close_connection = bool(reply.drop or reply.cut)
 
             def _send(self, reply: Reply) -> None:
-                self.send_response(reply.status)
+                if "Date" in reply.headers:
+                    self.send_response_only(reply.status)
+                else:
+                    self.send_response(reply.status)
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
                 if reply.chunked:

@@ -1,4 +1,4 @@
-"""Fetching archive objects: nothing counts without its checksum, and nothing is fetched for ever."""
+"""Fetching archive files: nothing counts without its checksum, and nothing is fetched for ever."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def archive(zips: list[Reply], sums: list[Reply]) -> Iterator[tuple[Archive, Loo
         b"\n" + line(BODY),
     ],
 )
-def test_a_matching_checksum_makes_the_object_count(checksum: bytes) -> None:
+def test_a_matching_checksum_makes_the_file_count(checksum: bytes) -> None:
     modified = "Wed, 15 Jul 2026 13:17:10 GMT"
     with archive([Reply(body=BODY, headers={"Last-Modified": modified})], [Reply(body=checksum)]) as (made, server):
         found = made.fetch(SOURCE)
@@ -73,7 +73,7 @@ def test_a_matching_checksum_makes_the_object_count(checksum: bytes) -> None:
         assert [seen.target for seen in server.seen] == [KEY, KEY + ".CHECKSUM"]
 
 
-def test_an_absent_object_costs_one_request() -> None:
+def test_an_absent_file_costs_one_request() -> None:
     with archive([ABSENT], [ABSENT]) as (made, server):
         assert made.fetch(SOURCE) is None
         assert len(server.seen) == 1
@@ -90,7 +90,7 @@ def test_an_absent_object_costs_one_request() -> None:
         (Reply(body=b"0" + line(BODY)), "checksum_unreadable"),
     ],
 )
-def test_after_one_more_download_of_both_the_object_is_distrusted(checksum: Reply, reason: str) -> None:
+def test_after_one_more_download_of_both_the_file_is_distrusted(checksum: Reply, reason: str) -> None:
     with archive([Reply(body=BODY)], [checksum]) as (made, server):
         with pytest.raises(InvalidData) as caught:
             made.fetch(SOURCE)
@@ -101,7 +101,7 @@ def test_after_one_more_download_of_both_the_object_is_distrusted(checksum: Repl
         ]  # fmt: skip
 
 
-def test_an_object_that_was_just_republished_is_caught_in_step() -> None:
+def test_a_file_that_was_just_republished_is_caught_in_step() -> None:
     with archive([Reply(body=BODY), Reply(body=OTHER)], [Reply(body=line(OTHER))]) as (made, server):
         found = made.fetch(SOURCE)
         assert found is not None
@@ -109,6 +109,6 @@ def test_an_object_that_was_just_republished_is_caught_in_step() -> None:
         assert len(server.seen) == 4
 
 
-def test_an_object_that_vanishes_meanwhile_is_absent() -> None:
+def test_a_file_that_vanishes_meanwhile_is_absent() -> None:
     with archive([Reply(body=BODY), ABSENT], [Reply(body=line(OTHER))]) as (made, _):
         assert made.fetch(SOURCE) is None

@@ -1,4 +1,4 @@
-"""Archive objects: names against the wire facts, checksums, and zips that cannot be trusted."""
+"""Archive files: names as docs/wire.md has them, checksums, and zips that cannot be trusted."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def refusal(body: bytes, source: ArchiveFile = DAILY) -> str:
 GOOD = zipped((MEMBER, FIRST_LINE.encode()))
 
 
-# -- names (wire facts 5.1) ------------------------------------------------------------------------------------
+# -- names (docs/wire.md, archive layout) -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -76,12 +76,12 @@ GOOD = zipped((MEMBER, FIRST_LINE.encode()))
         ),
     ],
 )
-def test_object_names(source: ArchiveFile, key: str) -> None:
+def test_names_of_archive_files(source: ArchiveFile, key: str) -> None:
     assert source.key == key
     assert f"{source.stem}.zip" == key.rpartition("/")[2]
 
 
-def test_a_monthly_object_covers_its_whole_month() -> None:
+def test_a_monthly_file_covers_its_whole_month() -> None:
     source = ArchiveFile.monthly(Dataset.KLINES, "BTCUSDT", Freq.m1, date(2024, 2, 17))
     assert (source.window.start, source.window.end) == (date(2024, 2, 1), date(2024, 2, 29))
     assert source.is_monthly
@@ -93,7 +93,7 @@ def test_a_monthly_object_covers_its_whole_month() -> None:
 # -- zips ------------------------------------------------------------------------------------------------------
 
 
-def test_a_recorded_object_reads_as_its_csv() -> None:
+def test_a_recorded_file_reads_as_its_csv() -> None:
     source = ArchiveFile.monthly(Dataset.KLINES, "ALGOUSDT", Freq.m1, FEBRUARY)
     body = (RECORDINGS / "klines_1m" / "ALGOUSDT-1m-2026-02.zip").read_bytes()
     table = read_zip(archived(body, source))
@@ -158,7 +158,7 @@ def test_an_unknown_compression_is_refused() -> None:
     assert refusal(bytes(body)) == "zip_compression"
 
 
-def test_a_bomb_is_not_inflated_beyond_what_such_an_object_can_hold() -> None:
+def test_a_bomb_is_not_inflated_beyond_what_such_a_file_can_hold() -> None:
     bomb = zipped((MEMBER, b"0" * 50_000_000))
     assert len(bomb) < 100_000
     assert refusal(bomb) == "zip_too_large"
@@ -193,7 +193,7 @@ def test_what_is_not_utf8_is_refused(content: bytes) -> None:
     assert refusal(zipped((MEMBER, content))) == "not_utf8"
 
 
-def test_the_rows_are_checked_against_the_objects_own_day() -> None:
+def test_the_rows_are_checked_against_the_files_own_day() -> None:
     yesterday = ArchiveFile.daily(Dataset.KLINES, "ALGOUSDT", Freq.m1, date(2026, 1, 31))
     assert refusal(zipped(("ALGOUSDT-1m-2026-01-31.csv", FIRST_LINE.encode())), yesterday) == "row_outside_range"
 
@@ -212,7 +212,7 @@ def test_flipped_bytes_never_raise_anything_else(flips: list[tuple[int, int]]) -
     assert table == read_zip(archived(GOOD))
 
 
-def test_the_recorded_funding_object_matches_its_published_checksum() -> None:
+def test_the_recorded_funding_file_matches_its_published_checksum() -> None:
     body = (RECORDINGS / "funding_rates" / "BTCUSDT-fundingRate-2026-04.zip").read_bytes()
     published = (RECORDINGS / "funding_rates" / "BTCUSDT-fundingRate-2026-04.zip.CHECKSUM").read_text(encoding="ascii")
     assert published.split() == [hashlib.sha256(body).hexdigest(), "BTCUSDT-fundingRate-2026-04.zip"]

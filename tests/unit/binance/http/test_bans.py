@@ -66,6 +66,21 @@ def test_a_memory_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     assert memory(tmp_path / "state" / "bans.json").until("a") is None
 
 
+def test_without_a_place_nothing_is_remembered() -> None:
+    made = BanMemory(None, FakeClock(EPOCH))
+    made.remember("a", EPOCH + 60)
+    assert made.until("a") is None
+
+
+def test_a_user_without_a_home_has_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    assert default_path() is None
+
+
 def test_where_it_lives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert default_path() == tmp_path / "cryptoservice" / "bans.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_an_open_gate_lets_all_through(gate: Gate) -> None:
 
 
 def test_a_throttled_gate_is_shut_until_the_named_second(gate: Gate, clock: FakeClock) -> None:
-    gate.throttle(EPOCH + 30, "HTTP 429", told=True)
+    gate.throttle(EPOCH + 30, "HTTP 429", has_deadline=True)
     assert gate.wait() == 30.0
     clock.advance(29.5)
     assert gate.wait() == 0.5
@@ -45,39 +46,39 @@ def test_a_throttled_gate_is_shut_until_the_named_second(gate: Gate, clock: Fake
 
 
 def test_a_shorter_pause_does_not_open_a_longer_one(gate: Gate) -> None:
-    gate.throttle(EPOCH + 30, "HTTP 429", told=True)
-    gate.throttle(EPOCH + 10, "HTTP 429", told=True)
+    gate.throttle(EPOCH + 30, "HTTP 429", has_deadline=True)
+    gate.throttle(EPOCH + 10, "HTTP 429", has_deadline=True)
     assert gate.wait() == 30.0
 
 
-def test_a_told_pause_beyond_the_limit_closes_the_gate(gate: Gate) -> None:
-    gate.throttle(EPOCH + 300, "HTTP 429", told=True)
+def test_a_deadline_beyond_the_limit_closes_the_gate(gate: Gate) -> None:
+    gate.throttle(EPOCH + 300, "HTTP 429", has_deadline=True)
     assert gate.refusal is None
-    gate.throttle(EPOCH + 301, "HTTP 429", told=True)
+    gate.throttle(EPOCH + 301, "HTTP 429", has_deadline=True)
     with pytest.raises(SourceRefused) as caught:
         gate.wait()
     assert caught.value.exit_code == 4
     assert caught.value.reason == "banned"
     assert "fapi.example asks for a pause until 2026-02-02T02:45:01+00:00" in caught.value.message
     assert caught.value.hint is not None
-    assert "--max-ban-wait (now 300 s)" in caught.value.hint
+    assert "run it again after 2026-02-02T02:45:01+00:00, or allow a longer wait for a ban (now 300 s)" in caught.value.hint
 
 
-def test_an_unbroken_row_of_429_closes_the_gate_after_the_limit(gate: Gate, clock: FakeClock) -> None:
+def test_consecutive_429s_close_the_gate_after_the_limit(gate: Gate, clock: FakeClock) -> None:
     for _ in range(5):
-        gate.throttle(clock.time() + 60, "HTTP 429", told=False)
+        gate.throttle(clock.time() + 60, "HTTP 429", has_deadline=False)
         assert gate.refusal is None
         clock.advance(60)
-    gate.throttle(clock.time() + 60, "HTTP 429", told=False)
+    gate.throttle(clock.time() + 60, "HTTP 429", has_deadline=False)
     assert gate.refusal is not None
     assert gate.refusal.message == "fapi.example has answered nothing but HTTP 429 for 300 s"
 
 
-def test_any_other_answer_breaks_the_row(gate: Gate, clock: FakeClock) -> None:
+def test_any_other_response_ends_the_consecutive_429s(gate: Gate, clock: FakeClock) -> None:
     for _ in range(20):
-        gate.throttle(clock.time() + 60, "HTTP 429", told=False)
+        gate.throttle(clock.time() + 60, "HTTP 429", has_deadline=False)
         clock.advance(60)
-        gate.answered()
+        gate.responded()
     assert gate.refusal is None
 
 
@@ -117,6 +118,28 @@ def test_a_ban_that_is_prolonged_is_noted_again(gate: Gate, bans: list[tuple[str
     gate.ban(EPOCH + 200)
     assert gate.wait() == 200.0
     assert [until for _, until in bans] == [EPOCH + 100, EPOCH + 200]
+
+
+def test_a_ban_is_written_down_before_any_thread_learns_of_it(clock: FakeClock) -> None:
+    events: list[str] = []
+    threads: list[threading.Thread] = []
+
+    def learn() -> None:
+        with pytest.raises(SourceRefused):
+            gate.wait()
+        events.append("learned")
+
+    def write_down(_: str, __: float) -> None:
+        threads.append(threading.Thread(target=learn))
+        threads[0].start()
+        # Time enough for a thread that could learn of it already.
+        threads[0].join(0.05)
+        events.append("written")
+
+    gate = Gate("host", clock, 300.0, on_ban=write_down)
+    gate.ban(EPOCH + 301)
+    threads[0].join(10)
+    assert events == ["written", "learned"]
 
 
 def test_no_wait_at_all_is_a_choice(clock: FakeClock) -> None:

@@ -256,7 +256,7 @@ def test_each_clean_minute_brings_back_a_tenth_of_the_full_budget() -> None:
 def test_recovery_starts_when_the_pause_ends() -> None:
     budget, clock, gate = limiter(1000)
     granted = budget.acquire(1)
-    gate.throttle(clock.time() + 90, "HTTP 429", told=True)
+    gate.throttle(clock.time() + 90, "HTTP 429", has_deadline=True)
     budget.penalise(granted)
     clock.advance(149)
     assert budget.budget() == 500.0
@@ -267,7 +267,7 @@ def test_recovery_starts_when_the_pause_ends() -> None:
 def test_the_end_of_a_pause_is_no_starting_gun() -> None:
     budget, clock, gate = limiter(1000)
     granted = budget.acquire(10)
-    gate.throttle(clock.time() + 30, "HTTP 429", told=True)
+    gate.throttle(clock.time() + 30, "HTTP 429", has_deadline=True)
     budget.penalise(granted)
     # Half the budget: ten of 500 a minute are one in 1.2 seconds.
     assert [round(budget.acquire(10), 6) for _ in range(4)] == [30.0, 31.2, 32.4, 33.6]

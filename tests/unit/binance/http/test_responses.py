@@ -1,4 +1,4 @@
-"""What an HTTP answer means."""
+"""What an HTTP response means."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIREWALL = b"<!DOCTYPE HTML PUBLIC><HTML><TITLE>ERROR: The request could not be 
 RESTRICTED = b'{\n  "code": 0,\n  "msg": "Service unavailable from a restricted location according to \'b. Eligibility\'"\n}'
 
 
-def answer(status: int, body: object = b"", **headers: str) -> Response:
+def response(status: int, body: object = b"", **headers: str) -> Response:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
 
@@ -30,24 +30,24 @@ def error(code: object, msg: str = "words") -> dict[str, Any]:
     return {"code": code, "msg": msg}
 
 
-def throttled(found: Response, judge: Any = API) -> Throttled:
+def throttled(found: Response, parse: Any = API) -> Throttled:
     with pytest.raises(Throttled) as caught:
-        judge(found)
+        parse(found)
     return caught.value
 
 
-# -- good answers ------------------------------------------------------------------------------------------------
+# -- good responses ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("record", [[], [[1, "2"]], {}, {"symbols": []}, 7, None, "text"])
-def test_the_parsed_json_of_a_good_answer(record: object) -> None:
-    assert API(answer(200, record)) == record
+def test_the_parsed_json_of_a_good_response(record: object) -> None:
+    assert API(response(200, record)) == record
 
 
-def test_an_archive_object_is_passed_on_whole_and_an_absent_one_is_none() -> None:
-    found = answer(200, b"PK\x03\x04")
+def test_an_archive_file_is_passed_on_whole_and_an_absent_one_is_none() -> None:
+    found = response(200, b"PK\x03\x04")
     assert ARCHIVE(found) is found
-    assert ARCHIVE(answer(404, b"<Error><Code>NoSuchKey</Code></Error>")) is None
+    assert ARCHIVE(response(404, b"<Error><Code>NoSuchKey</Code></Error>")) is None
 
 
 # -- worth another attempt ---------------------------------------------------------------------------------------
@@ -56,22 +56,22 @@ def test_an_archive_object_is_passed_on_whole_and_an_absent_one_is_none() -> Non
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
-        (answer(200, b'[[1769904000000,"0.1038","0.10'), "invalid_json"),
-        (answer(200, b""), "invalid_json"),
-        (answer(200, b"<html>Please sign in</html>"), "invalid_json"),
-        (answer(200, b"\xff\xfe\x00"), "invalid_json"),
-        (answer(200, b"[" * 100_000), "invalid_json"),
-        (answer(408), "http_408"),
-        (answer(500), "http_500"),
-        (answer(502, b"<html>Bad Gateway</html>"), "http_502"),
-        (answer(503, error(0, "Service Unavailable.")), "http_503"),
-        (answer(504), "http_504"),
-        (answer(599), "http_599"),
-        (answer(500, error(-1000, "An unknown error occured")), "api_error_-1000"),
-        (answer(400, error(-1001, "Internal error; unable to process your request. Please try again.")), "api_error_-1001"),
-        (answer(200, error(-1006)), "api_error_-1006"),
-        (answer(400, error(-1007)), "api_error_-1007"),
-        (answer(503, error(-1008, "Request throttled by system-level protection.")), "api_error_-1008"),
+        (response(200, b'[[1769904000000,"0.1038","0.10'), "invalid_json"),
+        (response(200, b""), "invalid_json"),
+        (response(200, b"<html>Please sign in</html>"), "invalid_json"),
+        (response(200, b"\xff\xfe\x00"), "invalid_json"),
+        (response(200, b"[" * 100_000), "invalid_json"),
+        (response(408), "http_408"),
+        (response(500), "http_500"),
+        (response(502, b"<html>Bad Gateway</html>"), "http_502"),
+        (response(503, error(0, "Service Unavailable.")), "http_503"),
+        (response(504), "http_504"),
+        (response(599), "http_599"),
+        (response(500, error(-1000, "An unknown error occured")), "api_error_-1000"),
+        (response(400, error(-1001, "Internal error; unable to process your request. Please try again.")), "api_error_-1001"),
+        (response(200, error(-1006)), "api_error_-1006"),
+        (response(400, error(-1007)), "api_error_-1007"),
+        (response(503, error(-1008, "Request throttled by system-level protection.")), "api_error_-1008"),
     ],
 )
 def test_passing_troubles_are_transient(found: Response, reason: str) -> None:
@@ -82,16 +82,16 @@ def test_passing_troubles_are_transient(found: Response, reason: str) -> None:
 
 def test_an_overloaded_system_wants_more_patience_than_a_lost_packet() -> None:
     with pytest.raises(Transient) as overloaded:
-        API(answer(503, error(-1008)))
+        API(response(503, error(-1008)))
     with pytest.raises(Transient) as lost:
-        API(answer(503, error(-1001)))
+        API(response(503, error(-1001)))
     assert overloaded.value.patience > lost.value.patience == 1.0
 
 
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
 def test_the_archive_is_asked_again_after_a_server_error(status: int) -> None:
     with pytest.raises(Transient) as caught:
-        ARCHIVE(answer(status, b"<Error/>"))
+        ARCHIVE(response(status, b"<Error/>"))
     assert caught.value.reason == f"http_{status}"
 
 
@@ -102,34 +102,34 @@ def test_the_archive_is_asked_again_after_a_server_error(status: int) -> None:
 def test_recorded_refusals_of_a_symbol(name: str) -> None:
     body = (RECORDINGS / "errors" / name).read_bytes()
     with pytest.raises(SymbolRefused) as caught:
-        API(answer(400, body))
+        API(response(400, body))
     assert caught.value.reason == f"api_error_{json.loads(body)['code']}"
 
 
 @pytest.mark.parametrize("code", [-4141, -4144])
 def test_closed_symbols_and_invalid_pairs_are_refusals_of_a_symbol(code: int) -> None:
     with pytest.raises(SymbolRefused):
-        API(answer(400, error(code)))
+        API(response(400, error(code)))
 
 
 def test_data_too_old_is_the_end_of_history() -> None:
     with pytest.raises(HistoryEnded):
-        API(answer(400, {"msg": "parameter 'startTime' is invalid.", "code": -1130}))
+        API(response(400, {"msg": "parameter 'startTime' is invalid.", "code": -1130}))
 
 
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
-        (answer(400, error(-1023, "Start time is greater than end time.")), "api_error_-1023"),
-        (answer(400, error(-1120)), "api_error_-1120"),
-        (answer(401, error(-2014, "API-key format invalid.")), "api_error_-2014"),
-        (answer(200, error(-1016)), "api_error_-1016"),
-        (answer(200, {"status": "ERROR", "type": "VALID", "code": "000002", "errorData": {"limit": "x"}}), "api_error_000002"),
-        (answer(400, error(True)), "api_error_unreadable"),
-        (answer(400, error([1])), "api_error_unreadable"),
-        (answer(400, b"nonsense"), "http_400"),
-        (answer(404, b"<html>"), "http_404"),
-        (answer(302, b"", location="https://elsewhere"), "http_302"),
+        (response(400, error(-1023, "Start time is greater than end time.")), "api_error_-1023"),
+        (response(400, error(-1120)), "api_error_-1120"),
+        (response(401, error(-2014, "API-key format invalid.")), "api_error_-2014"),
+        (response(200, error(-1016)), "api_error_-1016"),
+        (response(200, {"status": "ERROR", "type": "VALID", "code": "000002", "errorData": {"limit": "x"}}), "api_error_000002"),
+        (response(400, error(True)), "api_error_unreadable"),
+        (response(400, error([1])), "api_error_unreadable"),
+        (response(400, b"nonsense"), "http_400"),
+        (response(404, b"<html>"), "http_404"),
+        (response(302, b"", location="https://elsewhere"), "http_302"),
     ],
 )
 def test_everything_else_is_an_error_that_is_not_tried_again(found: Response, reason: str) -> None:
@@ -139,16 +139,16 @@ def test_everything_else_is_an_error_that_is_not_tried_again(found: Response, re
     assert not isinstance(caught.value, (SymbolRefused, HistoryEnded, SourceRefused))
 
 
-@pytest.mark.parametrize("judge", [API, ARCHIVE])
-def test_a_redirect_is_explained(judge: Any) -> None:
+@pytest.mark.parametrize("parse", [API, ARCHIVE])
+def test_a_redirect_is_explained(parse: Any) -> None:
     with pytest.raises(SourceError) as caught:
-        judge(answer(302, b"", location="https://elsewhere"))
+        parse(response(302, b"", location="https://elsewhere"))
     assert caught.value.hint == "redirects are not followed: check the base URL"
 
 
 def test_an_error_text_cannot_forge_a_log_line_or_flood_it() -> None:
     with pytest.raises(SourceError) as caught:
-        API(answer(400, error(-1100, "bad\nerror: forged\x1b[31m" + "x" * 5000)))
+        API(response(400, error(-1100, "bad\nerror: forged\x1b[31m" + "x" * 5000)))
     assert "\n" not in caught.value.message
     assert "\x1b" not in caught.value.message
     assert len(caught.value.message) < 300
@@ -157,11 +157,11 @@ def test_an_error_text_cannot_forge_a_log_line_or_flood_it() -> None:
 # -- refused for good --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("judge", [API, ARCHIVE])
+@pytest.mark.parametrize("parse", [API, ARCHIVE])
 @pytest.mark.parametrize(("status", "body"), [(403, FIREWALL), (403, b'{"code": -1003}'), (451, RESTRICTED), (451, b"")])
-def test_a_firewall_and_a_forbidden_country_are_refusals(judge: Any, status: int, body: bytes) -> None:
+def test_a_firewall_and_a_restricted_location_are_refusals(parse: Any, status: int, body: bytes) -> None:
     with pytest.raises(SourceRefused) as caught:
-        judge(answer(status, body))
+        parse(response(status, body))
     assert caught.value.reason == f"http_{status}"
     assert caught.value.exit_code == 4
     assert caught.value.hint
@@ -170,33 +170,33 @@ def test_a_firewall_and_a_forbidden_country_are_refusals(judge: Any, status: int
 # -- slow down ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("judge", [API, ARCHIVE])
-def test_429_with_a_time_pauses_that_long(judge: Any) -> None:
-    found = throttled(answer(429, error(-1003, "Too many requests"), retry_after="17"), judge)
-    assert (found.until, found.told, found.ban) == (EPOCH + 17, True, False)
+@pytest.mark.parametrize("parse", [API, ARCHIVE])
+def test_429_with_a_time_pauses_that_long(parse: Any) -> None:
+    found = throttled(response(429, error(-1003, "Too many requests"), retry_after="17"), parse)
+    assert (found.until, found.has_deadline, found.ban) == (EPOCH + 17, True, False)
 
 
 @pytest.mark.parametrize(
     "header", [{}, {"retry_after": ""}, {"retry_after": "soon"}, {"retry_after": "0"}, {"retry_after": "-5"}]
 )
 def test_429_without_a_usable_time_pauses_into_the_next_minute(header: dict[str, str]) -> None:
-    found = throttled(answer(429, error(-1003, "Too many requests; current limit of IP(1.2.3.4) is 2400"), **header))
-    assert (found.until, found.told, found.ban) == (EPOCH + 61, False, False)
+    found = throttled(response(429, error(-1003, "Too many requests; current limit of IP(1.2.3.4) is 2400"), **header))
+    assert (found.until, found.has_deadline, found.ban) == (EPOCH + 61, False, False)
 
 
 def test_the_next_minute_begins_on_the_wall_clock() -> None:
-    judge = api_response_parser(FakeClock(EPOCH + 42.5))
-    assert throttled(answer(429), judge).until == EPOCH + 61
+    parse = api_response_parser(FakeClock(EPOCH + 42.5))
+    assert throttled(response(429), parse).until == EPOCH + 61
 
 
 def test_retry_after_can_be_a_date() -> None:
-    assert throttled(answer(429, retry_after="Mon, 02 Feb 2026 02:41:30 GMT")).until == EPOCH + 90
+    assert throttled(response(429, retry_after="Mon, 02 Feb 2026 02:41:30 GMT")).until == EPOCH + 90
 
 
 def test_418_names_its_end_in_the_text() -> None:
     body = (RECORDINGS / "errors" / "error_-1003.http418.json").read_bytes()
-    found = throttled(answer(418, body))
-    assert (found.until, found.told, found.ban) == (1_790_931_239.698, True, True)
+    found = throttled(response(418, body))
+    assert (found.until, found.has_deadline, found.ban) == (1_790_931_239.698, True, True)
 
 
 @pytest.mark.parametrize(
@@ -209,24 +209,24 @@ def test_418_names_its_end_in_the_text() -> None:
 )
 @pytest.mark.parametrize("status", [400, 418, 429])
 def test_all_wordings_of_a_ban_are_read_whatever_the_status(text: str, status: int) -> None:
-    found = throttled(answer(status, error(-1003, text)))
+    found = throttled(response(status, error(-1003, text)))
     assert (found.until, found.ban) == (EPOCH + 600, True)
 
 
 def test_of_two_times_the_later_counts() -> None:
     text = "banned until 1770000600000"
-    assert throttled(answer(418, error(-1003, text), retry_after="900")).until == EPOCH + 900
-    assert throttled(answer(418, error(-1003, text), retry_after="30")).until == EPOCH + 600
+    assert throttled(response(418, error(-1003, text), retry_after="900")).until == EPOCH + 900
+    assert throttled(response(418, error(-1003, text), retry_after="30")).until == EPOCH + 600
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"banned until 99999999999999999", b"banned until 1600000000000"])
 def test_a_ban_without_a_usable_time_lasts_two_minutes(body: bytes) -> None:
-    found = throttled(answer(418, body))
-    assert (found.until, found.told, found.ban) == (EPOCH + 120, False, True)
+    found = throttled(response(418, body))
+    assert (found.until, found.has_deadline, found.ban) == (EPOCH + 120, False, True)
 
 
 def test_a_200_that_says_too_many_requests_is_a_pause() -> None:
-    assert throttled(answer(200, error(-1003, "Too many requests"))).until == EPOCH + 61
+    assert throttled(response(200, error(-1003, "Too many requests"))).until == EPOCH + 61
 
 
 # -- whatever comes ----------------------------------------------------------------------------------------------
@@ -239,10 +239,10 @@ JSON = st.recursive(
 
 
 @given(st.integers(100, 599), st.binary(max_size=30) | JSON.map(lambda record: json.dumps(record).encode()), st.text(max_size=40))
-def test_no_answer_raises_anything_outside_the_four_kinds(status: int, body: bytes, retry_after: str) -> None:
-    for judge in (API, ARCHIVE):
+def test_no_response_raises_anything_outside_the_four_kinds(status: int, body: bytes, retry_after: str) -> None:
+    for parse in (API, ARCHIVE):
         try:
-            judge(answer(status, body, retry_after=retry_after))
+            parse(response(status, body, retry_after=retry_after))
         except (Transient, SourceError):
             pass
         except Throttled as found:
@@ -257,7 +257,7 @@ def test_no_answer_raises_anything_outside_the_four_kinds(status: int, body: byt
         ({"x-mbx-used-weight-1m": "12a"}, -1), ({"x-mbx-used-weight-1m": "9" * 50}, -1), ({"x-mbx-used-weight-1m": "²"}, -1),
     ],
 )  # fmt: skip
-def test_used_weight_of_an_answer(headers: dict[str, str], used: int) -> None:
+def test_used_weight_of_an_response(headers: dict[str, str], used: int) -> None:
     assert Response(200, headers, b"").used_weight == used
 
 
@@ -270,6 +270,6 @@ def test_used_weight_of_an_answer(headers: dict[str, str], used: int) -> None:
         ("Fri, 99 Jul 2026 17:08:28 GMT", None),
     ],
 )
-def test_server_time_of_an_answer(text: str, seconds: float | None) -> None:
+def test_server_time_of_an_response(text: str, seconds: float | None) -> None:
     assert Response(200, {"date": text}, b"").server_time == seconds
     assert Response(200, {}, b"").server_time is None

@@ -8,7 +8,6 @@ import json
 import zipfile
 from datetime import date, datetime, timezone
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +19,9 @@ from cryptoservice.binance.parsers.funding import parse_csv, parse_rest
 from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay
 from cryptoservice.days import Window
 from cryptoservice.models import Dataset, Freq
+from tests.unit.fakes import RECORDINGS
 
-RECORDED = Path(__file__).parents[2] / "recordings" / "funding_rates"
+RECORDED = RECORDINGS / "funding_rates"
 HEADER = "calc_time,funding_interval_hours,last_funding_rate"
 APRIL = Window(date(2026, 4, 1), date(2026, 4, 30))
 FIRST = 1775001600000  # 2026-04-01 00:00 UTC
@@ -53,7 +53,7 @@ def refused_csv(content: str) -> str:
 # -- recordings -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_recorded_archive_object() -> None:
+def test_the_recorded_archive_file() -> None:
     path = RECORDED / "BTCUSDT-fundingRate-2026-04.zip"
     with zipfile.ZipFile(path) as archive:
         lines = list(csv.DictReader(io.StringIO(archive.read("BTCUSDT-fundingRate-2026-04.csv").decode())))

@@ -6,7 +6,6 @@ import csv
 import json
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +15,9 @@ from hypothesis import strategies as st
 from cryptoservice.binance.parsers.metrics import Labels, RestSeries, detect_labels, join_rest, parse_csv, parse_rest
 from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay
 from cryptoservice.days import Window
+from tests.unit.fakes import RECORDINGS
 
-RECORDED = Path(__file__).parents[2] / "recordings" / "metrics"
+RECORDED = RECORDINGS / "metrics"
 HEADER = (
     "create_time,symbol,sum_open_interest,sum_open_interest_value,count_toptrader_long_short_ratio,"
     "sum_toptrader_long_short_ratio,count_long_short_ratio,sum_taker_long_short_vol_ratio"
@@ -250,7 +250,7 @@ def test_any_rows_survive_both_conventions(table: dict[int, Row], day: date, shu
 
 @settings(max_examples=60, deadline=None)
 @given(content=st.text(st.sampled_from('0123456789-:. ,\n"[]{}eENaInfinityBTCUSD\r'), max_size=200), full=st.booleans())
-def test_any_text_is_rows_or_an_invalid_table(content: str, full: bool) -> None:
+def test_any_text_is_rows_or_invalid_data(content: str, full: bool) -> None:
     line = f"2026-06-24 00:05:00,BTCUSDT,{content}"
     try:
         table = parse_csv(line if full else content, "BTCUSDT", OLD)
@@ -274,8 +274,8 @@ FIELDS = {
 }
 
 
-def answer(series: RestSeries, found: list[Row]) -> list[dict[str, Any]]:
-    """The endpoint's answer for these rows."""
+def page_of(series: RestSeries, found: list[Row]) -> list[dict[str, Any]]:
+    """The endpoint's page of these rows."""
     shift = 0 if series is RestSeries.TAKER_VOLUME else FIVE
     named = {} if series is RestSeries.TAKER_VOLUME else {"symbol": "BTCUSDT"}
     return [
@@ -291,7 +291,7 @@ def test_five_endpoints_and_an_archive_file_give_the_same_rows() -> None:
                      "globalLongShortAccountRatio", "takerlongshortRatio")
     }  # fmt: skip
     wide = [*rows(date(2026, 6, 23))[-3:], *rows(OLD), *rows(NEW)[:3]]
-    parts = [parse_rest(series, answer(series, wide), "BTCUSDT", EVER) for series in RestSeries]
+    parts = [parse_rest(series, page_of(series, wide), "BTCUSDT", EVER) for series in RestSeries]
     table = join_rest(parts, Window(OLD, OLD))
     assert dict(table.days) == dict(parse_csv(text(rows(OLD), FIVE), "BTCUSDT", OLD).days) == {OLD: rows(OLD)}
 
@@ -299,7 +299,7 @@ def test_five_endpoints_and_an_archive_file_give_the_same_rows() -> None:
 def test_what_one_endpoint_lacks_is_null() -> None:
     some = [one for number, one in enumerate(rows(OLD)) if number % 10]
     parts = [
-        parse_rest(series, answer(series, some if series is RestSeries.TAKER_VOLUME else rows(OLD)), "BTCUSDT", EVER)
+        parse_rest(series, page_of(series, some if series is RestSeries.TAKER_VOLUME else rows(OLD)), "BTCUSDT", EVER)
         for series in RestSeries
     ]
     expected = [one if number % 10 else (*one[:6], None) for number, one in enumerate(rows(OLD))]
