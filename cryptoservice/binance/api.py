@@ -15,7 +15,7 @@ from cryptoservice.binance.http.responses import Response, Transient, api_respon
 from cryptoservice.binance.parsers import funding, klines, metrics
 from cryptoservice.binance.parsers.metrics import RestSeries
 from cryptoservice.binance.parsers.numbers import parse_timestamp
-from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay, collapse
+from cryptoservice.binance.parsers.rows_by_day import InvalidData, LeftOut, RowsByDay, Sieve, collapse, join_left_out
 from cryptoservice.clock import Clock
 from cryptoservice.days import Window
 from cryptoservice.errors import HistoryEnded
@@ -102,17 +102,17 @@ class FuturesApi:
     def klines(self, symbol: str, freq: Freq, window: Window) -> RowsByDay:
         """Finished klines of the window by day (GET /fapi/v1/klines, pages of 499 rows, weight 2 or less each)."""
         days: dict[date, list[Row]] = {}
-        conflicting: set[date] = set()
+        left_out: list[LeftOut] = []
         for page in self._kline_pages(symbol, freq, window):
-            conflicting |= page.conflicting
+            left_out.append(page.left_out)
             for day, rows in page.days.items():
                 days.setdefault(day, []).extend(rows)
-        return RowsByDay(days, frozenset(conflicting))
+        return RowsByDay(days, join_left_out(left_out))
 
     def funding_rates(self, symbol: str, window: Window) -> RowsByDay:
         """Funding rates of the window by day (GET /fapi/v1/fundingRate, pages of 1000 rows, 500 requests in 5 minutes)."""
         rows: list[Row] = []
-        conflicting: set[date] = set()
+        left_out: list[LeftOut] = []
         start, last = window.start_ms, window.end_ms - 1
 
         def parse_record(record: Any) -> tuple[RowsByDay, int]:
@@ -133,14 +133,15 @@ class FuturesApi:
             page, length = self._host.fetch(call, self._parser(parse_record))
             found = [row for day in page.days.values() for row in day]
             rows += found
-            conflicting |= page.conflicting
+            left_out.append(page.left_out)
             # `length` counts rows as they were sent: a row that was sent twice does not make a full page the last one.
             if length < FUNDING_PAGE_ROWS:
                 break
             # The next page starts at the last moment, not after it: another rate type of that moment may come first.
             start = max(found[-1][0], start + 1)
-        table = collapse(rows, key_of=lambda row: (row[0], row[3]))
-        return table._replace(conflicting=table.conflicting | conflicting)
+        sieve = Sieve()
+        days = collapse(rows, sieve, key_of=lambda row: (row[0], row[3]))
+        return RowsByDay(days, join_left_out([*left_out, sieve.left_out(len(rows), at_least=len(rows))]))
 
     def metrics(self, symbol: str, window: Window) -> RowsByDay:
         """5-minute metrics of the window by day (five GET /futures/data endpoints, pages of 500, 1000 requests in 5 minutes).

@@ -27,12 +27,19 @@ def decode_zip(fetch: Fetch, archived: VerifiedZip) -> Answers:
 
 
 def decode_rows(fetch: Fetch, table: RowsByDay, origin: SourceObject | None = None) -> Answers:
-    """The answers of checked rows; a day on which two rows of one time differ is distrusted."""
-    conflict = SourceAnswer(AnswerKind.DISTRUSTED, reason="conflicting_rows")
+    """The answers of checked rows; the reason of a day says which of its rows were left out."""
     return {
-        day: conflict if day in table.conflicting else SourceAnswer(AnswerKind.ROWS, table.days.get(day, ()), table.note, origin)
+        day: SourceAnswer(AnswerKind.ROWS, table.days.get(day, ()), _left_out(fetch, table.left_out.get(day)), origin)
         for day in fetch.days
     }
+
+
+def _left_out(fetch: Fetch, reasons: Mapping[str, int] | None) -> str | None:
+    """Such as `daily: 2 rows left out (high_below_low, time_off_grid)`."""
+    if not reasons:
+        return None
+    count = sum(reasons.values())
+    return f"{fetch.source}: {count} row{'s' * (count > 1)} left out ({', '.join(sorted(reasons))})"
 
 
 def same_for_all(fetch: Fetch, kind: AnswerKind, reason: str) -> Answers:

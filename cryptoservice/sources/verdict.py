@@ -110,6 +110,9 @@ def _end(
         return _replace(route, evidence, stored)
     union = unite(evidence, stored, key_of)
     status, reason = judge(route, evidence, union)
+    if stored is not None and stored.status is Status.COMPLETE:
+        # It has all its rows still, blanks that a source gave as final among them.
+        status, reason = Status.COMPLETE, None
     reason = "; ".join(filter(None, (reason, *_notes(evidence)))) or None
     expected = route.expected_rows or len(union.rows)
     if stored is None:
@@ -165,6 +168,8 @@ def _judge(route: DayRoute, evidence: Evidence, union: RowUnion) -> _Judgement:
     distrusted = _trouble(evidence, AnswerKind.DISTRUSTED)
     not_served = _trouble(evidence, AnswerKind.NOT_SERVED)
     if archive is not None and rest is not None:
+        if distrusted and not archive:
+            return Status.CONFIRMED_GAP, _with("rest_alone", distrusted)
         if archive == rest:
             return Status.CONFIRMED_GAP, _with("sources_agree", distrusted)
         # Both have answered. Once the archive will say no more, both lack what the union lacks.

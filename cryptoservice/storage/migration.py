@@ -34,7 +34,7 @@ def migrate(path: Path, db: sqlite3.Connection) -> None:
     stale = db.execute(query, (STALE_METRICS,)).fetchone()[0]
     if stale:
         log.warning(
-            "database %s: an earlier version filed %s symbol-days of metrics by labels or date alone, which can be the wrong bar: "
+            "database %s: an earlier version filed %s symbol-days of metrics by labels or date, which can be the wrong bar: "
             "they are fetched again and replaced as a whole",
             path,
             f"{stale:,}",

@@ -8,7 +8,7 @@ Both parsers raise InvalidData for content that cannot be trusted.
 from __future__ import annotations
 
 from cryptoservice.binance.parsers.numbers import LARGEST, is_blank, parse_number
-from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay, collapse, drop_header
+from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay, Sieve, collapse, drop_header
 from cryptoservice.days import Window
 from cryptoservice.models import Row
 
@@ -19,25 +19,29 @@ _LARGEST_RATE = 100.0
 _LONGEST_TYPE = 32
 # Milliseconds of the years 2001 to 2286. A number of another magnitude is in another unit.
 _MILLISECONDS = range(10**12, 10**13)
+_TIME_DIGITS = 13
 
 
 def parse_csv(text: str, window: Window) -> RowsByDay:
     """Checked rows of a monthly archive file by day. The file has neither a mark price nor a rate type."""
     lines = [line for line in text.removeprefix("\ufeff").replace("\r", "").split("\n") if line]
     drop_header(lines, _HEADER)
-    if any(line.count(",") != _COLUMNS - 1 for line in lines):
-        raise InvalidData("wrong_column_count")
+    sieve = Sieve()
     rows: list[Row] = []
     for line in lines:
-        time_text, _, rate_text = line.split(",")
-        rows.append((parse_number(time_text), parse_number(rate_text), None, REGULAR))
-    return _checked(rows, window)
+        fields = line.split(",")
+        try:
+            rows.append(_row_of(fields, window))
+        except InvalidData as invalid:
+            sieve.leave_out(invalid.reason, _time_of(fields[0]))
+    return _by_day(rows, sieve, len(lines))
 
 
 def parse_rest(page: object, symbol: str, window: Window) -> RowsByDay:
     """Checked rows of one /fapi/v1/fundingRate page by day."""
     if not isinstance(page, list):
         raise InvalidData("unexpected_answer")
+    sieve = Sieve()
     rows: list[Row] = []
     for entry in page:
         try:
@@ -47,20 +51,39 @@ def parse_rest(page: object, symbol: str, window: Window) -> RowsByDay:
             raise InvalidData("unexpected_answer") from None
         if named != symbol:
             raise InvalidData("wrong_symbol")
-        if not isinstance(kind, str) or len(kind) > _LONGEST_TYPE or not kind.isalnum():
-            raise InvalidData("unknown_rate_type")
-        # Older rows have an empty mark price (docs/wire.md, funding rates).
-        price = None if is_blank(mark) else parse_number(mark)
-        rows.append((parse_number(moment), parse_number(rate), price, kind))
-    return _checked(rows, window)
+        try:
+            # Older rows have an empty mark price (docs/wire.md, funding rates).
+            price = None if is_blank(mark) else parse_number(mark)
+            rows.append(_checked((parse_number(moment), parse_number(rate), price, kind), window))
+        except InvalidData as invalid:
+            sieve.leave_out(invalid.reason, _time_of(str(moment)))
+    return _by_day(rows, sieve, len(page), at_least=1)
 
 
-def _checked(rows: list[Row], window: Window) -> RowsByDay:
-    for moment, rate, price, _ in rows:
-        if not isinstance(moment, int) or moment not in _MILLISECONDS:
-            raise InvalidData("time_not_milliseconds")
-        if not window.start_ms <= moment < window.end_ms:
-            raise InvalidData("row_outside_range")
-        if not abs(rate) <= _LARGEST_RATE or (price is not None and not 0 <= price <= LARGEST):
-            raise InvalidData("number_out_of_range")
-    return collapse(rows, key_of=lambda row: (row[0], row[3]))
+def _row_of(fields: list[str], window: Window) -> Row:
+    if len(fields) != _COLUMNS:
+        raise InvalidData("wrong_column_count")
+    return _checked((parse_number(fields[0]), parse_number(fields[2]), None, REGULAR), window)
+
+
+def _checked(row: Row, window: Window) -> Row:
+    moment, rate, price, kind = row
+    if not isinstance(moment, int) or moment not in _MILLISECONDS:
+        raise InvalidData("time_not_milliseconds")
+    if not window.start_ms <= moment < window.end_ms:
+        raise InvalidData("row_outside_range")
+    if not abs(rate) <= _LARGEST_RATE or (price is not None and not 0 <= price <= LARGEST):
+        raise InvalidData("number_out_of_range")
+    if not isinstance(kind, str) or len(kind) > _LONGEST_TYPE or not kind.isalnum():
+        raise InvalidData("unknown_rate_type")
+    return row
+
+
+def _by_day(rows: list[Row], sieve: Sieve, total: int, *, at_least: int = 0) -> RowsByDay:
+    days = collapse(rows, sieve, key_of=lambda row: (row[0], row[3]))
+    return RowsByDay(days, sieve.left_out(total, at_least=at_least))
+
+
+def _time_of(text: str) -> int | None:
+    """The time of a row that is left out, in ms UTC, where its first field is one."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) == _TIME_DIGITS else None

@@ -17,7 +17,7 @@ from struct import pack
 from typing import Any
 
 from cryptoservice.binance.parsers.numbers import LARGEST, check_range, parse_fields, parse_json
-from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay, collapse, column_days
+from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay, Sieve, collapse, column_days
 from cryptoservice.days import Window
 from cryptoservice.models import Freq
 
@@ -31,41 +31,97 @@ _HEADER_START = "open_time,"
 _WHOLE_NUMBERS = frozenset((int,))
 _SECONDS_LIMIT = 10**11
 _MICROSECONDS_START = 10**14
+_LONGEST_TIME = 18
+_NOT_STORED = (6, 11)
 
 
 def parse_csv(pieces: Iterable[str], freq: Freq, window: Window) -> RowsByDay:
-    """Checked rows of an archive file by day. Raises InvalidData when anything in it cannot be trusted.
+    """Checked rows of an archive file by day; single invalid rows are left out.
 
     The text comes in pieces of whole lines, so that it need not be in memory at once. `window` is the range of days that the
-    file is named after: a row outside it disqualifies the file.
+    file is named after. Raises InvalidData for a fault of the whole, or when more than a tenth of the rows are invalid.
     """
     columns = tuple(array(kind) for kind in _COLUMN_KINDS)
+    sieve = Sieve()
     digits = set()
+    total = 0
     for lines in _rows_alone(pieces):
         # Each piece finds its own unit of time. All pieces have the same unit when their first times have the same length.
         digits.add(lines.find(","))
         if len(digits) > 1:
             raise InvalidData("mixed_time_units")
-        for column, values in zip(columns, _check(_fields(lines), freq, window), strict=True):
+        total += 1 + lines.count("\n")
+        try:
+            checked = _check(_fields(lines), freq, window)
+        except InvalidData:
+            checked = _sift((line.split(",") for line in lines.split("\n")), freq, window, sieve)
+        for column, values in zip(columns, checked, strict=True):
             column.frombytes(pack(f"{len(values)}{column.typecode}", *values))
     if all(map(gt, columns[0][1:], columns[0])):
-        return RowsByDay(column_days(columns))
-    return collapse(list(zip(*columns, strict=True)))
+        return RowsByDay(column_days(columns), sieve.left_out(total))
+    days = collapse(list(zip(*columns, strict=True)), sieve)
+    return RowsByDay(days, sieve.left_out(total))
 
 
 def parse_rest(page: object, freq: Freq, window: Window) -> RowsByDay:
-    """Checked rows of a REST page (lists of 12 values, prices and volumes as text) by day. The checks are those of parse_csv."""
+    """Checked rows of a REST page (lists of 12 values, prices and volumes as text) by day. The checks are those of parse_csv.
+
+    A single invalid row is left out even where it is all of the page: what it says will not be better the next time.
+    """
     if not isinstance(page, list) or not all(isinstance(row, list) and len(row) == _WIRE_COLUMNS for row in page):
         raise InvalidData("wrong_column_count")
     if not page:
         return RowsByDay({})
+    sieve = Sieve()
+    try:
+        checked = _check(_page_fields(page), freq, window)
+    except InvalidData:
+        checked = _sift(([_text_of(value) for value in row] for row in page), freq, window, sieve)
+    days = collapse(list(zip(*checked, strict=True)), sieve)
+    return RowsByDay(days, sieve.left_out(len(page), at_least=1))
+
+
+def _page_fields(page: list[list[Any]]) -> list[Any]:
     fields = [value for row in page for value in row]
     if not set(map(type, fields)) <= {int, str}:
         raise InvalidData("not_a_number")
     flat = _numbers(",".join(map(str, fields)))
     if len(flat) != len(fields):
         raise InvalidData("not_a_number")
-    return collapse(list(zip(*_check(flat, freq, window), strict=True)))
+    return flat
+
+
+def _text_of(value: Any) -> str:
+    """A value of a page as a field of a CSV line; what is neither text nor a whole number becomes no number."""
+    return str(value) if type(value) in (int, str) and "," not in str(value) else "null"
+
+
+def _sift(rows: Iterable[list[str]], freq: Freq, window: Window, sieve: Sieve) -> Columns:
+    """The same columns, row by row: invalid rows are left out."""
+    columns: Columns = tuple([] for _ in _COLUMN_KINDS)
+    for fields in rows:
+        try:
+            checked = _check(_stored_fields(fields), freq, window)
+        except InvalidData as invalid:
+            sieve.leave_out(invalid.reason, _time_of(fields[0]))
+            continue
+        for column, values in zip(columns, checked, strict=True):
+            column.extend(values)
+    return columns
+
+
+def _stored_fields(fields: list[str]) -> list[Any]:
+    """The numbers of one row. What is not stored decides nothing: close_time, and a column without meaning."""
+    if len(fields) != _WIRE_COLUMNS:
+        raise InvalidData("wrong_column_count")
+    return _numbers(",".join(field if number not in _NOT_STORED else "0" for number, field in enumerate(fields)))
+
+
+def _time_of(text: str) -> int | None:
+    """The time of a row that is left out, in ms UTC, where its first field is one."""
+    if not (text.isascii() and text.isdecimal() and len(text) < _LONGEST_TIME):
+        return None
+    return _milliseconds([int(text)])[0]
 
 
 def _rows_alone(pieces: Iterable[str]) -> Iterator[str]:
@@ -129,10 +185,10 @@ def _numbers(text: str, *, is_plain: bool = False) -> list[Any]:
 
 def _check(flat: list[Any], freq: Freq, window: Window) -> Columns:
     """The columns of a row, from fields in wire order. Checking whole columns costs a tenth of checking row by row."""
-    open_time, opened, high, low, close, volume, close_time, quote, trades, taker, taker_quote, _ = (
+    open_time, opened, high, low, close, volume, _, quote, trades, taker, taker_quote, _ = (
         flat[column::_WIRE_COLUMNS] for column in range(_WIRE_COLUMNS)
     )
-    if not set(map(type, open_time)) | set(map(type, close_time)) | set(map(type, trades)) <= _WHOLE_NUMBERS:
+    if not set(map(type, open_time)) | set(map(type, trades)) <= _WHOLE_NUMBERS:
         raise InvalidData("time_or_count_not_whole")
     # The next check makes `high` the largest price of its row, so the other prices need no check here.
     if max(map(max, (high, volume, quote, trades, taker, taker_quote))) > LARGEST:
@@ -141,29 +197,24 @@ def _check(flat: list[Any], freq: Freq, window: Window) -> Columns:
         raise InvalidData("high_below_low")
     if min(low) <= 0:
         raise InvalidData("price_not_positive")
-    open_time, close_time = _milliseconds(open_time, close_time)
+    open_time = _milliseconds(open_time)
     length = freq.milliseconds
-    regular = range(open_time[0], open_time[0] + length * len(open_time), length)
-    without_hole = open_time == list(regular)
-    # The end of a bar follows from its start, so a row whose columns have shifted is caught here.
-    ends_with_bar = without_hole and close_time == list(range(regular.start + length - 1, regular.stop + length - 1, length))
-    if not ends_with_bar and set(map(int.__sub__, close_time, open_time)) - {length - 1, length}:
-        raise InvalidData("close_time_off")
     first, last = window.start_ms, window.end_ms - length
     if min(open_time) < first or max(open_time) > last:
         raise InvalidData("row_outside_range")
+    without_hole = open_time == list(range(open_time[0], open_time[0] + length * len(open_time), length))
     if any((moment - first) % length for moment in (open_time[:1] if without_hole else open_time)):
         raise InvalidData("time_off_grid")
     return open_time, opened, high, low, close, volume, quote, trades, taker, taker_quote
 
 
-def _milliseconds(open_time: list[int], close_time: list[int]) -> tuple[list[int], list[int]]:
-    """Both columns in milliseconds. The magnitude gives the unit, which must be the same in all rows of a piece."""
-    least, most = min(open_time), max(open_time)
+def _milliseconds(moments: list[int]) -> list[int]:
+    """Times in milliseconds. The magnitude gives the unit, which must be the same in all rows of a piece."""
+    least, most = min(moments), max(moments)
     if most < _SECONDS_LIMIT:
-        return [moment * 1000 for moment in open_time], [moment * 1000 + 999 for moment in close_time]
+        return [moment * 1000 for moment in moments]
     if least >= _MICROSECONDS_START:
-        if any(moment % 1000 for moment in open_time):
+        if any(moment % 1000 for moment in moments):
             raise InvalidData("time_off_grid")
-        return [moment // 1000 for moment in open_time], [moment // 1000 for moment in close_time]
-    return open_time, close_time
+        return [moment // 1000 for moment in moments]
+    return moments

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 from cryptoservice.binance.parsers.numbers import check_range, is_blank, parse_fields, parse_number, parse_timestamp
-from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay, collapse, drop_header
+from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay, Sieve, collapse, drop_header, sum_of
 from cryptoservice.days import ONE_DAY, Window, day_start_ms
 from cryptoservice.models import Freq, Row
 
@@ -25,83 +25,71 @@ _HEADER = (
     "sum_toptrader_long_short_ratio,count_long_short_ratio,sum_taker_long_short_vol_ratio"
 )
 _COLUMNS = 8
-# A file whose labels reach neither midnight, or both, does not show its convention. Until this day such labels are read as
-# the end of their bars, from this day on as the start (docs/wire.md, metrics files).
-SWITCH_DAY = date(2026, 6, 25)
-
-
-class Labels(str, Enum):
-    """What the labels of one archive file mean, and what that was concluded from."""
-
-    BAR_END = "labels_at_bar_end"
-    BAR_START = "labels_at_bar_start"
-    BAR_END_BY_DATE = "labels_at_bar_end_by_date"
-    BAR_START_BY_DATE = "labels_at_bar_start_by_date"
-
-    def __str__(self) -> str:
-        return self.value
-
-    @property
-    def shift(self) -> int:
-        """Milliseconds from the label back to the start of the bar."""
-        return _LENGTH if self in (Labels.BAR_END, Labels.BAR_END_BY_DATE) else 0
+_WRONG_SYMBOL = "wrong_symbol"
 
 
 def parse_csv(text: str, symbol: str, day: date) -> RowsByDay:
-    """Checked rows of one day's archive file. Raises InvalidData when anything in it cannot be trusted.
+    """Checked rows of one day's archive file, keyed by their label; single invalid rows are left out.
 
-    The note of the result says which label convention was applied.
+    All rows stand under `day`, those labelled with either midnight included. Which bar a label names is not decided here: that
+    takes the symbol's klines (docs/wire.md, metrics files). Raises InvalidData for a fault of the whole.
     """
-    lines = text.removeprefix("\ufeff").replace("\r", "").strip("\n").split("\n")
+    lines = text.removeprefix("\ufeff").replace("\r", "").replace('""', "").strip("\n").split("\n")
     drop_header(lines, _HEADER)
     lines = [line for line in lines if line]
     if not lines:
         return RowsByDay({})
+    if all(line.count(",") != _COLUMNS - 1 for line in lines):
+        raise InvalidData("wrong_column_count")
+    grid = _grid(day)
+    sieve = Sieve()
+    try:
+        rows = _rows(lines, symbol, grid)
+    except InvalidData as invalid:
+        if invalid.reason == _WRONG_SYMBOL:
+            raise
+        rows = _sift(lines, symbol, grid, sieve)
+    collapsed = collapse(rows, sieve)
+    by_label = [row for rows_of_day in collapsed.values() for row in rows_of_day]
+    return RowsByDay({day: by_label}, {day: sum_of(sieve.left_out(len(lines)))})
+
+
+def _rows(lines: list[str], symbol: str, grid: Mapping[str, int]) -> list[Row]:
     if any(line.count(",") != _COLUMNS - 1 for line in lines):
         raise InvalidData("wrong_column_count")
     labels, names, rests = zip(*(line.split(",", 2) for line in lines), strict=True)
     if set(names) != {symbol}:
-        raise InvalidData("wrong_symbol")
-    moments = _moments(labels, day)
-    values = _values(rests)
-    convention = detect_labels(moments, day)
-    start, end = day_start_ms(day), day_start_ms(day + ONE_DAY)
+        raise InvalidData(_WRONG_SYMBOL)
+    try:
+        moments = [grid[label] for label in labels]
+    except KeyError:
+        raise InvalidData("time_off_grid") from None
+    values = parse_fields(",".join(rests), blanks=True)
+    check_range(values)
+    return [(moment, *values[index * VALUES : (index + 1) * VALUES]) for index, moment in enumerate(moments)]
+
+
+def _sift(lines: list[str], symbol: str, grid: Mapping[str, int], sieve: Sieve) -> list[Row]:
+    """The same rows, line by line: invalid ones are left out."""
     rows: list[Row] = []
-    for index, moment in enumerate(moments):
-        open_time = moment - convention.shift
-        # A label at the edge of the file can belong to a bar of the neighbouring day, which is not wanted here.
-        if start <= open_time < end:
-            rows.append((open_time, *values[index * VALUES : (index + 1) * VALUES]))
-    return collapse(rows, note=convention.value)
+    for line in lines:
+        try:
+            rows += _rows([line], symbol, grid)
+        except InvalidData as invalid:
+            if invalid.reason == _WRONG_SYMBOL:
+                raise
+            # All rows of a file stand under its day, whatever their labels are.
+            sieve.leave_out(invalid.reason, next(iter(grid.values())))
+    return rows
 
 
-def detect_labels(moments: Iterable[int], day: date) -> Labels:
-    """The convention of a file by its labels (ms UTC): labels of bar starts reach 00:00, labels of bar ends reach 24:00."""
-    seen = set(moments)
-    first, last = day_start_ms(day) in seen, day_start_ms(day + ONE_DAY) in seen
-    if last and not first:
-        return Labels.BAR_END
-    if first and not last:
-        return Labels.BAR_START
-    return Labels.BAR_END_BY_DATE if day < SWITCH_DAY else Labels.BAR_START_BY_DATE
-
-
-def _moments(labels: Iterable[str], day: date) -> list[int]:
-    """Labels as ms UTC. Each must stand on the 5-minute grid of the day, whose two midnights are included."""
+def _grid(day: date) -> dict[str, int]:
+    """The 5-minute grid of the day as labels are written, in ms UTC; both midnights are on it."""
     start = day_start_ms(day)
     minutes = PERIOD.milliseconds // 60_000
     grid = {f"{day} {at // 60:02}:{at % 60:02}:00": start + at * 60_000 for at in range(0, 24 * 60, minutes)}
     grid[f"{day + ONE_DAY} 00:00:00"] = day_start_ms(day + ONE_DAY)
-    try:
-        return [grid[label] for label in labels]
-    except KeyError:
-        raise InvalidData("time_off_grid") from None
-
-
-def _values(rests: Iterable[str]) -> list[Any]:
-    values = parse_fields(",".join(rests), blanks=True)
-    check_range(values)
-    return values
+    return grid
 
 
 class RestSeries(Enum):
@@ -127,11 +115,15 @@ class RestSeries(Enum):
 
 
 def parse_rest(series: RestSeries, page: object, symbol: str, bars: range) -> dict[int, dict[int, Any]]:
-    """Values of one page by bar start (ms UTC, within `bars`) and column. Raises InvalidData when it cannot be trusted."""
+    """Values of one page by bar start (ms UTC, within `bars`) and column; invalid values and conflicting ones are left out.
+
+    Raises InvalidData for a page that cannot be trusted as a whole.
+    """
     if not isinstance(page, list):
         raise InvalidData("unexpected_answer")
     _, fields, columns, shift = series.value
     found: dict[int, dict[int, Any]] = {}
+    conflicting: set[int] = set()
     for entry in page:
         try:
             open_time = parse_timestamp(entry["timestamp"]) - shift
@@ -140,15 +132,18 @@ def parse_rest(series: RestSeries, page: object, symbol: str, bars: range) -> di
         except (KeyError, TypeError, AttributeError, InvalidData):
             raise InvalidData("unexpected_answer") from None
         if named != symbol:
-            raise InvalidData("wrong_symbol")
+            raise InvalidData(_WRONG_SYMBOL)
         if open_time % _LENGTH:
             raise InvalidData("time_off_grid")
         if open_time not in bars:
             raise InvalidData("row_outside_range")
-        values = dict(zip(columns, map(_value, texts), strict=True))
+        try:
+            values = dict(zip(columns, map(_value, texts), strict=True))
+        except InvalidData:
+            continue
         if found.setdefault(open_time, values) != values:
-            raise InvalidData("conflicting_rows")
-    return found
+            conflicting.add(open_time)
+    return {open_time: values for open_time, values in found.items() if open_time not in conflicting}
 
 
 def _value(value: object) -> float | None:
@@ -169,4 +164,5 @@ def join_rest(parts: Iterable[Mapping[int, Mapping[int, Any]]], window: Window) 
                 row = merged.setdefault(open_time, [None] * VALUES)
                 for column, value in values.items():
                     row[column] = value
-    return collapse([(open_time, *merged[open_time]) for open_time in merged])
+    rows: list[Row] = [(open_time, *merged[open_time]) for open_time in merged]
+    return RowsByDay(collapse(rows, Sieve()))

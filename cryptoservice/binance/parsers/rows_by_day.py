@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from cryptoservice.days import day_of_ms, day_start_ms
@@ -21,14 +23,61 @@ class InvalidData(Exception):
         self.reason = reason
 
 
+LeftOut = Mapping[date, Mapping[str, int]]
+"""By UTC day, how many rows were left out for which reason."""
+
+
 class RowsByDay(NamedTuple):
     """Rows by UTC day. The rows of a day are ordered by time (the first field, ms UTC) and hold no duplicates."""
 
     days: Mapping[date, Sequence[Row]]
-    conflicting: frozenset[date] = frozenset()
-    """Days in which two rows of one time differ. Such a day does not count."""
-    note: str | None = None
-    """How the rows were read, where there was a choice."""
+    left_out: LeftOut = MappingProxyType({})
+    """Invalid rows: they do not count, and the other rows of their day do."""
+
+
+class Sieve:
+    """Counts the rows that are left out, and says when there are too many of them to trust the rest.
+
+    A single bad row costs its own bar. When more than a tenth of the rows are bad, something is wrong with all of them.
+    """
+
+    def __init__(self) -> None:
+        self._reasons: Counter[str] = Counter()
+        self._days: dict[date, Counter[str]] = {}
+
+    def leave_out(self, reason: str, time_ms: int | None = None, count: int = 1) -> None:
+        """Count a row; `time_ms` (ms UTC) is its time where that can be told."""
+        self._reasons[reason] += count
+        if time_ms is not None and _is_a_date(time_ms):
+            self._days.setdefault(day_of_ms(time_ms), Counter())[reason] += count
+
+    def left_out(self, rows: int, *, at_least: int = 0) -> LeftOut:
+        """What was left out of so many rows. InvalidData when it is more than a tenth of them, and more than `at_least`."""
+        bad = sum(self._reasons.values())
+        if bad > at_least and 10 * bad > rows:
+            raise InvalidData(self._reasons.most_common(1)[0][0])
+        return self._days
+
+
+def _is_a_date(time_ms: int) -> bool:
+    return 0 <= time_ms < 4_102_444_800_000  # the year 2100
+
+
+def sum_of(left_out: LeftOut) -> Mapping[str, int]:
+    """The counts of all days together."""
+    total: Counter[str] = Counter()
+    for reasons in left_out.values():
+        total.update(reasons)
+    return total
+
+
+def join_left_out(parts: Iterable[LeftOut]) -> LeftOut:
+    """The sum of several counts."""
+    joined: dict[date, Counter[str]] = {}
+    for part in parts:
+        for day, reasons in part.items():
+            joined.setdefault(day, Counter()).update(reasons)
+    return joined
 
 
 def drop_header(lines: list[str], header: str) -> None:
@@ -56,18 +105,21 @@ def _time(row: Row) -> Any:
     return row[0]
 
 
-def collapse(rows: list[Row], *, key_of: Callable[[Row], Any] = _time, note: str | None = None) -> RowsByDay:
-    """Rows in any order, by day: sorted, identical duplicates collapsed to one, days with conflicting duplicates named.
+def collapse(rows: list[Row], sieve: Sieve, *, key_of: Callable[[Row], Any] = _time) -> dict[date, Sequence[Row]]:
+    """Rows in any order, by day: sorted, identical duplicates collapsed to one, conflicting ones left out, all of them.
 
     `key_of` says which rows are duplicates; by default those of one time.
     """
     rows.sort(key=key_of)
     unique: dict[Any, Row] = {}
-    conflicting: set[date] = set()
+    conflicting: Counter[Any] = Counter()
     for row in rows:
-        if unique.setdefault(key_of(row), row) != row:
-            conflicting.add(day_of_ms(row[0]))
-    return RowsByDay(split_days(list(unique.values())), frozenset(conflicting), note)
+        key = key_of(row)
+        if unique.setdefault(key, row) != row:
+            conflicting[key] += 1
+    for key, others in conflicting.items():
+        sieve.leave_out("conflicting_rows", unique.pop(key)[0], 1 + others)
+    return split_days(list(unique.values()))
 
 
 def split_days(rows: Sequence[Row]) -> dict[date, Sequence[Row]]:
