@@ -72,7 +72,7 @@ def _download(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.download.command import download_universe_data  # noqa: PLC0415
 
     processes.return_large_blocks()
-    with processes.helper_processes(_DOWNLOAD_HELPERS) as helpers:
+    with processes.helper_processes(_DOWNLOAD_HELPERS, stop) as helpers:
         result = download_universe_data(args.universe_file, args.db_path, executor=helpers, **_wanted(args, clock, stop))
     _print_report(result.to_dict())
     if result.refused is not None:
@@ -120,7 +120,7 @@ def _export(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.export.command import export_universe_data  # noqa: PLC0415
 
     processes.return_large_blocks()
-    with processes.helper_processes(_EXPORT_HELPERS) as helpers:
+    with processes.helper_processes(_EXPORT_HELPERS, stop) as helpers:
         result = export_universe_data(
             args.universe_file,
             args.db_path,

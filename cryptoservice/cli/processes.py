@@ -20,6 +20,8 @@ from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from cryptoservice.clock import POLL_SECONDS, raise_if_stopped
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # A supervisor may tell all processes of a run to end. The run itself then ends its helpers; one that is left goes after this.
 _GRACE_SECONDS = 1
@@ -35,14 +37,15 @@ class HelperTraceback(Exception):
 
 
 class HelperProcesses(Executor):
-    """So many processes, forked at once, each with a pipe of its own.
+    """So many processes, forked at once, each with a pipe of its own. They are ended when `stop` is set.
 
     ProcessPoolExecutor is no choice. Its processes share one pipe for their results, and when one is killed in the middle of
     a result, the pool waits for the rest for ever. Where it spawns, its processes import from the current folder, and its
     semaphores make a process of their own complain when a run is killed.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, stop: threading.Event | None = None) -> None:
+        self._stop = stop or threading.Event()
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="helper")
         self._helpers: list[Helper] = []
         self._free: queue.SimpleQueue[Helper] = queue.SimpleQueue()
@@ -56,7 +59,7 @@ class HelperProcesses(Executor):
             raise
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """As every executor. The future fails with what the function raised, or with BrokenExecutor when a helper was lost."""
+        """As every executor. The future fails with what the function raised, with BrokenExecutor, or with Interrupted."""
         return self._threads.submit(self._call, fn, args, kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -82,6 +85,7 @@ class HelperProcesses(Executor):
             self._is_broken = True
             # Until somebody has waited for it, a dead process counts as one that runs, and so do its temporary files.
             _end(process)
+            raise_if_stopped(self._stop)
             raise BrokenExecutor("a helper process ended unexpectedly") from None
         finally:
             self._free.put(helper)
@@ -94,14 +98,17 @@ class HelperProcesses(Executor):
         if self._is_broken:
             raise EOFError
         pipe.send_bytes(call)
+        while not pipe.poll(POLL_SECONDS):
+            if self._stop.is_set():
+                raise EOFError
         return pipe.recv_bytes()
 
 
 @contextlib.contextmanager
-def helper_processes(most: int) -> Iterator[HelperProcesses | None]:
+def helper_processes(most: int, stop: threading.Event) -> Iterator[HelperProcesses | None]:
     """An executor of at most so many processes, not more than there are processors; None where helpers are of no use.
 
-    At the end what waits is cancelled, and what runs is waited for.
+    At the end what waits is cancelled, and what runs is waited for. When `stop` is set, what runs is ended.
     """
     processors = os.cpu_count() or 1
     helpers = None
@@ -109,7 +116,7 @@ def helper_processes(most: int) -> Iterator[HelperProcesses | None]:
     if processors > 1 and threading.active_count() == 1:
         # A system may have no fork at all, or no memory for one.
         with contextlib.suppress(ValueError, OSError):
-            helpers = HelperProcesses(min(most, processors))
+            helpers = HelperProcesses(min(most, processors), stop)
     try:
         yield helpers
     finally:
