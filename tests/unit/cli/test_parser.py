@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 import cryptoservice
-from cryptoservice.cli import options
 from cryptoservice.cli.parser import build_parser
 from cryptoservice.errors import CryptoserviceError, OutputError, UsageError
 
@@ -169,15 +168,6 @@ def test_completion_without_shtab_or_without_a_reader(monkeypatch: pytest.Monkey
         monkeypatch.undo()
         with contextlib.suppress(BrokenPipeError):
             nobody.close()
-
-
-def test_the_help_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    for columns, widest in (("60", 58), ("200", 198), ("nonsense", 78), ("0", 78)):
-        monkeypatch.setenv("COLUMNS", columns)
-        # pytest has no terminal to ask: 80 columns then.
-        monkeypatch.setattr(sys, "__stdout__", None)
-        formatter = options.HelpFormatter("prog")
-        assert formatter._width == widest, columns
 
 
 def test_the_help_imports_nothing_heavy() -> None:
