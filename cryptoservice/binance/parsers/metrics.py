@@ -124,6 +124,7 @@ def parse_rest(series: RestSeries, page: object, symbol: str, bars: range) -> di
     _, fields, columns, shift = series.value
     found: dict[int, dict[int, Any]] = {}
     conflicting: set[int] = set()
+    sieve = Sieve()
     for entry in page:
         try:
             open_time = parse_timestamp(entry["timestamp"]) - shift
@@ -139,10 +140,13 @@ def parse_rest(series: RestSeries, page: object, symbol: str, bars: range) -> di
             raise InvalidData("row_outside_range")
         try:
             values = dict(zip(columns, map(_value, texts), strict=True))
-        except InvalidData:
+        except InvalidData as invalid:
+            sieve.leave_out(invalid.reason)
             continue
         if found.setdefault(open_time, values) != values:
             conflicting.add(open_time)
+            sieve.leave_out("conflicting_rows")
+    sieve.left_out(len(page), at_least=1)
     return {open_time: values for open_time, values in found.items() if open_time not in conflicting}
 
 
