@@ -1,7 +1,7 @@
-"""README and docs: every command runs as a reader would type it, the output that is shown is real, and every link leads somewhere.
+"""README and docs: every command runs as a reader types it, the output that is shown is real, and every link leads somewhere.
 
 Blocks of bash are run here, page by page, against the replay exchange. A block of text right after one is what it prints.
-Python of the README is run here too, and the one block of JSON is read as a universe. Everything else of docs/recipes.md is run by
+Python of the README is run here too, and the one block of JSON is read as a universe. All else of docs/recipes.md is run by
 test_every_recipe_does_what_it_says.py, test_nightly_runs_equal_one_run.py and test_engines_read_what_sqlite_holds.py.
 test_cli_docs.py compares docs/cli.md with the commands.
 """
