@@ -51,7 +51,7 @@ test-slow: $(VENV)/.engines
 	$(BIN)/python -m pytest -m "slow or not slow"
 
 test-package: $(VENV)/.tools
-	$(BIN)/python -m pytest -m slow -n 2 tests/e2e/test_packaging.py
+	$(BIN)/python -m pytest -m slow -n 2 tests/e2e/test_the_built_package_runs_alone.py
 
 lint: $(VENV)/.tools
 	$(BIN)/ruff check .

@@ -67,12 +67,12 @@ def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
 
 
 def _download(args: Args, clock: Clock | None, stop: threading.Event) -> int:
-    from cryptoservice.cli import processes  # noqa: PLC0415
+    from cryptoservice.cli.helper_processes import helper_processes, return_large_blocks  # noqa: PLC0415
     from cryptoservice.cli.summaries import download_shortfall  # noqa: PLC0415
     from cryptoservice.download.command import download_universe_data  # noqa: PLC0415
 
-    processes.return_large_blocks()
-    with processes.helper_processes(_DOWNLOAD_HELPERS, stop) as helpers:
+    return_large_blocks()
+    with helper_processes(_DOWNLOAD_HELPERS, stop) as helpers:
         result = download_universe_data(args.universe_file, args.db_path, executor=helpers, **_wanted(args, clock, stop))
     _print_report(result.to_dict())
     if result.refused is not None:
@@ -116,11 +116,11 @@ def _wanted(args: Args, clock: Clock | None, stop: threading.Event) -> dict[str,
 
 
 def _export(args: Args, clock: Clock | None, stop: threading.Event) -> int:
-    from cryptoservice.cli import processes  # noqa: PLC0415
+    from cryptoservice.cli.helper_processes import helper_processes, return_large_blocks  # noqa: PLC0415
     from cryptoservice.export.command import export_universe_data  # noqa: PLC0415
 
-    processes.return_large_blocks()
-    with processes.helper_processes(_EXPORT_HELPERS, stop) as helpers:
+    return_large_blocks()
+    with helper_processes(_EXPORT_HELPERS, stop) as helpers:
         result = export_universe_data(
             args.universe_file,
             args.db_path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from cryptoservice.models import MissingReason
+from cryptoservice.reasons import MissingReason
 from cryptoservice.sources.evidence import Source
 
 if TYPE_CHECKING:

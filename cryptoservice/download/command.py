@@ -11,7 +11,7 @@ from cryptoservice.binance.client import BinanceClient
 from cryptoservice.clock import Clock, raise_if_stopped
 from cryptoservice.config import NetworkConfig, WindowBounds
 from cryptoservice.days import utc_text
-from cryptoservice.download.batch import CommitBatch
+from cryptoservice.download.commit_batch import CommitBatch
 from cryptoservice.download.pipeline import Pipeline
 from cryptoservice.download.result import DatasetCounts, DownloadResult, Tally
 from cryptoservice.download.worklist import Wanted, Worklist
@@ -20,7 +20,7 @@ from cryptoservice.models import Freq
 from cryptoservice.progress import Progress
 from cryptoservice.sources.datasets import DatasetPlan, dataset_plans
 from cryptoservice.sources.evidence import KlineSource
-from cryptoservice.sources.fetching import DatasetFetcher
+from cryptoservice.sources.fetcher import DatasetFetcher
 from cryptoservice.storage.database import refuse_foreign
 from cryptoservice.storage.lock import DatabaseLock
 from cryptoservice.storage.writer import StoreWriter

@@ -14,7 +14,7 @@ from cryptoservice.models import SourceObject
 from cryptoservice.sources.datasets import DatasetPlan
 from cryptoservice.sources.decoding import Answers
 from cryptoservice.sources.evidence import Source, SourceAnswer
-from cryptoservice.sources.fetches import Fetch
+from cryptoservice.sources.grouping import Fetch
 from cryptoservice.sources.routing import DayRoute
 from cryptoservice.sources.verdict import Verdict, origin_of
 from cryptoservice.storage.ledger import Series, StoredDay

@@ -18,7 +18,7 @@ from cryptoservice.sources.alignment import BAR_MS, Bars, Reading, count_votes, 
 from cryptoservice.sources.datasets import DatasetPlan, KlinesPlan
 from cryptoservice.sources.decoding import Answers
 from cryptoservice.sources.evidence import AnswerKind, Source, SourceAnswer
-from cryptoservice.sources.fetches import Fetch
+from cryptoservice.sources.grouping import Fetch
 from cryptoservice.sources.verdict import Verdict
 
 KnownBars = Callable[[date], Bars]

@@ -140,6 +140,13 @@ def freeze_when(process: subprocess.Popen[str], happened: Callable[[], object], 
     raise AssertionError("it did not happen")
 
 
+def helpers_of(run: subprocess.Popen[str]) -> list[int]:
+    """Process ids of a run's helpers. Its other child, which keeps track of semaphores, is none of them."""
+    listing = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    children = (line.split(None, 2) for line in listing.splitlines())
+    return [int(pid) for pid, parent, *command in children if int(parent) == run.pid and "spawn_main" in "".join(command)]
+
+
 def kill(process: subprocess.Popen[str]) -> bool:
     """SIGKILL; True when it was alive."""
     alive = process.poll() is None

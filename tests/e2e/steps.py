@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -151,7 +153,24 @@ def wait_until(happened: Callable[[], object], seconds: float = 15.0) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
+        time.sleep(0.01)
+
+
+def wait_for_line(running: subprocess.Popen[str], *words: str, seconds: float = 15.0) -> str:
+    """Read what a run says on stderr up to the first line that holds all the words; that line."""
+    assert running.stderr is not None
+    said = []
+    # A run that never says it must not hold up the suite.
+    guard = threading.Timer(seconds, running.kill)
+    guard.start()
+    try:
+        for line in running.stderr:
+            said.append(line)
+            if all(word in line for word in words):
+                return line
+    finally:
+        guard.cancel()
+    raise AssertionError(f"no line holds {words}: {''.join(said)}")
 
 
 def assert_stored(workspace: Workspace, symbol: str, freq: str = "5m", database: str = "market.db", **window: Any) -> None:

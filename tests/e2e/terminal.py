@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tests.e2e.conftest import Outcome, Workspace
+from tests.e2e.steps import wait_until
 
 _PIECES = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|[\r\n]|[^\r\n\x1b]+")
 
@@ -51,8 +52,7 @@ def run_on_terminal(
     reader.start()
     try:
         if seen is not None:
-            while process.poll() is None and not seen(_text(pieces)):
-                threading.Event().wait(0.02)
+            wait_until(lambda: process.poll() is not None or seen(_text(pieces)), seconds=60)
             process.send_signal(signal.SIGINT)
         stdout, _ = process.communicate(timeout=60)
     finally:

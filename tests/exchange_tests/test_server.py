@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.steps import wait_until
 from tests.exchange import ReplayExchange
 
 from .client import FEBRUARY, Client
@@ -64,9 +65,7 @@ def state_file(tmp_path: Path) -> Path:
 
 def launch(state_file: Path, *more: str) -> subprocess.Popen[bytes]:
     process = subprocess.Popen([sys.executable, "-m", "tests.exchange", "--state-file", str(state_file), *more], cwd=ROOT)
-    ends = time.monotonic() + 10
-    while not state_file.exists() and time.monotonic() < ends:
-        time.sleep(0.02)
+    wait_until(lambda: state_file.exists() or process.poll() is not None)
     return process
 
 
@@ -94,12 +93,16 @@ def test_it_ends_with_its_parent(state_file: Path) -> None:
     )
     subprocess.run(["/bin/sh", "-c", script], cwd=ROOT, check=True, timeout=10)
     pid = json.loads(state_file.read_text())["pid"]
-    ends = time.monotonic() + 5
-    while time.monotonic() < ends:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.05)
-    os.kill(pid, signal.SIGKILL)
-    pytest.fail("it outlived its parent")
+    try:
+        wait_until(lambda: not is_alive(pid), seconds=5)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cryptoservice.cli import processes
+from cryptoservice.cli import helper_processes
 from cryptoservice.cli.commands import COMMANDS
 from cryptoservice.cli.parser import build_parser
 from cryptoservice.clock import Clock
@@ -77,8 +77,8 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
 
     for name in ("BINANCE_API_KEY", "BINANCE_API_SECRET", "BINANCE_API_BASE_URL", "BINANCE_VISION_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(processes, "helper_processes", helpers)
-    monkeypatch.setattr(processes, "return_large_blocks", lambda: None)
+    monkeypatch.setattr(helper_processes, "helper_processes", helpers)
+    monkeypatch.setattr(helper_processes, "return_large_blocks", lambda: None)
     return Library(monkeypatch)
 
 

@@ -39,7 +39,7 @@ def server(workspace: Workspace) -> Server:
 def test_the_page_links_every_file_and_every_block_is_known_here() -> None:
     linked = set(re.findall(r"\]\(\.\./recipes/([\w.]+)\)", page()))
     assert linked == {path.name for path in RECIPES.iterdir() if path.is_file()}
-    # Those of bash are run by test_readme.py.
+    # Those of bash are run by test_every_command_of_the_docs_runs.py.
     fences = sorted(name for name, _ in blocks_of(page()) if name != "bash")
     assert fences == ["crontab", "ini", "make", *["python"] * 8, *["sh"] * 3, "sql"], "a block that no test runs?"
 

@@ -1,4 +1,4 @@
-"""The seed workflows, exactly as they stand in the requirements, typed into a shell."""
+"""The three workflows of a dataset, typed into a shell word for word: with the console script, and with `python -m`."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Stor
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_seed_workflows_run_as_they_stand(stories: dict[str, Story], way: str) -> None:
+def test_the_workflows_run_as_they_stand(stories: dict[str, Story], way: str) -> None:
     story = stories[way]
     assert {name: outcome.code for name, outcome in story.outcomes.items()} == dict.fromkeys(LINES, 0), story.outcomes
     reports = {name: outcome.report for name, outcome in story.outcomes.items()}
@@ -171,7 +171,7 @@ def test_help_and_version(tmp_path: Path, command: str) -> None:
         assert all(flag in script.stdout for flag in FLAGS[command.split()[1]].split())
 
 
-# Every flag of the design's table.
+# Every flag that a command must have.
 _ALL = " --quiet --verbose --log-format"
 _NETWORK = _ALL + " --api-key --api-secret --max-retries --max-ban-wait --api-base-url --vision-base-url"
 FLAGS = {

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -24,7 +25,7 @@ from tests.e2e.crash_steps import (
     store_minutes,
     temps,
 )
-from tests.e2e.steps import contents, wait_until, write_universe
+from tests.e2e.steps import contents, wait_for_line, wait_until, write_universe
 from tests.exchange import Fault, ReplayExchange
 
 DEFINE = ("universe", "define", "--symbols", "LINKUSDT,AVAXUSDT,ALGOUSDT", "--start-date", "2026-02-01",
@@ -52,6 +53,7 @@ def end(process: subprocess.Popen[str], *numbers: signal.Signals, thaw: bool = F
         if thaw:
             process.send_signal(signal.SIGCONT)
         if len(numbers) > 1:
+            # The second signal is meant to come while the first one is being obeyed.
             time.sleep(0.02)
     try:
         stdout, stderr = process.communicate(timeout=6)
@@ -82,12 +84,13 @@ def test_download(workspace: Workspace, exchange: ReplayExchange, reference: Ref
     assert_finished(workspace, reference)
 
 
-WAITS = {
-    "rate limit pause": Fault.too_many(retry_after=60, host="api", times=None),
-    "ban": Fault.banned(int((time.time() + 120) * 1000), host="api", times=None),
-    "slow answer": Fault.slow(60.0, times=None),
-    "dripping answer": Fault.drip(60.0, times=None),
-    "retry": Fault.server_error(503, times=None),
+# What makes a run wait, and the words of the log line with which the wait begins; a run says nothing while an answer is due.
+WAITS: dict[str, tuple[Callable[[], Fault], str | None]] = {
+    "rate limit pause": (lambda: Fault.too_many(retry_after=60, host="api", times=None), "pausing"),
+    "ban": (lambda: Fault.banned(int((time.time() + 120) * 1000), host="api", times=None), "is banned until"),
+    "slow answer": (lambda: Fault.slow(60.0, times=None), None),
+    "dripping answer": (lambda: Fault.drip(60.0, times=None), None),
+    "retry": (lambda: Fault.server_error(503, times=None), "next attempt in"),
 }
 
 
@@ -95,10 +98,13 @@ WAITS = {
 def test_in_the_midst_of_a_long_wait(workspace: Workspace, exchange: ReplayExchange, command: str, wait: str) -> None:
     if command == "download":
         write_universe(workspace.folder)
-    exchange.faults.add(WAITS[wait])
+    fault, words = WAITS[wait]
+    exchange.faults.add(fault())
     running = workspace.start(*(DEFINE if command == "define" else (*DOWNLOAD, "--kline-source", "api")))
-    wait_until(lambda: exchange.requests)
-    time.sleep(0.3)
+    if words is not None:
+        wait_for_line(running, words)
+    else:
+        wait_until(lambda: exchange.faults.struck)
     end(running, signal.SIGTERM if wait == "ban" else signal.SIGINT)
     assert not temps(workspace.folder)
     if command == "define":
@@ -113,6 +119,7 @@ def test_two_signals(workspace: Workspace, exchange: ReplayExchange, reference: 
     exchange.faults.add(Fault.slow(60.0, skip=12, times=None))
     running = workspace.start(*DOWNLOAD)
     wait_until(lambda: exchange.faults.struck)
+    # At which moment of the wait the signals come is what the cases differ in.
     time.sleep(pause)
     end(running, signal.SIGINT, signal.SIGTERM)
     assert_sound(workspace.folder / "market.db")
@@ -131,6 +138,7 @@ def test_an_impatient_person_sees_no_traceback(workspace: Workspace, exchange: R
         if running.poll() is not None:
             break
         running.send_signal(signal.SIGINT)
+        # How fast that person presses is what the cases differ in.
         time.sleep(pause)
     _, stderr = running.communicate(timeout=10)
     assert (running.returncode, "Traceback" in stderr) == (130, False), stderr
@@ -157,8 +165,7 @@ def test_export_in_the_midst_of_a_large_day(workspace: Workspace) -> None:
     store_minutes(workspace.folder / "market.db", names, "2026-02-09")
     exports = workspace.folder / "exports"
     running = workspace.start(*EXPORT[:-4], "--source-freq", "1m", "--export-freq", "1m")
-    wait_until(exports.exists)
-    time.sleep(0.2)
+    wait_until(lambda: temps(exports))
     end(running, signal.SIGTERM)
     assert not csvs(exports)
     assert not list(exports.glob("*.json"))
@@ -200,7 +207,7 @@ def test_while_another_program_holds_the_database(workspace: Workspace, exchange
     wait_until(lambda: len(exchange.requests) > 8)
     other = sqlite3.connect(database, isolation_level=None, timeout=10.0)
     other.execute("BEGIN IMMEDIATE")
-    time.sleep(1.0)
+    wait_for_line(running, "waiting for another program")
     try:
         end(running, signal.SIGINT)
     finally:
@@ -219,6 +226,7 @@ def test_at_the_very_start(workspace: Workspace, exchange: ReplayExchange, numbe
     told = []
     for step in range(8):
         running = workspace.start(*DOWNLOAD)
+        # Other moments of the start are what the rounds differ in.
         time.sleep(0.025 * (step + 1))
         running.send_signal(number)
         _, stderr = running.communicate(timeout=10)

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from cryptoservice.cli import processes
-from cryptoservice.cli.processes import HelperProcesses, HelperTraceback, helper_processes, return_large_blocks
+from cryptoservice.cli import helper_processes as processes
+from cryptoservice.cli.helper_processes import HelperProcesses, HelperTraceback, helper_processes, return_large_blocks
 from cryptoservice.errors import Interrupted, UsageError
 from cryptoservice.files import is_running
 
@@ -163,7 +163,7 @@ def test_a_python_that_was_built_without_ctypes(monkeypatch: pytest.MonkeyPatch)
 # As __main__.py: signals set an event, and the process leaves by os._exit.
 PROLOGUE = """
 import json, os, signal, sys, threading, time
-from cryptoservice.cli.processes import HelperProcesses, helper_processes
+from cryptoservice.cli.helper_processes import HelperProcesses, helper_processes
 from cryptoservice.errors import Interrupted
 stop = threading.Event()
 signal.signal(signal.SIGINT, lambda *_: stop.set())

@@ -1,8 +1,9 @@
-"""README and docs: every command is run as a reader would type it, the output that is shown is real, every link leads somewhere.
+"""README and docs: every command runs as a reader types it, the output that is shown is real, and every link leads somewhere.
 
-Blocks of bash are run here, page by page, against the replay exchange; a block of text right after one is what it prints.
-Blocks of other kinds: Python of the README is run here, Python and all else of docs/recipes.md by test_recipes.py,
-test_nightly.py and test_engines.py, docs/cli.md is compared by test_cli_docs.py, and the one of JSON is read here as a universe.
+Blocks of bash are run here, page by page, against the replay exchange. A block of text right after one is what it prints.
+Python of the README is run here too, and the one block of JSON is read as a universe. All else of docs/recipes.md is run by
+test_every_recipe_does_what_it_says.py, test_nightly_runs_equal_one_run.py and test_engines_read_what_sqlite_holds.py.
+test_cli_docs.py compares docs/cli.md with the commands.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ PAGES = [README, *sorted(DOCS.glob("*.md"))]
 WIRE = DOCS / "wire.md"
 # These would run this very suite, or install again what runs it. That the targets exist is checked below.
 NOT_RUN_HERE = {
-    "python3 -m venv .venv && source .venv/bin/activate && pip install .": "test_packaging.py installs the package",
-    "make demo": "test_wrappers.py runs the demo",
+    "python3 -m venv .venv && source .venv/bin/activate && pip install .": "test_the_built_package_runs_alone.py installs it",
+    "make demo": "test_wrappers_and_make_pass_everything_on.py runs the demo",
     "make test": "the suite itself",
     "make lint": "its own target in .ci/run",
     "make bench": "takes minutes",

@@ -26,7 +26,8 @@ from tests.exchange import Market
 
 PACKAGE = "cryptoservice"
 DEPENDENCIES = {"requests", "urllib3"}
-NOT_CODE = {"py.typed", "coverage_map.html", "coverage_map.css", "coverage_map.js"}
+MAP = "export/coverage_map/coverage_map"
+NOT_CODE = {"py.typed", "__init__.pyi", f"{MAP}.html", f"{MAP}.css", f"{MAP}.js"}
 # What comes with an environment, by version of Python.
 TOOLS = {"pip", "setuptools", "wheel"}
 # Like `make test` itself, this asks the package index: for setuptools, requests and urllib3.
@@ -113,6 +114,10 @@ def test_what_is_built_runs_alone(workspace: Workspace, market: Market, tmp_path
     assert (told.code, told.stderr) == (0, "")
     assert told.stdout.startswith(f"usage: {PACKAGE} ")
     assert "--print-completion" in told.stdout
+    # That one needs an extra, which is not there: it says so.
+    refused = installed.run("--print-completion", "bash")
+    assert (refused.code, refused.stdout) == (1, "")
+    assert "[completion]" in refused.stderr
     check_the_three_steps(installed, market)
 
 
@@ -127,7 +132,10 @@ def check_wheel(path: Path) -> dict[str, str]:
     assert {name for name in names if not name.startswith(info.partition("/")[0] + "/")} == sources()
     assert {f"{PACKAGE}/{name}" for name in NOT_CODE} == {name for name in sources() if not name.endswith(".py")}
     assert any(name.endswith("/LICENSE") for name in names)
-    assert sorted(names_of(metadata.get_all("Requires-Dist", []))) == sorted(DEPENDENCIES)
+    needs = metadata.get_all("Requires-Dist", [])
+    assert sorted(names_of(needs)) == sorted(DEPENDENCIES)
+    assert "completion" in metadata.get_all("Provides-Extra", [])
+    assert [re.split(r"[^\w.-]", line)[0] for line in needs if "extra == 'completion'" in line.replace('"', "'")] == ["shtab"]
     assert (metadata["Name"], metadata["Requires-Python"], metadata["License-Expression"] or metadata["License"]) == (
         PACKAGE, ">=3.10", "MIT",
     )  # fmt: skip
@@ -139,7 +147,9 @@ def check_sdist(path: Path) -> None:
     """All that a wheel is built from, and what the README points at; neither tests nor anybody's leftovers."""
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames() if archive.getmember(name).isfile()}
-    pages = {"README.md", "CHANGELOG.md", "LICENSE", "docs/cli.md", "docs/coverage-map.png"}
+    docs = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").iterdir()}
+    assert docs >= {"docs/cli.md", "docs/wire.md", "docs/coverage-map.png"}
+    pages = {"README.md", "CHANGELOG.md", "LICENSE", *docs}
     assert sources() | pages | {"setup.cfg", "pyproject.toml", "MANIFEST.in", "PKG-INFO"} == {
         name for name in names if not name.startswith(f"{PACKAGE}.egg-info/")
     }
@@ -194,7 +204,7 @@ def check_the_three_steps(installed: Installed, market: Market) -> None:
             assert sum(1 for _ in csv.DictReader(handle)) == 3 * 288
     page = Path(installed.folder, export.report["coverage_html_path"]).read_text(encoding="utf-8")
     # Its style and script are files of the package.
-    assert (ROOT / PACKAGE / "coverage_map.js").read_text(encoding="utf-8").splitlines()[-1] in page
+    assert (ROOT / PACKAGE / f"{MAP}.js").read_text(encoding="utf-8").splitlines()[-1] in page
     assert all(symbol in page for symbol in RECORDED)
 
 

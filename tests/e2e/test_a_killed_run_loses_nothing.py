@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -27,14 +26,15 @@ from tests.e2e.crash_steps import (
     csvs,
     dead_pid,
     freeze_when,
+    helpers_of,
     json_file,
     kill,
     make_reference,
     store_minutes,
     temps,
 )
-from tests.e2e.steps import addresses, query, wait_until, write_universe
-from tests.exchange import Market, ReplayExchange
+from tests.e2e.steps import addresses, ledger, query, wait_until, write_universe
+from tests.exchange import Fault, Market, ReplayExchange
 
 # Three symbols on six days, three datasets.
 WANTED = 54
@@ -72,6 +72,7 @@ def _kill_download(folder: Path, reference: Reference, seed: int, kills: _Kills)
             running = workspace.start(*DOWNLOAD, "--max-vision-workers", "3", "--max-api-workers", "2")
             wanted = chance.randint(4, 44)
             wait_until(lambda: len(exchange.requests) >= wanted or running.poll() is not None)  # noqa: B023
+            # A random moment after that request is what is tested here.
             time.sleep(chance.uniform(0.0, 0.3))
             kills.alive += kill(running)
             database = folder / "market.db"
@@ -109,6 +110,7 @@ def test_kills_at_any_time_from_start_to_end(tmp_path: Path, reference: Referenc
         reference.give(folder, "universe.json")
         workspace = Workspace(folder, addresses(exchange))
         running = workspace.start(*DOWNLOAD)
+        # A random moment from the start on is what is tested here.
         time.sleep(chance.uniform(0.1, 0.9))
         kill(running)
         if (folder / "market.db").exists():
@@ -272,42 +274,58 @@ def test_a_finished_define_cleans_what_a_kill_left_beside_it(workspace: Workspac
     assert not temps(workspace.folder)
 
 
-def _helpers(parent: int) -> list[int]:
-    listing = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    return [int(pid) for pid, of in (line.split() for line in listing.splitlines()) if int(of) == parent]
-
-
-@pytest.mark.parametrize("victim", ["run", "helpers"])
-def test_a_killed_run_and_its_helper_processes(workspace: Workspace, exchange: ReplayExchange, victim: str) -> None:
-    """A month of minutes is read in helpers: they go with their parent, silently; a run that loses its helpers goes on."""
+def _download_minutes(workspace: Workspace) -> tuple[str, ...]:
+    """A command that decodes a month of minutes of each symbol in helper processes."""
     write_universe(workspace.folder)
-    command = (*DOWNLOAD[:6], "--interval", "1m")
-    exchange.latency = 0.3
-    running = workspace.start(*command)
-    wait_until(lambda: _helpers(running.pid) and (workspace.folder / "market.db").exists())
-    time.sleep(0.2)
-    helpers = _helpers(running.pid)
-    assert helpers
-    if victim == "run":
-        running.kill()
-        # The helpers hold the other end of stderr: that it closes shows that they have ended.
-        _, stderr = running.communicate(timeout=5)
-        assert "Traceback" not in stderr, stderr
-        assert workspace.run(*command).code == 0
-    else:
-        for helper in helpers:
-            os.kill(helper, signal.SIGKILL)
-        _, stderr = running.communicate(timeout=60)
-        assert running.returncode == 0, stderr
-    assert assert_sound(workspace.folder / "market.db") == 84
-    rows = query(workspace.folder / "market.db", "SELECT count(*), count(DISTINCT symbol) FROM klines")
+    return (*DOWNLOAD[:6], "--interval", "1m")
+
+
+def _assert_all_minutes(database: Path) -> None:
+    assert assert_sound(database) == 84
+    rows = query(database, "SELECT count(*), count(DISTINCT symbol) FROM klines")
     assert rows == [(3 * 28 * 1440, 3)]
+
+
+def test_helper_processes_go_with_a_killed_run(workspace: Workspace, exchange: ReplayExchange) -> None:
+    command = _download_minutes(workspace)
+    # One symbol never comes, so that the run is not over when the others are stored.
+    exchange.faults.add(Fault.slow(60.0, when=lambda request: "LINKUSDT" in request.path, times=None))
+    running = workspace.start(*command)
+    database = workspace.folder / "market.db"
+    wait_until(lambda: database.exists() and query(database, "SELECT 1 FROM sqlite_master WHERE name = 'symbol_days'"))
+    wait_until(lambda: ledger(database, "1m"))
+    assert helpers_of(running)
+    running.kill()
+    # The helpers hold the other end of stderr: that it closes shows that they have ended.
+    _, stderr = running.communicate(timeout=5)
+    assert "Traceback" not in stderr, stderr
+    exchange.faults.clear()
+    assert workspace.run(*command).code == 0
+    _assert_all_minutes(database)
+
+
+def test_a_download_that_loses_its_helpers_goes_on(workspace: Workspace, exchange: ReplayExchange) -> None:
+    exchange.latency = 0.2
+    running = workspace.start(*_download_minutes(workspace))
+    wait_until(lambda: helpers_of(running))
+    helpers = helpers_of(running)
+    for helper in helpers:
+        os.kill(helper, signal.SIGSTOP)
+    # Two requests for each symbol: what has come is now in the hands of helpers that stand still.
+    wait_until(lambda: [request.finished_at > 0 for request in exchange.requests] == [True] * 6)
+    for helper in helpers:
+        os.kill(helper, signal.SIGKILL)
+    _, stderr = running.communicate(timeout=60)
+    assert running.returncode == 0, stderr
+    assert "helper processes cannot be used any more" in stderr
+    assert "Traceback" not in stderr, stderr
+    _assert_all_minutes(workspace.folder / "market.db")
 
 
 def _freeze_writer(parent: subprocess.Popen[str], exports: Path) -> int:
     """Stop the helper of an export at a moment when it is writing a file; its process id."""
-    wait_until(lambda: _helpers(parent.pid))
-    (helper,) = _helpers(parent.pid)
+    wait_until(lambda: helpers_of(parent))
+    (helper,) = helpers_of(parent)
 
     def is_writing() -> bool:
         return any(name.endswith(f"-{helper}.tmp") for name in temps(exports))
@@ -322,11 +340,10 @@ def _freeze_writer(parent: subprocess.Popen[str], exports: Path) -> int:
     raise AssertionError("the helper was never seen writing")
 
 
-@pytest.mark.parametrize("victims", ["one", "all"])
-def test_an_export_that_loses_its_helpers_goes_on(workspace: Workspace, victims: str) -> None:
-    """What a helper had in hand is exported by the run itself, the half file that it leaves is cleaned up."""
+def test_an_export_that_loses_its_helpers_goes_on(workspace: Workspace) -> None:
+    """The run itself exports what the helper had in hand, and removes the half file that it left."""
     names = [f"S{number:02d}USDT" for number in range(20)]
-    days = truth.days("2026-02-01", "2026-02-12")
+    days = truth.days("2026-02-01", "2026-02-06")
     write_universe(workspace.folder, names, days[0], days[-1])
     for day in days:
         store_minutes(workspace.folder / "market.db", names, day)
@@ -336,13 +353,10 @@ def test_an_export_that_loses_its_helpers_goes_on(workspace: Workspace, victims:
     # The run does all the rest, and waits for what the helper has taken: one day at work, one in its queue.
     wait_until(lambda: len(list(exports.rglob("klines.csv"))) >= len(days) - 2)
     os.kill(helper, signal.SIGKILL)
-    while victims == "all" and running.poll() is None:
-        for another in _helpers(running.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(another, signal.SIGKILL)
     stdout, stderr = running.communicate(timeout=30)
     assert running.returncode == 0, stderr
-    assert "warning: a helper process ended unexpectedly" in stderr
+    assert "warning: helper processes cannot be used any more" in stderr
+    assert "exporting in this process instead" in stderr
     assert "Traceback" not in stderr
     assert not temps(exports)
     bar = "1.5,1.75,1.25,1.5,1234.5,23456.75,17,55.5,66.25"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import RECORDED, Workspace
+from tests.e2e.steps import wait_until
 from tests.exchange import Fault, Limits, Market, ReplayExchange
 
 YEAR = ("--start-date", "2025-01-01", "--end-date", "2025-12-31")
@@ -57,17 +57,12 @@ def test_define_when_the_limit_is_cut_in_mid_run(tmp_path: Path, symbols: int) -
     with ReplayExchange(market, limits=Limits(weight=1200), latency=0.02) as exchange:
         workspace = workspace_for(tmp_path, exchange)
 
-        def cut() -> None:
-            while len(exchange.requests) < 60:
-                time.sleep(0.01)
-            exchange.limits.set(weight=240, window=6.0)
-
-        thread = threading.Thread(target=cut, daemon=True)
-        thread.start()
         window = ("--symbols", ",".join(listed), *YEAR, "--output", "universe.json", "--daily-check-workers", "5")
-        result = workspace.run("universe", "define", *window, timeout=115)
-        thread.join(timeout=5)
-        assert result.code == 0, result.stderr
+        running = workspace.start("universe", "define", *window)
+        wait_until(lambda: len(exchange.requests) >= 60)
+        exchange.limits.set(weight=240, window=6.0)
+        _, stderr = running.communicate(timeout=100)
+        assert running.returncode == 0, stderr
         assert exchange.limits.count_418 == 0
     assert_truth(tmp_path, listed)
 
@@ -84,26 +79,21 @@ def api_only(tmp_path: Path) -> Iterator[tuple[Workspace, ReplayExchange]]:
 
 def test_a_short_ban_in_mid_download_is_one_pause(api_only: tuple[Workspace, ReplayExchange]) -> None:
     workspace, exchange = api_only
-    banned_until: list[float] = []
-
-    def strike() -> None:
-        while len(exchange.requests) < 10:
-            time.sleep(0.005)
-        until = time.time() + 3.0
-        banned_until.append(until)
-        exchange.faults.add(Fault.banned(int(until * 1000), host="api", times=1))
-
-    thread = threading.Thread(target=strike, daemon=True)
-    thread.start()
-    result = workspace.download("--kline-source", "api", "--max-api-workers", "1")
-    thread.join(timeout=5)
-    assert result.code == 0, result.stderr
-    assert result.stderr.count("banned until") == 1
+    files = ("--universe-file", "universe.json", "--db-path", "market.db")
+    running = workspace.start(
+        "universe", "download", *files, "--interval", "5m", "--kline-source", "api", "--max-api-workers", "1"
+    )
+    wait_until(lambda: len(exchange.requests) >= 10)
+    exchange.faults.add(Fault.banned(int((time.time() + 3.0) * 1000), host="api", times=1))
+    stdout, stderr = running.communicate(timeout=60)
+    assert running.returncode == 0, stderr
+    assert stderr.count("banned until") == 1
     (refused,) = [request for request in exchange.requests if request.status == 418]
     later = [request.received_at for request in exchange.requests if request.received_at > refused.finished_at]
     assert min(later) - refused.finished_at >= 2.5
-    assert result.report["downloaded"] == 84
-    assert result.report["waited_seconds"] >= 2.5
+    report = json.loads(stdout)
+    assert report["downloaded"] == 84
+    assert report["waited_seconds"] >= 2.5
 
 
 def test_a_long_ban_ends_the_run_and_is_remembered(api_only: tuple[Workspace, ReplayExchange]) -> None:
