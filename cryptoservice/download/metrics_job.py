@@ -13,12 +13,13 @@ from datetime import date
 
 from cryptoservice.days import ONE_DAY, day_start_ms
 from cryptoservice.download.jobs import Job, Step, StoredDays, nothing_stored
-from cryptoservice.models import DAY_MS, Dataset, Freq, Row
+from cryptoservice.models import DAY_MS, Dataset, Freq
 from cryptoservice.sources.alignment import BAR_MS, Bars, Reading, count_votes, reading_by_labels, under
 from cryptoservice.sources.datasets import DatasetPlan, KlinesPlan
 from cryptoservice.sources.decoding import Answers
 from cryptoservice.sources.evidence import AnswerKind, Source, SourceAnswer
 from cryptoservice.sources.grouping import Fetch
+from cryptoservice.sources.union import ABSENCE_AGE_DAYS
 from cryptoservice.sources.verdict import Verdict
 
 KnownBars = Callable[[date], Bars]
@@ -99,28 +100,40 @@ class MetricsJob(Job):
             return SourceAnswer(AnswerKind.FAILED, reason=f"no klines to align with ({trouble})") if trouble else None
         start = day_start_ms(day)
         rows = {row[0]: row for row in under(reading, file.rows) if start <= row[0] < start + DAY_MS}
-        if reading is Reading.ENDS_BARS and start + DAY_MS - BAR_MS not in rows:
-            last = self._last_bar(day)
-            if last is None:
-                return None
-            rows.update({row[0]: row for row in last})
         reason = "; ".join(filter(None, (reading.value, file.reason)))
-        return replace(file, rows=[rows[moment] for moment in sorted(rows)], reason=reason)
+        aligned = replace(file, reason=reason)
+        if reading is Reading.ENDS_BARS and start + DAY_MS - BAR_MS not in rows:
+            following = self._following_file(day)
+            if following is None:
+                return None
+            rows |= {row[0]: row for row in following.rows}
+            if not self._is_final(day, following):
+                # The last bar may yet come, so this day's answer is not whole either.
+                aligned = SourceAnswer(following.kind, reason=f"the next day's file: {following.reason}", origin=file.origin)
+        return replace(aligned, rows=[rows[moment] for moment in sorted(rows)])
 
-    def _last_bar(self, day: date) -> list[Row] | None:
-        """The day's last bar out of the next day's file; nothing when it is not there, None while that is not known."""
+    def _following_file(self, day: date) -> SourceAnswer | None:
+        """The next day's file with the last bar of this day as its only row; None while it is on its way."""
         following = day + ONE_DAY
         file = self._files.get(following)
         if file is None:
             self._next_files.add(following)
             return None
         if file.kind is not AnswerKind.ROWS or not file.rows:
-            return []
+            return file
         reading = self._reading(following, file)
         if reading is None:
-            return [] if following in self._klines_trouble else None
+            trouble = self._klines_trouble.get(following)
+            return SourceAnswer(AnswerKind.FAILED, reason=f"no klines to align with ({trouble})") if trouble else None
         moment = day_start_ms(following) - BAR_MS
-        return [row for row in under(reading, file.rows) if row[0] == moment]
+        return replace(file, rows=[row for row in under(reading, file.rows) if row[0] == moment])
+
+    def _is_final(self, day: date, following: SourceAnswer) -> bool:
+        """Whether the next day's file will say no more than this."""
+        if following.kind is AnswerKind.ROWS:
+            return True
+        old = self._routes[day].age - 1 >= ABSENCE_AGE_DAYS
+        return old and following.kind in (AnswerKind.ABSENT, AnswerKind.DISTRUSTED)
 
     def _reading(self, day: date, file: SourceAnswer) -> Reading | None:
         """What the labels of a file mean; None while klines are on their way."""

@@ -15,6 +15,7 @@ import pytest
 from cryptoservice.binance.archive_files import VerifiedZip
 from cryptoservice.config import WorkerConfig
 from cryptoservice.days import Window
+from cryptoservice.download.commit_batch import CommitBatch
 from cryptoservice.download.pipeline import Pipeline
 from cryptoservice.download.result import Tally
 from cryptoservice.download.worklist import Worklist
@@ -85,8 +86,9 @@ def run(
         active = {symbol: list(days) for symbol in symbols}
         worklist = Worklist(store, [PLAN], active, Window(days[0], days[-1]), incremental=incremental)
         progress = Progress("download", "symbol-days", worklist.symbol_days, clock)
-        pipeline = Pipeline(store, fetch, workers, clock, progress, executor=executor, stop=stop)
-        pipeline.run(worklist.jobs())
+        batch = CommitBatch(store, clock)
+        pipeline = Pipeline(batch, fetch, workers, clock, progress, executor=executor, stop=stop)
+        pipeline.run(worklist.jobs(batch.commit))
     return pipeline.tallies.get(Dataset.KLINES, Tally())
 
 
@@ -139,7 +141,15 @@ KNOWN_AGAINST_ARRIVING: list[
         (0, 1, 2, 3),
         "downloaded",
     ),
-    ("a complete day that sources lost", (COMPLETE, (0, 1, 2, 3)), {}, COMPLETE, (0, 1, 2, 3), "unsettled"),
+    ("a complete day that sources lost", (COMPLETE, (0, 1, 2, 3)), {}, COMPLETE, (0, 1, 2, 3), "downloaded"),
+    (
+        "a complete day whose sources fail",
+        (COMPLETE, (0, 1, 2, 3)),
+        {DAILY: FAILURE, REST: FAILURE},
+        COMPLETE,
+        (0, 1, 2, 3),
+        "unsettled",
+    ),
     (
         "a gap that is filled",
         (GAP, (0, 1)),
@@ -153,9 +163,9 @@ KNOWN_AGAINST_ARRIVING: list[
         "an open day that settles with fewer rows",
         (INCOMPLETE, (0, 1, 2)),
         {DAILY: rows(FEBRUARY, 3), REST: rows(FEBRUARY, 3)},
-        GAP,
+        COMPLETE,
         (0, 1, 2, 3),
-        "confirmed_gaps",
+        "downloaded",
     ),
     (
         "an open day that fails",

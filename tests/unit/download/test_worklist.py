@@ -15,7 +15,7 @@ from cryptoservice.errors import UsageError
 from cryptoservice.models import Dataset, Freq, Status
 from cryptoservice.sources.datasets import DatasetPlan, FundingPlan, KlinesPlan
 from cryptoservice.sources.evidence import Source
-from cryptoservice.storage.ledger import LedgerLine, Series, SymbolDay
+from cryptoservice.storage.ledger import Series, SymbolDay
 from cryptoservice.storage.writer import StoreWriter
 from tests.unit.fakes import FEBRUARY
 
@@ -43,14 +43,14 @@ def wanted(worklist: Worklist) -> list[tuple[str, list[date]]]:
 
 
 @pytest.mark.parametrize(
-    ("incremental", "settled", "left", "known"),
+    ("incremental", "settled", "left"),
     [
-        (True, 2, [("AUSDT", DAYS[2:]), ("BUSDT", DAYS[1:3])], DAYS[2:]),
-        (False, 0, [("AUSDT", DAYS), ("BUSDT", DAYS[1:3])], DAYS),
+        (True, 2, [("AUSDT", DAYS[2:]), ("BUSDT", DAYS[1:3])]),
+        (False, 0, [("AUSDT", DAYS), ("BUSDT", DAYS[1:3])]),
     ],
 )
 def test_only_settled_days_are_left_out(
-    tmp_path: Path, incremental: bool, settled: int, left: list[tuple[str, list[date]]], known: list[date]
+    tmp_path: Path, incremental: bool, settled: int, left: list[tuple[str, list[date]]]
 ) -> None:
     with StoreWriter.open(filled(tmp_path / "market.db")) as store:
         worklist = Worklist(store, [KLINES], ACTIVE, WINDOW, incremental=incremental)
@@ -60,9 +60,7 @@ def test_only_settled_days_are_left_out(
     assert worklist.expected_rows == 2 * worklist.symbol_days
     first, second = worklist.jobs()
     assert (first.series, second.series) == (Series(Dataset.KLINES, "12h", "AUSDT"), Series(Dataset.KLINES, "12h", "BUSDT"))
-    assert first.known == {day: LedgerLine(STATUSES[DAYS.index(day)], "why", 0, 2) for day in known}
-    assert second.known == {}
-    assert list(first.routes) == left[0][1]
+    assert (first.days, second.days) == (left[0][1], left[1][1])
 
 
 def test_without_a_store_everything_is_wanted_of_every_dataset() -> None:
@@ -78,10 +76,10 @@ def test_jobs_are_cut_as_the_plan_says() -> None:
     window = Window(days[0], days[-1])
     plans: list[DatasetPlan] = [KLINES, FUNDING]
     jobs = list(Worklist(None, plans, {"AUSDT": days}, window, incremental=True).jobs())
-    assert [(job.plan.dataset.value, len(job.routes)) for job in jobs] == [
+    assert [(job.plan.dataset.value, len(job.days)) for job in jobs] == [
         ("klines", 28), ("klines", 12), ("funding_rates", 40),
     ]  # fmt: skip
-    assert jobs[0].routes[FEBRUARY].sources == (Source.MONTHLY, Source.DAILY, Source.REST)
+    assert [fetch.source for fetch in jobs[0].begin().fetches] == [Source.MONTHLY]
 
 
 def test_what_a_download_is_asked_for_is_checked_as_a_whole(tmp_path: Path) -> None:

@@ -48,12 +48,20 @@ def test_an_object_that_cannot_be_read_is_distrusted_for_all_its_days() -> None:
     assert dict(answers) == dict.fromkeys(DAYS, distrusted)
 
 
-def test_a_day_with_conflicting_rows_is_distrusted_alone() -> None:
+def test_a_day_whose_rows_were_left_out_says_how_many_and_why() -> None:
     rows = {FEBRUARY: [kline(FEBRUARY_MS)]}
-    answers = decode_rows(FETCH, RowsByDay(rows, frozenset({DAYS[1]}), "a note"))
-    assert [answer.kind for answer in answers.values()] == [AnswerKind.ROWS, AnswerKind.DISTRUSTED, AnswerKind.ROWS]
-    assert (answers[FEBRUARY].reason, answers[DAYS[1]].reason) == ("a note", "conflicting_rows")
-    assert list(answers[DAYS[2]].rows) == []
+    left_out = {FEBRUARY: {"high_below_low": 1}, DAYS[2]: {"time_off_grid": 1, "conflicting_rows": 2}}
+    answers = decode_rows(FETCH, RowsByDay(rows, left_out))
+    assert [(answer.kind, list(answer.rows)) for answer in answers.values()] == [
+        (AnswerKind.ROWS, [kline(FEBRUARY_MS)]),
+        (AnswerKind.ROWS, []),
+        (AnswerKind.ROWS, []),
+    ]
+    assert [answer.reason for answer in answers.values()] == [
+        "monthly: 1 row left out (high_below_low)",
+        None,
+        "monthly: 3 rows left out (conflicting_rows, time_off_grid)",
+    ]
 
 
 def test_one_word_for_all_days() -> None:

@@ -29,7 +29,7 @@ def test_the_public_names_and_columns(path: Path) -> None:
 
 
 def test_the_schema_version_is_in_user_version(path: Path) -> None:
-    assert query(written(path), "PRAGMA user_version") == [(1,)]
+    assert query(written(path), "PRAGMA user_version") == [(2,)]
 
 
 def test_the_views_show_rows_days_and_times_as_people_read_them(path: Path) -> None:
