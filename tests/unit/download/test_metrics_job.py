@@ -23,6 +23,7 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 D1, D2, D3, D4 = (FEBRUARY + timedelta(days=number) for number in range(4))
 END, START, REACHING_MIDNIGHT = "end", "start", "reaching midnight"
 ABSENT = SourceAnswer(AnswerKind.ABSENT, reason="not_in_archive")
+NOT_SERVED = SourceAnswer(AnswerKind.NOT_SERVED, reason="history_ended")
 FAILED = SourceAnswer(AnswerKind.FAILED, reason="http_503")
 ORIGIN = SourceObject("metrics.zip", "ab" * 32, None, "2026-06-01T00:00:00+00:00")
 
@@ -96,6 +97,8 @@ class Run:
         return list(step.fetches)
 
     def _answers(self, fetch: Fetch) -> dict[date, SourceAnswer]:
+        if fetch.source is Source.REST:
+            return dict.fromkeys(fetch.days, NOT_SERVED)
         if fetch.dataset is Dataset.METRICS:
             return {day: self.files.get(day, ABSENT) for day in fetch.days}
         return {day: self.klines or SourceAnswer(AnswerKind.ROWS, klines_of(day)) for day in fetch.days}
@@ -150,7 +153,7 @@ def test_a_day_that_nothing_decides_has_the_reading_that_cannot_look_ahead() -> 
 
 def test_klines_that_could_not_be_had_leave_the_day_open() -> None:
     run = Run([D1], {D1: file(D1, START)}, known=no_bars, klines=FAILED)
-    assert run.of(D1) == (Status.FAILED, "daily: no klines to align with (rest: http_503)", [])
+    assert run.of(D1) == (Status.FAILED, "daily: no klines to align with (daily: http_503)", [])
 
 
 def test_a_bar_that_stands_in_no_file_is_a_gap() -> None:
