@@ -97,16 +97,18 @@ def test_a_dead_archive_leaves_the_api_at_work(
     assert outcome.report["rows"]["funding_rates"] == (3 * 84 if datasets else 0)
 
 
-@pytest.mark.parametrize("after", [9, 20])
-def test_an_outage_in_mid_run(workspace: Workspace, exchange: ReplayExchange, reference: Reference, after: int) -> None:
+@pytest.mark.parametrize(("after", "retries"), [(9, 0), (20, 1)])
+def test_an_outage_in_mid_run(
+    workspace: Workspace, exchange: ReplayExchange, reference: Reference, after: int, retries: int
+) -> None:
     reference.give(workspace.folder, "universe.json")
     exchange.faults.add(Fault.reset(times=None, skip=after))
-    limits = ("--max-vision-workers", "2", "--max-api-workers", "1", "--max-retries", "1")
+    limits = ("--max-vision-workers", "2", "--max-api-workers", "1", "--max-retries", str(retries))
     outcome = workspace.run(*DOWNLOAD, "-q", *limits)
     assert outcome.code == 3, outcome
     archive = exchange.vision_url.removeprefix("http://")
     assert [archive in line for line in given_up(outcome)].count(True) == 1, outcome.stderr
-    assert len(asked(exchange)) <= after + most_attempts(2, 1) + most_attempts(1, 1)
+    assert len(asked(exchange)) <= after + most_attempts(2, retries) + most_attempts(1, retries)
     database = workspace.folder / "market.db"
     assert assert_sound(database) == 54
     kept = query(database, "SELECT dataset, symbol, date, checked_at FROM symbol_days WHERE status = 'complete' ORDER BY 1, 2, 3")

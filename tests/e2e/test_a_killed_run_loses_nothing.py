@@ -90,7 +90,7 @@ def _kill_downloads(folder: Path, reference: Reference, seeds: range) -> None:
 
 
 def test_a_killed_download_is_finished_by_the_next(tmp_path: Path, reference: Reference) -> None:
-    _kill_downloads(tmp_path, reference, range(5))
+    _kill_downloads(tmp_path, reference, range(4))
 
 
 @pytest.mark.slow

@@ -103,7 +103,8 @@ def test_an_answer_that_echoes_the_key_is_masked(workspace: Workspace, exchange:
     for number, body in enumerate(bodies):
         exchange.faults.clear()
         exchange.faults.add(Fault.status(400, json.dumps(body).encode(), host="api", times=None))
-        for how in ("flag", "environment"):
+        # Where the key came from makes no difference once it is known, so one body is enough for the second way.
+        for how in ("flag", "environment") if number == 0 else ("flag",):
             flags = passed(how, workspace)
             name = f"{number}-{how}.db"
             base = ("universe", "download", "--universe-file", "universe.json", "--db-path", name, "--interval", "1d")
