@@ -101,12 +101,12 @@ def assert_sound(database: Path) -> int:
             database,
             f"SELECT {freq}, symbol, date({moment} / 1000, 'unixepoch'), count(*) FROM {dataset} GROUP BY 1, 2, 3",
         )
-        told = query(
+        listed = query(
             database,
             "SELECT freq, symbol, date, rows FROM symbol_days WHERE dataset = ? AND rows > 0",
             dataset,
         )
-        assert sorted(counted) == sorted(told), dataset
+        assert sorted(counted) == sorted(listed), dataset
     return int(query(database, "SELECT count(*) FROM symbol_days")[0][0])
 
 

@@ -1,4 +1,4 @@
-"""A host that gives no answer at all: it is given up after a while, the other host goes on, the next run finishes the job."""
+"""A host that does not respond at all: it is given up after a while, the other host goes on, the next run finishes the job."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def dead_ends() -> Iterator[tuple[str, str]]:
 
 
 def most_attempts(workers: int, retries: int) -> int:
-    """Three calls a worker end without an answer, and as many as there are workers may be under way by then."""
+    """Three calls a worker end without a response, and as many as there are workers may be under way by then."""
     return (3 * workers + workers) * (1 + retries)
 
 
@@ -144,7 +144,7 @@ def test_a_sample_from_a_host_that_is_down(workspace: Workspace, dead_ends: tupl
 
 
 @pytest.mark.parametrize("path", ["exchangeInfo", "klines"])
-def test_define_ends_with_the_first_call_that_had_no_answer(workspace: Workspace, exchange: ReplayExchange, path: str) -> None:
+def test_define_ends_with_the_first_call_that_had_no_response(workspace: Workspace, exchange: ReplayExchange, path: str) -> None:
     exchange.faults.add(Fault.reset(path=path, times=None))
     symbols = ",".join(["LINKUSDT", "AVAXUSDT", "ALGOUSDT", "1000PEPEUSDT", "BTCUSDT", "ETHUSDT"])
     outcome = workspace.define("-q", "--max-retries", "1", "--daily-check-workers", "2", symbols=symbols)

@@ -1,4 +1,4 @@
-"""Two runs at once: one writes, the other is sent away and told by whom; readers are always welcome."""
+"""Two runs at once: one writes, the other is sent away and learns who writes; readers are always welcome."""
 
 from __future__ import annotations
 
