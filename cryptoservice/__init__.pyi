@@ -23,5 +23,6 @@ from cryptoservice.export.command import export_universe_data as export_universe
 from cryptoservice.models import Dataset as Dataset
 from cryptoservice.models import Freq as Freq
 from cryptoservice.service import MarketDataService as MarketDataService
+from cryptoservice.universe.file import UniverseFile as UniverseFile
 from cryptoservice.universe.model import DailySnapshot as DailySnapshot
 from cryptoservice.universe.model import Universe as Universe

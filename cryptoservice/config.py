@@ -46,18 +46,6 @@ class RetryConfig:
         _require("max delay", self.max_delay, 0)
         _require("backoff multiplier", self.backoff_multiplier, 1)
 
-    def delay(self, attempt: int, chance: float, *, patience: float = 1.0) -> float:
-        """Seconds before retry number `attempt`, counted from 0; `chance` in [0, 1) decides the jitter.
-
-        Jitter takes away at most half of the exponential delay. `patience` multiplies the delay where a host needs more time;
-        no delay is longer than `max_delay`.
-        """
-        try:
-            full = min(self.max_delay, patience * self.base_delay * self.backoff_multiplier**attempt)
-        except OverflowError:
-            full = self.max_delay if self.base_delay else 0.0
-        return full * (0.5 + chance / 2) if self.jitter else full
-
 
 @dataclass(frozen=True)
 class RateConfig:

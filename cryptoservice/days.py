@@ -98,6 +98,10 @@ class Window(NamedTuple):
         """The first epoch millisecond after the window."""
         return day_start_ms(self.end) + DAY_MS
 
+    def to_dict(self) -> dict[str, str]:
+        """The window as the JSON object of reports."""
+        return {"start_date": self.start.isoformat(), "end_date": self.end.isoformat()}
+
     @classmethod
     def parse(cls, start: str, end: str) -> Window:
         """The window of two YYYY-MM-DD texts. Raises UsageError when one is not a day, and when they are reversed."""

@@ -1,11 +1,12 @@
-"""Small value types that all packages share: frequencies, datasets, reasons and statuses."""
+"""Value types that all packages share: frequencies (kline intervals), datasets, statuses, and results with their JSON form."""
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from cryptoservice.errors import UsageError
+from cryptoservice.reasons import MissingReason as MissingReason  # noqa: PLC0414 - a public name of this module
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
@@ -72,16 +73,6 @@ class Dataset(str, Enum):
         return self.value
 
 
-class MissingReason(str, Enum):
-    """Why a requested symbol has no market data on a UTC day of the universe."""
-
-    NOT_IN_CURRENT_TRADING_LIST = "not_in_current_trading_list"
-    NO_KLINE_ON_DATE = "no_kline_on_date"
-
-    def __str__(self) -> str:
-        return self.value
-
-
 class Status(str, Enum):
     """How one symbol-day of one dataset ended, as the ledger keeps it."""
 
@@ -113,3 +104,36 @@ class SourceObject(NamedTuple):
     """The Last-Modified header, as the archive sent it."""
     fetched_at: str
     """ISO 8601 time in UTC."""
+
+
+class Record:
+    """The base of a result: a dataclass whose `to_dict()` gives its JSON object.
+
+    The encoder is hand-made because `dataclasses.asdict` leaves enums, days and paths as they are and knows no properties. It
+    asks values what they can do, so that this module need not import what only results need.
+    """
+
+    KEYS: ClassVar[tuple[str, ...]] = ()
+    """The keys of the object in their order; each is the name of a field or a property. Without keys, all fields are written."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as a JSON object."""
+        names = self.KEYS or tuple(vars(type(self))["__dataclass_fields__"])
+        return {name: encode(getattr(self, name)) for name in names}
+
+
+def encode(value: Any) -> Any:
+    """The value as JSON: a result or a window as its object, an enum as its value, a day as YYYY-MM-DD, others as lists."""
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    if isinstance(value, Enum):
+        return value.value
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if hasattr(value, "__fspath__"):
+        return str(value)
+    if hasattr(value, "items"):
+        return {encode(key): encode(item) for key, item in value.items()}
+    return [encode(item) for item in value]

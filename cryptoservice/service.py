@@ -27,15 +27,15 @@ T = TypeVar("T")
 class MarketDataService:
     """Runs define, download and export in worker threads, so that the event loop goes on.
 
-    Cancelling a call, or leaving the `async with` block, stops the work in good order: what was committed stays, and the
-    same call goes on later. Errors are those of the plain functions.
+    Cancelling a call stops its work in good order, and so does leaving the `async with` block, which waits until the work has
+    ended. What was committed stays, and the same call resumes it later. Errors are those of the plain functions.
     """
 
     def __init__(self, credentials: Credentials, endpoints: Endpoints, clock: Clock | None = None) -> None:
         self._credentials = credentials
         self._endpoints = endpoints
         self._clock = clock
-        self._running: set[threading.Event] = set()
+        self._running: dict[asyncio.Future[Any], threading.Event] = {}
 
     @classmethod
     async def create(
@@ -47,15 +47,20 @@ class MarketDataService:
         vision_base_url: str | None = None,
         clock: Clock | None = None,
     ) -> MarketDataService:
-        """A service; everything is optional, and what is left out comes from the environment. UsageError for a bad address."""
+        """Make a service. What is left out comes from the environment, else it is the public hosts and no key.
+
+        Raises UsageError for an unusable address or key.
+        """
         return cls(Credentials.resolve(api_key, api_secret), Endpoints.resolve(api_base_url, vision_base_url), clock)
 
     async def __aenter__(self) -> MarketDataService:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for stop in self._running:
+        for stop in self._running.values():
             stop.set()
+        if self._running:
+            await asyncio.wait(list(self._running))
 
     async def define_universe(
         self,
@@ -71,7 +76,7 @@ class MarketDataService:
         daily_check_max_requests_per_minute: int = 1800,
         max_ban_wait: float = 300.0,
     ) -> DefineResult:
-        """`define_universe` with flat arguments; delays and waits in seconds."""
+        """`define_universe` with flat arguments. Delays and waits are in seconds, dates are inclusive UTC days."""
         rates = RateConfig(
             max_weight_per_minute=daily_check_max_requests_per_minute,
             api_request_delay=daily_check_request_delay,
@@ -105,7 +110,7 @@ class MarketDataService:
         kline_source: KlineSource | str = KlineSource.AUTO,
         max_ban_wait: float = 300.0,
     ) -> DownloadResult:
-        """`download_universe_data` with flat arguments; delays and waits in seconds."""
+        """`download_universe_data` with flat arguments. Delays and waits are in seconds, dates are inclusive UTC days."""
         rates = RateConfig(
             api_request_delay=api_request_delay, vision_request_delay=vision_request_delay, max_ban_wait=max_ban_wait
         )
@@ -134,7 +139,7 @@ class MarketDataService:
         metrics: bool = True,
         coverage_html: bool = False,
     ) -> ExportResult:
-        """`export_universe_data` with flat arguments."""
+        """`export_universe_data` with flat arguments. Dates are inclusive UTC days."""
         return await self._in_thread(
             export_universe_data,
             universe_file,
@@ -154,10 +159,10 @@ class MarketDataService:
     async def _in_thread(self, function: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """Run one of the functions with this service's clock, and with a stop event that cancelling sets."""
         stop = threading.Event()
-        self._running.add(stop)
         task = asyncio.ensure_future(asyncio.to_thread(function, *arguments, **options, clock=self._clock, stop=stop))
+        self._running[task] = stop
         try:
-            # Shielded: a thread cannot be cancelled, only asked to stop.
+            # A thread cannot be cancelled, only asked to stop.
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             stop.set()
@@ -165,4 +170,4 @@ class MarketDataService:
                 await task
             raise
         finally:
-            self._running.discard(stop)
+            del self._running[task]

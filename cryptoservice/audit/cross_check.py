@@ -13,12 +13,11 @@ from typing import Any, ClassVar, NamedTuple
 
 from cryptoservice.audit.differences import Difference
 from cryptoservice.clock import result_of
-from cryptoservice.models import Dataset, Freq, Row
-from cryptoservice.records import Record
+from cryptoservice.models import Dataset, Freq, Record, Row
 from cryptoservice.sources.decoding import decode_zip
 from cryptoservice.sources.evidence import AnswerKind, KlineSource, Source, SourceAnswer
-from cryptoservice.sources.fetches import Fetch
-from cryptoservice.sources.fetching import DatasetFetcher
+from cryptoservice.sources.fetcher import DatasetFetcher
+from cryptoservice.sources.grouping import Fetch
 from cryptoservice.sources.routing import comparison_sources
 from cryptoservice.storage.schema import columns
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from cryptoservice.models import Dataset
-from cryptoservice.records import Record
+from cryptoservice.models import Dataset, Record
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from cryptoservice.audit.cross_check import CrossCheck, Sampled
 from cryptoservice.audit.differences import Difference
 from cryptoservice.days import Window
 from cryptoservice.errors import SourceRefused
-from cryptoservice.models import Dataset
-from cryptoservice.records import Record
+from cryptoservice.models import Dataset, Record
 
 MAX_LISTED = 500
 """So many differences are named in a result; the others are only counted."""

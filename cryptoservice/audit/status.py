@@ -15,8 +15,8 @@ from typing import ClassVar
 from cryptoservice.clock import Clock, raise_if_stopped
 from cryptoservice.config import WindowBounds
 from cryptoservice.days import Window, utc_text
-from cryptoservice.models import Dataset, MissingReason, Status
-from cryptoservice.records import Record
+from cryptoservice.models import Dataset, Record, Status
+from cryptoservice.reasons import MissingReason
 from cryptoservice.sources.datasets import first_sources, plan_of
 from cryptoservice.sources.evidence import Source
 from cryptoservice.storage.reader import StoreReader

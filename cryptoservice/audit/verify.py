@@ -20,7 +20,7 @@ from cryptoservice.days import Window, day_number, day_of_number, utc_day
 from cryptoservice.errors import Remedy, SourceRefused, UsageError
 from cryptoservice.models import Dataset, Freq, Status
 from cryptoservice.progress import Progress
-from cryptoservice.sources.fetching import DatasetFetcher
+from cryptoservice.sources.fetcher import DatasetFetcher
 from cryptoservice.storage.ledger import Series
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.universe.file import UniverseFile

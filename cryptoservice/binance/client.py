@@ -6,11 +6,11 @@ from types import TracebackType
 
 from cryptoservice.binance.api import ApiLimits, FuturesApi
 from cryptoservice.binance.archive import Archive
-from cryptoservice.binance.http.bans import BanMemory, default_path
-from cryptoservice.binance.http.gate import Gate
+from cryptoservice.binance.http.ban_memory import BanMemory, default_path
+from cryptoservice.binance.http.bans import Gate
+from cryptoservice.binance.http.counters import Traffic
 from cryptoservice.binance.http.host import Host, host_name
 from cryptoservice.binance.http.limiter import LimitPolicy, RateLimiter
-from cryptoservice.binance.http.traffic import Traffic
 from cryptoservice.clock import Clock
 from cryptoservice.config import NetworkConfig
 from cryptoservice.errors import SourceRefused

@@ -1,6 +1,6 @@
-"""The commands: arguments to one library function each, its result to stdout, its outcome to an exit code.
+"""The commands. Each calls one library function with its arguments, prints the result, and turns the outcome into an exit code.
 
-Each command imports its own room only: an export need not wait for what a download needs.
+Each command imports only its own package: an export need not wait for what a download needs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cryptoservice.config import (
     WorkerConfig,
 )
 
-# Said for the whole package: a log line of the last word needs no finer name.
+# The logger of the whole package: what a command says at its end belongs to no part of it.
 log = logging.getLogger("cryptoservice")
 
 Args = argparse.Namespace
@@ -59,17 +59,20 @@ def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         clock=clock,
         stop=stop,
     )
+    if not result.active_symbol_days:
+        # The library has warned about it already, but it names no flag.
+        log.info("to replace %s, define it again with --force", result.universe_file)
     _print_report(result.to_dict())
     return errors.EXIT_OK
 
 
 def _download(args: Args, clock: Clock | None, stop: threading.Event) -> int:
-    from cryptoservice.cli import processes  # noqa: PLC0415
+    from cryptoservice.cli.helper_processes import helper_processes, return_large_blocks  # noqa: PLC0415
     from cryptoservice.cli.summaries import download_shortfall  # noqa: PLC0415
     from cryptoservice.download.command import download_universe_data  # noqa: PLC0415
 
-    processes.return_large_blocks()
-    with processes.helper_processes(_DOWNLOAD_HELPERS) as helpers:
+    return_large_blocks()
+    with helper_processes(_DOWNLOAD_HELPERS, stop) as helpers:
         result = download_universe_data(args.universe_file, args.db_path, executor=helpers, **_wanted(args, clock, stop))
     _print_report(result.to_dict())
     if result.refused is not None:
@@ -92,7 +95,7 @@ def _download_or_plan(args: Args, clock: Clock | None, stop: threading.Event) ->
 
 
 def _wanted(args: Args, clock: Clock | None, stop: threading.Event) -> dict[str, Any]:
-    """What download and its preview take alike."""
+    """The arguments that download and its preview have in common."""
     from cryptoservice.sources.evidence import KlineSource  # noqa: PLC0415
 
     rates = RateConfig(
@@ -113,11 +116,11 @@ def _wanted(args: Args, clock: Clock | None, stop: threading.Event) -> dict[str,
 
 
 def _export(args: Args, clock: Clock | None, stop: threading.Event) -> int:
-    from cryptoservice.cli import processes  # noqa: PLC0415
+    from cryptoservice.cli.helper_processes import helper_processes, return_large_blocks  # noqa: PLC0415
     from cryptoservice.export.command import export_universe_data  # noqa: PLC0415
 
-    processes.return_large_blocks()
-    with processes.helper_processes(_EXPORT_HELPERS) as helpers:
+    return_large_blocks()
+    with helper_processes(_EXPORT_HELPERS, stop) as helpers:
         result = export_universe_data(
             args.universe_file,
             args.db_path,
@@ -181,7 +184,7 @@ def _network(args: Args, rates: RateConfig, workers: WorkerConfig) -> NetworkCon
 
 
 def _exit_code(shortfall: str | None) -> int:
-    """The exit code of a run that came to its end. What is missing is said in the log's own form, with --quiet as well."""
+    """The exit code of a run that came to its end. What is missing goes to the log as an error, so --quiet shows it too."""
     if shortfall is None:
         return errors.EXIT_OK
     log.error("%s", shortfall, extra={"fields": {"exit_code": errors.EXIT_INCOMPLETE}})
@@ -201,7 +204,7 @@ def _print_report(record: dict[str, Any]) -> None:
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
-        # A path in bytes that are not UTF-8, or a terminal that is not: JSON has a form for that.
+        # A path or a terminal may not be UTF-8. JSON can escape what is not ASCII.
         text = json.dumps(record)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

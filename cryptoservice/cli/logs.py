@@ -1,4 +1,4 @@
-"""Logging to stderr: people's lines or JSON lines, with secrets taken out of every one of them."""
+"""Logging to stderr: lines for people or JSON lines. Secrets are taken out of every line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Redactor:
     """Replaces known secrets in text."""
 
     def __init__(self, secrets: Iterable[str | None]) -> None:
-        # Credentials are used stripped; a file or variable may hold them with a line end.
+        # A variable may hold a key with a line end. The key is used without it, so both forms are secret.
         secrets = [form for secret in secrets if secret for form in (secret, secret.strip())]
         self._secrets = sorted({secret for secret in secrets if secret and len(secret) >= SHORTEST_SECRET}, key=len, reverse=True)
 
@@ -61,7 +61,7 @@ class _Json(logging.Formatter):
 
 
 class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscriptable before Python 3.11
-    """Writes to stderr, past the progress line of a terminal."""
+    """Writes to stderr, above the progress line of a terminal."""
 
     def __init__(self, display: Display | None) -> None:
         super().__init__(sys.stderr)
@@ -75,7 +75,7 @@ class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # not subscrip
 
 
 def set_up(*, quiet: bool, verbose: bool, log_format: str, secrets: Iterable[str | None]) -> Redactor:
-    """Send this package's log to stderr; the redactor is for whatever else is printed."""
+    """Send this package's log to stderr. The redactor that comes back is for everything else that is printed."""
     redact = Redactor(secrets)
     display = None
     if not quiet and log_format == "text" and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":

@@ -1,6 +1,6 @@
-"""The command line from its arguments to its exit code. Whatever goes wrong ends as one line for people, or one JSON object.
+"""The command line from its arguments to its exit code. Every failure ends as one line for people, or as one JSON object.
 
-What `--help` does not need is imported where it is used: people and completion wait for it.
+What `--help` does not need is imported where it is used, because people wait for the help.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Args = argparse.Namespace
 
 
 def main(argv: Sequence[str], clock: Clock | None = None) -> int:
-    """Run one command; its exit code. `clock` is for tests that need another day."""
+    """Run one command and return its exit code. Tests that need another day pass a `clock`."""
     try:
         args = build_parser().parse_args(argv)
     except SystemExit as done:
@@ -51,7 +51,7 @@ def main(argv: Sequence[str], clock: Clock | None = None) -> int:
 
 
 def known_error(error: Exception) -> errors.CryptoserviceError:
-    """The error of this package that says what any exception means to a person."""
+    """The error of this package that tells a person what the exception means."""
     if isinstance(error, errors.CryptoserviceError):
         return error
     if isinstance(error, BrokenPipeError):
@@ -68,7 +68,7 @@ def known_error(error: Exception) -> errors.CryptoserviceError:
 
 
 def _refuse(error: errors.CryptoserviceError, argv: Sequence[str]) -> int:
-    """Report arguments that could not be parsed, in the log format that they ask for all the same."""
+    """Report arguments that could not be parsed. Their log format is honoured all the same, so it is looked up by hand."""
     from cryptoservice.cli import logs  # noqa: PLC0415
 
     as_json = "--log-format=json" in argv or ("--log-format", "json") in pairwise(argv)
@@ -96,12 +96,12 @@ def _report(error: errors.CryptoserviceError, args: Args, redact: Callable[[str]
 
 
 def _one_line(text: str) -> str:
-    """One line that a terminal can show: what a file name may hold must not move the cursor."""
+    """The text as one line that a terminal can show: a file name may hold characters that move the cursor."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(text.split()))
 
 
 class _Stop:
-    """The stop event, and which signal set it."""
+    """The stop event, and the signal that set it."""
 
     def __init__(self) -> None:
         import threading  # noqa: PLC0415
@@ -120,7 +120,7 @@ class _Stop:
         try:
             yield
         finally:
-            # Once asked to stop, the last word has been said: another signal just ends the process.
+            # After a request to stop our handler stays: another signal then ends the process at once.
             if not self.event.is_set():
                 for number, handler in before.items():
                     signal.signal(number, handler)
@@ -132,7 +132,7 @@ class _Stop:
         self.event.set()
 
     def error(self) -> errors.Interrupted:
-        """What to tell people."""
+        """The error that tells people which signal ended the run."""
         error = errors.Interrupted(f"interrupted by {self._signal.name}", hint="run the same command again")
         error.exit_code = 128 + self._signal
         return error

@@ -1,4 +1,4 @@
-"""Remedies in the words of the command line: the library names none of its flags and commands."""
+"""Remedies in the words of the command line. The library names no flag and no command, so the words stand here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WORDS = {
     Remedy.NEWER_DATABASE: "use the version of cryptoservice that wrote it, or choose another --db-path",
     Remedy.RESTORE_DATABASE: "restore it from a copy, or choose another --db-path and download again",
     Remedy.VERIFY_DATABASE: "something else has written to it: look with `cryptoservice universe verify`",
-    Remedy.MORE_RETRIES: "run the same command again; if it stays, look at the network or raise --max-retries",
+    Remedy.MORE_RETRIES: "run the same command again; if the error stays, look at the network or raise --max-retries",
     Remedy.CHECK_NETWORK: "check the network, then run the same command again; more --max-retries wait longer",
     Remedy.WAIT_FOR_BAN: "run again after {until}, or allow a longer wait with --max-ban-wait (now {longest:g} s)",
     Remedy.USE_ARCHIVE: "the archive is not blocked: download with --kline-source vision, or run from another location",

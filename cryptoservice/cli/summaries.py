@@ -1,4 +1,4 @@
-"""The last line of a run that came to its end but lacks something: how much, mostly why, and what to do."""
+"""The last line of a run that ended but lacks something: how much is missing, the most frequent reason, and what to do."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from cryptoservice.models import MissingReason
+from cryptoservice.reasons import MissingReason
 from cryptoservice.sources.evidence import Source
 
 if TYPE_CHECKING:
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 _STATUS_HEADER = ("dataset", "freq", "complete", "gaps", "incomplete", "failed", "never", "rows", "last checked")
 _PLAN_HEADER = ("dataset", "source", "symbol-days", "requests", "weight", "rows", "MB")
 _SOURCE_NAMES = {Source.MONTHLY: "monthly archive", Source.DAILY: "daily archive", Source.REST: "API"}
-# Columns of words; all others hold figures.
+# These columns hold words, all others figures.
 _WORD_COLUMNS = frozenset(("dataset", "freq", "source", "last checked"))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The lines of a table: words to the left, figures to the right."""
+    """The lines of a table. Words stand to the left of their column, figures to the right."""
     lines = (header, *rows)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -32,12 +32,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
 
 
 def status_text(result: StatusResult) -> str:
-    """What is there of a universe, each line ended by a newline."""
+    """The status of a universe as text; every line ends with a newline."""
     return "".join(f"{line}\n" for line in _status_lines(result))
 
 
 def plan_text(result: PreviewResult) -> str:
-    """What a download would fetch, each line ended by a newline."""
+    """The plan of a download as text; every line ends with a newline."""
     return "".join(f"{line}\n" for line in _plan_lines(result))
 
 

@@ -16,7 +16,7 @@ from cryptoservice.days import Window, utc_text
 from cryptoservice.define.probe import Probe, refuse_unfinished
 from cryptoservice.define.result import DefineResult
 from cryptoservice.errors import Remedy
-from cryptoservice.models import MissingReason
+from cryptoservice.reasons import MissingReason
 from cryptoservice.universe.file import check_description, save
 from cryptoservice.universe.model import DailySnapshot, Universe
 from cryptoservice.universe.notices import nothing_active_notice

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import ClassVar
 
-from cryptoservice.records import Record
+from cryptoservice.models import Record
 from cryptoservice.universe.file import SCHEMA_VERSION
 from cryptoservice.universe.model import Universe
 

@@ -19,7 +19,7 @@ from cryptoservice.models import Freq
 from cryptoservice.progress import Progress
 from cryptoservice.sources.datasets import DatasetPlan, dataset_plans
 from cryptoservice.sources.evidence import KlineSource
-from cryptoservice.sources.fetching import DatasetFetcher
+from cryptoservice.sources.fetcher import DatasetFetcher
 from cryptoservice.storage.database import refuse_foreign
 from cryptoservice.storage.lock import DatabaseLock
 from cryptoservice.storage.writer import StoreWriter

@@ -15,7 +15,7 @@ from datetime import date
 
 from cryptoservice.clock import POLL_SECONDS, Clock, raise_if_stopped
 from cryptoservice.config import WorkerConfig
-from cryptoservice.download.batch import CommitBatch
+from cryptoservice.download.commit_batch import CommitBatch
 from cryptoservice.download.pools import Decoded, DecodePool, Fetched, FetchPool, Messages, Task
 from cryptoservice.download.result import Tally
 from cryptoservice.download.worklist import Job
@@ -23,8 +23,8 @@ from cryptoservice.models import Dataset, Status
 from cryptoservice.progress import Progress
 from cryptoservice.sources.decoding import Answers
 from cryptoservice.sources.evidence import Evidence, Source
-from cryptoservice.sources.fetches import Fetch
-from cryptoservice.sources.fetching import FetchResult
+from cryptoservice.sources.fetcher import FetchResult
+from cryptoservice.sources.grouping import Fetch
 from cryptoservice.sources.verdict import Verdict, against_stored
 from cryptoservice.storage.ledger import SymbolDay
 from cryptoservice.storage.writer import StoreWriter

@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 
 from cryptoservice.binance.archive_files import VerifiedZip
 from cryptoservice.sources.decoding import Answers, decode_zip
-from cryptoservice.sources.fetches import Fetch
-from cryptoservice.sources.fetching import FetchResult
+from cryptoservice.sources.fetcher import FetchResult
+from cryptoservice.sources.grouping import Fetch
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,7 @@ from cryptoservice.clock import Clock, raise_if_stopped
 from cryptoservice.config import NetworkConfig, WindowBounds
 from cryptoservice.days import Window
 from cryptoservice.download.worklist import Wanted, Worklist
-from cryptoservice.models import Dataset, Freq
-from cryptoservice.records import Record
+from cryptoservice.models import Dataset, Freq, Record
 from cryptoservice.sources.datasets import DatasetPlan, dataset_plans, first_sources
 from cryptoservice.sources.evidence import KlineSource, Source
 from cryptoservice.storage.reader import StoreReader

@@ -9,8 +9,7 @@ from typing import ClassVar
 
 from cryptoservice.days import Window
 from cryptoservice.errors import SourceRefused
-from cryptoservice.models import Dataset, Freq, Status
-from cryptoservice.records import Record
+from cryptoservice.models import Dataset, Freq, Record, Status
 
 
 @dataclass(frozen=True, order=True)

@@ -16,14 +16,13 @@ from cryptoservice.clock import Clock, raise_if_stopped
 from cryptoservice.config import WindowBounds
 from cryptoservice.days import Window, utc_text
 from cryptoservice.errors import Remedy, UsageError
-from cryptoservice.export.batches import DayExport
-from cryptoservice.export.coverage import SCHEMA_VERSION, Coverage
 from cryptoservice.export.coverage_map.page import write_map
+from cryptoservice.export.coverage_report import SCHEMA_VERSION, Coverage
 from cryptoservice.export.daily_csv import DayTask
+from cryptoservice.export.day_batches import DayExport
 from cryptoservice.export.resampling import check_frequencies
 from cryptoservice.export.spec import ExportSpec
-from cryptoservice.models import Dataset, Freq
-from cryptoservice.records import Record, encode
+from cryptoservice.models import Dataset, Freq, Record, encode
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.universe.file import UniverseFile
 from cryptoservice.universe.notices import nothing_active_notice

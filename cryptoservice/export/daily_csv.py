@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from cryptoservice import files
 from cryptoservice.clock import raise_if_stopped
 from cryptoservice.days import Window
-from cryptoservice.export.coverage import NOT_DOWNLOADED, Totals
+from cryptoservice.export.coverage_report import Totals
 from cryptoservice.export.spec import ExportSpec
 from cryptoservice.models import Dataset, Row, Status
+from cryptoservice.reasons import NOT_DOWNLOADED
 from cryptoservice.storage.ledger import LedgerLine, Series
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.storage.schema import columns

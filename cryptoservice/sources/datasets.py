@@ -1,6 +1,6 @@
 """The plan of each dataset: routes, next step, grouping and cost of its symbol-days. Pure: it neither connects nor sends.
 
-What a plan decides is carried out by `fetching.DatasetFetcher`.
+What a plan decides is carried out by `fetcher.DatasetFetcher`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cryptoservice.days import month_of
 from cryptoservice.models import Dataset, Freq
 from cryptoservice.sources import routing, verdict
 from cryptoservice.sources.evidence import Evidence, KlineSource, Source
-from cryptoservice.sources.fetches import Cost, Fetch, Grouping
+from cryptoservice.sources.grouping import Cost, Fetch, Grouping
 from cryptoservice.sources.routing import DayRoute
 from cryptoservice.sources.verdict import Verdict
 

@@ -10,7 +10,7 @@ from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay
 from cryptoservice.days import utc_text
 from cryptoservice.models import SourceObject
 from cryptoservice.sources.evidence import AnswerKind, SourceAnswer
-from cryptoservice.sources.fetches import Fetch
+from cryptoservice.sources.grouping import Fetch
 
 Answers = Mapping[date, SourceAnswer]
 """One answer for each day of a fetch."""

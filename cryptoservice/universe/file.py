@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from cryptoservice import files
 from cryptoservice.days import Window, parse_day, shorten
 from cryptoservice.errors import Remedy, UsageError
-from cryptoservice.models import MissingReason
+from cryptoservice.reasons import MissingReason
 from cryptoservice.universe import symbols
 from cryptoservice.universe.inputs import read_input
 from cryptoservice.universe.model import DailySnapshot, Universe

@@ -10,7 +10,7 @@ from datetime import date
 from cryptoservice.config import WindowBounds
 from cryptoservice.days import Window, parse_day
 from cryptoservice.errors import UsageError
-from cryptoservice.models import MissingReason
+from cryptoservice.reasons import MissingReason
 
 ActiveDays = Mapping[str, list[date]]
 """The active days of each symbol, the earliest first."""

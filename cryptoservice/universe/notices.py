@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cryptoservice.days import Window
-from cryptoservice.models import MissingReason
+from cryptoservice.reasons import MissingReason
 from cryptoservice.universe.model import Universe
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import threading
 import time
 from datetime import date
 from pathlib import Path
 
 from cryptoservice.binance.archive_files import VerifiedZip
-from cryptoservice.cli.processes import helper_processes
+from cryptoservice.cli.helper_processes import helper_processes
 from cryptoservice.clock import Clock
 from cryptoservice.config import WorkerConfig
 from cryptoservice.download.pipeline import Pipeline
@@ -20,8 +21,8 @@ from cryptoservice.download.worklist import Worklist
 from cryptoservice.models import Freq
 from cryptoservice.progress import Progress
 from cryptoservice.sources.datasets import KlinesPlan
-from cryptoservice.sources.fetches import Fetch
-from cryptoservice.sources.fetching import FetchResult
+from cryptoservice.sources.fetcher import FetchResult
+from cryptoservice.sources.grouping import Fetch
 from cryptoservice.storage.writer import StoreWriter
 from cryptoservice.universe.file import UniverseFile
 
@@ -38,7 +39,7 @@ def main(zips: str, interval: str, universe_file: str, database: str) -> int:
         body = (Path(zips) / f"{fetch.archive_file.stem}.zip").read_bytes()
         return FetchResult(archived=VerifiedZip(fetch.archive_file, body, hashlib.sha256(body).hexdigest(), None, time.time()))
 
-    with StoreWriter.open(Path(database)) as store, helper_processes(HELPERS) as helpers:
+    with StoreWriter.open(Path(database)) as store, helper_processes(HELPERS, threading.Event()) as helpers:
         plan = KlinesPlan(Freq.parse(interval), date.today())
         worklist = Worklist(store, [plan], universe.active_days(universe.window), universe.window, incremental=True)
         progress = Progress("load", "symbol-days", worklist.symbol_days, clock)

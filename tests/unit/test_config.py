@@ -6,8 +6,6 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cryptoservice.config import Credentials, Endpoints, NetworkConfig, RateConfig, RetryConfig, WorkerConfig
 from cryptoservice.errors import Remedy, UsageError
@@ -18,34 +16,6 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert RateConfig() == RateConfig(1800, 0.0, 0.0, 300.0)
     assert WorkerConfig() == WorkerConfig(api=5, vision=8)
     assert Endpoints() == Endpoints("https://fapi.binance.com", "https://data.binance.vision")
-
-
-def test_delays_double_up_to_the_largest() -> None:
-    retry = RetryConfig(base_delay=1.0, max_delay=10.0, jitter=False)
-    assert [retry.delay(attempt, 0.5) for attempt in range(6)] == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
-
-
-def test_jitter_takes_at_most_half_of_the_delay() -> None:
-    retry = RetryConfig(base_delay=8.0)
-    assert [retry.delay(0, chance) for chance in (0.0, 0.5, 1.0)] == [4.0, 6.0, 8.0]
-
-
-@given(st.integers(0, 100), st.floats(0, 1, exclude_max=True), st.floats(0, 1e6), st.floats(0, 1e6), st.floats(1, 10))
-def test_a_delay_is_never_above_the_largest(attempt: int, chance: float, base: float, largest: float, factor: float) -> None:
-    assert 0 <= RetryConfig(3, base, largest, factor).delay(attempt, chance) <= largest
-
-
-def test_patience_multiplies_the_delay_up_to_the_largest() -> None:
-    retry = RetryConfig(base_delay=1.0, max_delay=10.0, jitter=False)
-    assert [retry.delay(attempt, 0.0, patience=4.0) for attempt in range(3)] == [4.0, 8.0, 10.0]
-
-
-def test_no_base_delay_is_no_delay_even_where_the_power_overflows() -> None:
-    assert RetryConfig(base_delay=0.0, backoff_multiplier=1e300).delay(100, 1.0) == 0.0
-
-
-def test_a_steep_multiplier_reaches_the_largest_delay_and_no_overflow() -> None:
-    assert RetryConfig(max_retries=100, backoff_multiplier=1e6, jitter=False).delay(99, 0.0) == 60.0
 
 
 OUT_OF_BOUNDS: list[tuple[Any, dict[str, Any], str]] = [

@@ -1,78 +1,119 @@
-"""The memory of bans: a ban is on the IP address, so the next run on this machine must not ask a host that has banned it."""
+"""The gate of one host: while a pause or a ban keeps it shut, no thread sends anything to that host."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-from pathlib import Path
+import math
+import threading
+from collections.abc import Callable
 
-from cryptoservice import files
 from cryptoservice.clock import Clock
-from cryptoservice.errors import OutputError
+from cryptoservice.days import utc_text
+from cryptoservice.errors import Remedy, SourceError, SourceRefused
 
 log = logging.getLogger(__name__)
 
-# Documented bans last up to three days (docs/wire.md, limits and bans): anything much longer is a damaged file, not a ban.
-_LONGEST_SECONDS = 7 * 86_400.0
-_MAX_BYTES = 256 * 1024
+COUNTDOWN_EVERY = 10.0
+"""Seconds between two lines that say how long a run still waits."""
 
 
-def default_path() -> Path | None:
-    """`${XDG_STATE_HOME:-~/.local/state}/cryptoservice/bans.json`; None where the user has no home, as in some containers."""
-    state = os.environ.get("XDG_STATE_HOME")
-    try:
-        base = Path(state) if state else Path("~/.local/state").expanduser()
-    except RuntimeError:
-        return None
-    return base / "cryptoservice" / "bans.json"
+class Gate:
+    """Pauses and bans of one host. Thread-safe. All times are epoch seconds.
 
-
-class BanMemory:
-    """End times of bans by `host:port`, in one small JSON file.
-
-    No trouble with the file is an error: losing it costs one refused request.
+    A shut gate opens by itself at a known time. A closed gate stays closed for the rest of the run, and `wait` raises its error.
+    `on_ban` is called with the host and the end of every ban, before any thread can learn of the ban.
     """
 
-    def __init__(self, path: Path | None, clock: Clock) -> None:
-        self._path = path
+    def __init__(self, host: str, clock: Clock, max_wait: float, *, on_ban: Callable[[str, float], None] | None = None) -> None:
+        self.host = host
         self._clock = clock
+        self._max_wait = max_wait
+        self._on_ban = on_ban
+        self._lock = threading.Lock()
+        self._shut_until = 0.0
+        self._throttled_since: float | None = None
+        self._closed: SourceError | None = None
+        self._next_countdown = 0.0
 
-    def until(self, host: str) -> float | None:
-        """The epoch second until which that host has banned this IP address, or None."""
-        return self._read().get(host)
+    @property
+    def refusal(self) -> SourceRefused | None:
+        """Why the host refuses this run, or None."""
+        with self._lock:
+            return self._closed if isinstance(self._closed, SourceRefused) else None
 
-    def remember(self, host: str, until: float) -> None:
-        """Write a ban down, with its end in epoch seconds; expired bans are dropped on the way."""
-        if self._path is None:
-            return
-        try:
-            bans = self._read()
-            bans[host] = max(until, bans.get(host, 0.0))
-            with files.atomic_text(self._path, durable=False) as handle:
-                json.dump(bans, handle, indent=2, sort_keys=True)
-                handle.write("\n")
-        except (OutputError, OSError, ValueError) as error:
-            log.debug("the ban of %s could not be remembered: %s", host, error)
+    def wait(self) -> float:
+        """Seconds until the gate opens, 0 when it is open. Raises the error of a closed gate."""
+        with self._lock:
+            if self._closed is not None:
+                # One error serves all later calls: its traceback must not grow with each, and keep their frames in memory.
+                raise self._closed.with_traceback(None)
+            return self._remaining()
 
-    def _read(self) -> dict[str, float]:
-        if self._path is None:
-            return {}
-        try:
-            if self._path.stat().st_size > _MAX_BYTES:
-                return {}
-            record = json.loads(self._path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, RecursionError) as error:
-            log.debug("no bans are remembered: %s", error)
-            return {}
-        if not isinstance(record, dict):
-            return {}
-        now = self._clock.time()
-        return {host: float(until) for host, until in record.items() if _is_running(until, now)}
+    def remaining(self) -> float:
+        """Seconds until the pause or ban ends, also for a gate that is closed for this run."""
+        with self._lock:
+            return self._remaining()
 
+    def countdown(self, remaining: float) -> None:
+        """Log that the run is waiting: one line every ten seconds, from whichever thread comes first."""
+        with self._lock:
+            now = self._clock.monotonic()
+            due = remaining > COUNTDOWN_EVERY and now >= self._next_countdown
+            if due:
+                self._next_countdown = now + COUNTDOWN_EVERY
+        if due:
+            log.warning("%s: waiting, %.0f s to go", self.host, remaining)
 
-def _is_running(until: object, now: float) -> bool:
-    # A comparison needs no conversion to float, so neither NaN nor a number of a thousand digits passes or raises.
-    return isinstance(until, (int, float)) and not isinstance(until, bool) and now < until < now + _LONGEST_SECONDS
+    def responded(self) -> None:
+        """Note any response other than 429 or 418: it ends the run of consecutive 429s."""
+        if self._throttled_since is not None:
+            with self._lock:
+                self._throttled_since = None
+
+    def throttle(self, until: float, what: str, *, has_deadline: bool) -> None:
+        """HTTP 429: shut the gate until that epoch second.
+
+        Consecutive 429s for longer than the wait limit close it for this run. So does a deadline beyond the limit that the host
+        named itself (`has_deadline`).
+        """
+        with self._lock:
+            now, clock = self._clock.time(), self._clock.monotonic()
+            if self._throttled_since is None:
+                self._throttled_since = clock
+            lasting = clock - self._throttled_since
+            if lasting > 0 and lasting >= self._max_wait:
+                self._close(f"{self.host} has answered nothing but {what} for {lasting:.0f} s", until)
+            elif has_deadline and until - now > self._max_wait:
+                self._close(f"{self.host} asks for a pause until {utc_text(until)} ({what})", until)
+            elif until > self._shut_until:
+                if self._shut_until <= now:
+                    log.warning("%s: %s, pausing %.1f s", self.host, what, until - now)
+                self._shut_until = until
+
+    def ban(self, until: float, *, remembered: bool = False) -> None:
+        """HTTP 418: shut the gate until that epoch second; a ban beyond the wait limit closes it for this run."""
+        with self._lock:
+            now = self._clock.time()
+            if until <= max(now, self._shut_until):
+                return
+            if self._on_ban is not None and not remembered:
+                # Under the lock: no other thread may end the run before the ban is written down.
+                self._on_ban(self.host, until)
+            self._shut_until = until
+            until_text = utc_text(math.ceil(until))
+            if until - now > self._max_wait:
+                self._close(f"{self.host} has banned this IP address until {until_text}", until)
+            else:
+                log.warning("%s: this IP address is banned until %s, waiting %.0f s", self.host, until_text, until - now)
+
+    def close(self, error: SourceError) -> None:
+        """Close the gate for this run, after a 403, a 451 or when the host is given up: every later `wait` raises this error."""
+        with self._lock:
+            self._closed = self._closed or error
+
+    def _remaining(self) -> float:
+        return max(0.0, self._shut_until - self._clock.time())
+
+    def _close(self, message: str, until: float) -> None:
+        facts = {"until": utc_text(math.ceil(until)), "longest": self._max_wait}
+        self._closed = self._closed or SourceRefused(message, reason="banned", hint=Remedy.WAIT_FOR_BAN, **facts)

@@ -1,8 +1,4 @@
-"""One host over HTTP: the limiter in front of every attempt and the retry loop around it. Nothing else sends requests.
-
-The retry loop is hand-made: urllib3's Retry works inside one request, so it could neither share one pause among all threads, nor
-count the wait for a ban against a deadline, nor look at the content of a response.
-"""
+"""One host over HTTP: the limiter in front of every attempt, the retry rule around it. Nothing else sends requests."""
 
 from __future__ import annotations
 
@@ -14,11 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
+from cryptoservice.binance.http.bans import Gate
 from cryptoservice.binance.http.circuit_breaker import CircuitBreaker
-from cryptoservice.binance.http.gate import Gate
+from cryptoservice.binance.http.counters import Traffic
 from cryptoservice.binance.http.limiter import RateLimiter
 from cryptoservice.binance.http.responses import Response, Throttled, Transient
-from cryptoservice.binance.http.traffic import Traffic
+from cryptoservice.binance.http.retry import Retries
 from cryptoservice.clock import Clock, raise_if_stopped
 from cryptoservice.config import RetryConfig
 from cryptoservice.errors import Interrupted, Remedy, SourceError, SourceRefused
@@ -107,7 +104,7 @@ class Host:
             raise
 
     def _fetch(self, call: Call, parse_response: Callable[[Response], T]) -> T:
-        attempt = 0
+        retries = Retries(self._retry, self._clock, self._stop)
         granted = call.limiter.acquire(call.weight, self._stop)
         responses = self._breaker.responses
         while True:
@@ -118,24 +115,22 @@ class Host:
             except Throttled as throttled:
                 self._slow_down(throttled, call.limiter, granted)
             except Transient as trouble:
-                if attempt >= self._retry.max_retries:
-                    if self._breaker.call_failed(responses):
-                        self._give_up(trouble)
-                    tries = "attempt" if attempt == 0 else "attempts"
-                    raise SourceError(
-                        f"{self.gate.host}{call.path}: {trouble} ({attempt + 1} {tries})",
-                        reason=trouble.reason,
-                        hint=Remedy.MORE_RETRIES,
-                    ) from None
-                delay = self._retry.delay(attempt, self._clock.random(), patience=trouble.patience)
-                log.info("%s%s: %s, next attempt in %.1f s", self.gate.host, call.path, trouble, delay)
-                attempt += 1
-                self._clock.sleep(delay, self._stop)
-                self.traffic.retried(delay)
+                retries.failed()
+                if retries.are_used_up:
+                    raise self._exhausted(call, trouble, retries, responses) from None
+                self.traffic.retried(retries.wait(f"{self.gate.host}{call.path}", trouble))
             except SourceRefused as refused:
                 self.gate.close(refused)
                 raise
             granted = call.limiter.acquire(call.weight, self._stop)
+
+    def _exhausted(self, call: Call, trouble: Transient, retries: Retries, responses: int) -> SourceError:
+        """The error of a call whose attempts are used up; a host that gave no response to many such calls is given up."""
+        if self._breaker.call_failed(responses):
+            self._give_up(trouble)
+        tries = f"{retries.attempts} attempt{'s' * (retries.attempts > 1)}"
+        what = f"{self.gate.host}{call.path}: {trouble} ({tries})"
+        return SourceError(what, reason=trouble.reason, hint=Remedy.MORE_RETRIES)
 
     def _give_up(self, trouble: Transient) -> None:
         what = f"{self.gate.host} does not answer ({trouble}), {self._breaker.limit} requests in a row, retries included"

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
-from cryptoservice.binance.http.gate import COUNTDOWN_EVERY, Gate
+from cryptoservice.binance.http.bans import COUNTDOWN_EVERY, Gate
 from cryptoservice.clock import Clock, raise_if_stopped
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cryptoservice.export.coverage import NOT_DOWNLOADED
-from cryptoservice.models import Dataset, MissingReason, Status
+from cryptoservice.models import Dataset, Status
+from cryptoservice.reasons import NOT_DOWNLOADED, MissingReason
 
 
 @dataclass(frozen=True)

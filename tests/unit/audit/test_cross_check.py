@@ -12,8 +12,8 @@ from cryptoservice.audit.cross_check import Comparison, CrossCheck, Sampled, com
 from cryptoservice.errors import Interrupted
 from cryptoservice.models import Freq, Row
 from cryptoservice.sources.evidence import AnswerKind, KlineSource, Source, SourceAnswer
-from cryptoservice.sources.fetches import Fetch
-from cryptoservice.sources.fetching import DatasetFetcher, FetchResult
+from cryptoservice.sources.fetcher import DatasetFetcher, FetchResult
+from cryptoservice.sources.grouping import Fetch
 from tests.unit.audit.stored import BTC, HOURS
 from tests.unit.fakes import FEBRUARY, FEBRUARY_MS
 

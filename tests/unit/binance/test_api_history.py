@@ -20,7 +20,7 @@ from cryptoservice.errors import HistoryEnded, SymbolRefused
 from cryptoservice.models import Dataset, Freq
 from cryptoservice.sources.decoding import decode_rows
 from cryptoservice.sources.evidence import AnswerKind, Source
-from cryptoservice.sources.fetches import Fetch
+from cryptoservice.sources.grouping import Fetch
 from tests.unit.fakes import FEBRUARY, FEBRUARY_MS, FakeClock
 
 FIVE = 300_000

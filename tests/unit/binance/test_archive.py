@@ -11,10 +11,10 @@ import pytest
 
 from cryptoservice.binance.archive import Archive
 from cryptoservice.binance.archive_files import ArchiveFile
-from cryptoservice.binance.http.gate import Gate
+from cryptoservice.binance.http.bans import Gate
+from cryptoservice.binance.http.counters import Traffic
 from cryptoservice.binance.http.host import Host
 from cryptoservice.binance.http.limiter import LimitPolicy, RateLimiter
-from cryptoservice.binance.http.traffic import Traffic
 from cryptoservice.binance.parsers.rows_by_day import InvalidData
 from cryptoservice.config import RetryConfig
 from cryptoservice.models import Dataset, Freq

@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cryptoservice.binance.http.gate import Gate
+from cryptoservice.binance.http.bans import Gate
+from cryptoservice.binance.http.counters import Traffic
 from cryptoservice.binance.http.host import Call, Host, host_name
 from cryptoservice.binance.http.limiter import LimitPolicy, RateLimiter
 from cryptoservice.binance.http.responses import api_response_parser
-from cryptoservice.binance.http.traffic import Traffic
 from cryptoservice.config import RetryConfig
 from tests.unit.binance.loopback import Loopback, Reply, Seen
 from tests.unit.fakes import FakeClock

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
-from collections.abc import Iterator
+import sys
 from datetime import datetime, timedelta
 
 import pytest
 
+from cryptoservice import progress
 from cryptoservice.cli import logs
 
 LOG = logging.getLogger("cryptoservice.somewhere")
 SECRET = "s3cr3t-key"
-
-
-@pytest.fixture(autouse=True)
-def _logger_as_it_was() -> Iterator[None]:
-    logger = logging.getLogger("cryptoservice")
-    before = (list(logger.handlers), logger.level, logger.propagate)
-    yield
-    logger.handlers[:], logger.propagate = before[0], before[2]
-    logger.setLevel(before[1])
 
 
 def set_up(*, quiet: bool = False, verbose: bool = False, log_format: str = "text") -> logs.Redactor:
@@ -100,3 +93,43 @@ def test_the_redactor_leaves_short_and_empty_secrets_alone() -> None:
 def test_a_secret_that_contains_another_is_taken_out_whole() -> None:
     redact = logs.Redactor(["pass", "password1"])
     assert redact("password1 pass") == "*** ***"
+
+
+class Terminal(io.StringIO):
+    """A stream that claims to be a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_a_line_passes_above_the_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, options, drawn in (
+        ("vt100", {}, True),
+        ("dumb", {}, False),
+        ("vt100", {"quiet": True}, False),
+        ("vt100", {"log_format": "json"}, False),
+    ):
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setenv("TERM", name)
+        set_up(**options)
+        display = progress._display
+        assert (display is not None) is drawn, (name, options)
+        if display is not None:
+            display.show("half of it")
+            LOG.warning("careful, %s", SECRET)
+            assert terminal.getvalue() == "\rhalf of it\x1b[K\r\x1b[Kwarning: careful, ***\n\rhalf of it\x1b[K"
+
+
+def test_a_text_line_moves_no_cursor_and_json_keeps_fields_and_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up()
+    LOG.info("a\x1b[2J 币\nb")
+    assert capsys.readouterr().err == "a\\x1b[2J 币\\nb\n"
+    set_up(log_format="json")
+    try:
+        raise ValueError(SECRET)
+    except ValueError:
+        LOG.exception("it broke", extra={"fields": {"exit_code": 1}})
+    entry = json.loads(capsys.readouterr().err)
+    assert (entry["level"], entry["exit_code"]) == ("error", 1)
+    assert entry["traceback"].endswith("ValueError: ***")

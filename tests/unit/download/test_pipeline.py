@@ -23,8 +23,8 @@ from cryptoservice.models import Dataset, Freq, Row, Status
 from cryptoservice.progress import Progress
 from cryptoservice.sources.datasets import KlinesPlan
 from cryptoservice.sources.evidence import AnswerKind, Source, SourceAnswer
-from cryptoservice.sources.fetches import Fetch
-from cryptoservice.sources.fetching import FetchResult
+from cryptoservice.sources.fetcher import FetchResult
+from cryptoservice.sources.grouping import Fetch
 from cryptoservice.storage.ledger import LedgerLine, Series, SymbolDay
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.storage.writer import StoreWriter

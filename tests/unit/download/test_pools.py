@@ -17,8 +17,8 @@ from cryptoservice.download import pools
 from cryptoservice.download.pools import Decoded, DecodePool, Fetched, FetchPool, InlineExecutor, Messages, Task
 from cryptoservice.models import Dataset, Freq
 from cryptoservice.sources.evidence import AnswerKind, Source
-from cryptoservice.sources.fetches import Fetch
-from cryptoservice.sources.fetching import FetchResult
+from cryptoservice.sources.fetcher import FetchResult
+from cryptoservice.sources.grouping import Fetch
 
 DAY = date(2026, 2, 1)
 FETCH = Fetch(Dataset.KLINES, Freq.m5, Source.DAILY, "BTCUSDT", (DAY,))

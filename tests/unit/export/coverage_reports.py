@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from html.parser import HTMLParser
 from typing import Any
 
-from cryptoservice.export.coverage import Coverage, Totals
+from cryptoservice.export.coverage_report import Coverage, Totals
 from cryptoservice.models import Dataset, MissingReason
 
 NAMES = ("ALGOUSDT", "AVAXUSDT", "币安人生USDT", "LINKUSDT", "OMGUSDT")

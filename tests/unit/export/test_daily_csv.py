@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cryptoservice.errors import Interrupted
-from cryptoservice.export.coverage import Totals
+from cryptoservice.export.coverage_report import Totals
 from cryptoservice.export.daily_csv import DayDone, DayTask, csv_lines, export_days, reason_of, write_day
 from cryptoservice.export.spec import ExportSpec
 from cryptoservice.models import Dataset, Freq, Status

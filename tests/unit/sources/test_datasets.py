@@ -19,7 +19,7 @@ from cryptoservice.sources.datasets import (
     plan_of,
 )
 from cryptoservice.sources.evidence import KlineSource, Source
-from cryptoservice.sources.fetches import Fetch
+from cryptoservice.sources.grouping import Fetch
 from tests.unit.fakes import FEBRUARY
 
 MONTHLY, DAILY, REST = Source.MONTHLY, Source.DAILY, Source.REST

@@ -11,7 +11,7 @@ from cryptoservice.binance.parsers.rows_by_day import RowsByDay
 from cryptoservice.models import Dataset, Freq, SourceObject
 from cryptoservice.sources.decoding import decode_rows, decode_zip, same_for_all
 from cryptoservice.sources.evidence import AnswerKind, Source, SourceAnswer
-from cryptoservice.sources.fetches import Fetch
+from cryptoservice.sources.grouping import Fetch
 from tests.unit.fakes import FEBRUARY, FEBRUARY_MS, kline
 
 DAYS = (FEBRUARY, date(2026, 2, 2), date(2026, 2, 3))

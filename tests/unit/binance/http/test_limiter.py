@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptoservice.binance.http.gate import Gate
+from cryptoservice.binance.http.bans import Gate
 from cryptoservice.binance.http.limiter import LimitPolicy, RateLimiter
 from cryptoservice.errors import Interrupted
 from tests.unit.fakes import FakeClock

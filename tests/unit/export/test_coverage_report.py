@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date
 
-from cryptoservice.export.coverage import Coverage, Totals
+from cryptoservice.export.coverage_report import Coverage, Totals
 from cryptoservice.models import Dataset, MissingReason
 
 FIRST, SECOND, THIRD = date(2026, 2, 1), date(2026, 2, 2), date(2026, 2, 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cryptoservice.download.batch import CommitBatch
+from cryptoservice.download.commit_batch import CommitBatch
 from cryptoservice.models import Dataset, Row, Status
 from cryptoservice.storage.ledger import Series, SymbolDay
 from cryptoservice.storage.writer import StoreWriter

@@ -12,7 +12,7 @@ from cryptoservice.errors import HistoryEnded, SourceError, SourceRefused, Symbo
 from cryptoservice.models import Dataset
 from cryptoservice.sources.decoding import Answers, decode_rows, same_for_all
 from cryptoservice.sources.evidence import AnswerKind, Source
-from cryptoservice.sources.fetches import Fetch
+from cryptoservice.sources.grouping import Fetch
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,9 @@ CONSUMER = """
 import asyncio
 import threading
 
-from cryptoservice import DownloadResult, Freq, MarketDataService, NetworkConfig, RetryConfig, Universe, WindowBounds
+from pathlib import Path
+
+from cryptoservice import DownloadResult, Freq, MarketDataService, NetworkConfig, RetryConfig, UniverseFile, WindowBounds
 from cryptoservice import define_universe, download_universe_data, export_universe_data
 
 
@@ -63,11 +65,11 @@ async def in_a_loop() -> bool:
     return result.complete
 
 
-def read(text: str) -> int:
-    return Universe.from_json(text).active_symbol_days
+def read(path: Path) -> int:
+    return UniverseFile.load(path).universe.active_symbol_days
 
 
-print(by_hand(threading.Event()), asyncio.run(in_a_loop()), read(""))
+print(by_hand(threading.Event()), asyncio.run(in_a_loop()), read(Path("universe.json")))
 """
 
 
@@ -76,7 +78,7 @@ def network(exchange: ReplayExchange) -> NetworkConfig:
 
 
 def test_the_documented_script_runs_as_it_stands(workspace: Workspace) -> None:
-    """Without a main guard and at 1m, so that a helper process reads: it must not run the script again."""
+    """It has no main guard, and it is long enough for helper processes: nothing may run the script again."""
     (workspace.folder / "script.py").write_text(SCRIPT)
     done = subprocess.run(
         [sys.executable, "script.py"],

@@ -14,8 +14,8 @@ from cryptoservice.days import Window
 from cryptoservice.errors import HistoryEnded, Interrupted, SourceError, SourceRefused, SymbolRefused
 from cryptoservice.models import Dataset, Freq
 from cryptoservice.sources.evidence import AnswerKind, Source
-from cryptoservice.sources.fetches import Fetch
-from cryptoservice.sources.fetching import DatasetFetcher
+from cryptoservice.sources.fetcher import DatasetFetcher
+from cryptoservice.sources.grouping import Fetch
 from tests.unit.fakes import FEBRUARY, FEBRUARY_MS, kline
 
 DAYS = (FEBRUARY, FEBRUARY + timedelta(days=1))

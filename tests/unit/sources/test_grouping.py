@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cryptoservice.days import Window
 from cryptoservice.models import Dataset, Freq
 from cryptoservice.sources.evidence import Source
-from cryptoservice.sources.fetches import Fetch, Grouping
+from cryptoservice.sources.grouping import Fetch, Grouping
 
 MONTHLY, DAILY, REST = Source.MONTHLY, Source.DAILY, Source.REST
 KLINES = Dataset.KLINES

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from cryptoservice.errors import Interrupted, OutputError, StoreError
-from cryptoservice.export.batches import DayExport
-from cryptoservice.export.coverage import Coverage
+from cryptoservice.export.coverage_report import Coverage
 from cryptoservice.export.daily_csv import DayTask
+from cryptoservice.export.day_batches import DayExport
 from cryptoservice.export.spec import ExportSpec
 from cryptoservice.models import Dataset, Freq, Status
 from cryptoservice.storage.ledger import Series, SymbolDay

@@ -6,13 +6,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any
 
-from cryptoservice.models import Dataset, MissingReason
+from cryptoservice.models import Dataset
+from cryptoservice.reasons import MISSING_IN_EXPORT, MissingReason
 
 SCHEMA_VERSION = "1.0"
-NOT_DOWNLOADED = "not_downloaded"
-"""The reason for a symbol-day that the ledger does not know."""
-MISSING_IN_EXPORT = "missing_in_export"
-"""The reason, in `merged_missing`, for an active symbol-day without any row."""
 
 
 @dataclass

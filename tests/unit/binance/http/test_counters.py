@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from cryptoservice.binance.http.traffic import Traffic
+from cryptoservice.binance.http.counters import Traffic
 
 
 def test_requests_are_counted_by_source_in_the_order_of_their_names() -> None:

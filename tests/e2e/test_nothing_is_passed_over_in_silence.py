@@ -77,10 +77,12 @@ def test_hints_lead_to_the_right_help(tmp_path: Path, line: str, hint: str) -> N
 
 def test_without_its_dependencies_it_says_which_is_lacking(tmp_path: Path) -> None:
     program = (
-        "import sys; sys.modules['requests'] = None; from cryptoservice.cli import main; "
+        "import sys; sys.modules['requests'] = None; from cryptoservice.cli.main import main; "
         "sys.exit(main(['universe', 'define', '--symbols', 'LINKUSDT', '--start-date', '2026-02-01', '--end-date', '2026-02-02', "
         "'--output', 'universe.json']))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == "error: the package requests is not installed\nhint: install both with: pip install .\n"
+    assert (
+        done.stderr == "error: the package requests is not installed\nhint: install what this program needs with: pip install .\n"
+    )

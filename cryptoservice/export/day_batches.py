@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from cryptoservice import files
 from cryptoservice.clock import POLL_SECONDS, Clock, raise_if_stopped
-from cryptoservice.export.coverage import Coverage
+from cryptoservice.export.coverage_report import Coverage
 from cryptoservice.export.daily_csv import DayDone, DayTask, export_days
 from cryptoservice.export.spec import ExportSpec
 from cryptoservice.models import Dataset

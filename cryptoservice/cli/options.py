@@ -1,0 +1,128 @@
+"""What the commands' arguments are made of: types, the help's form, exit codes, and the flags that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from contextlib import suppress
+from typing import Any
+
+from cryptoservice.models import Freq
+
+FILE, FOLDER, FREQ = "FILE", "DIR", "FREQ"
+"""Metavars with a meaning: shell completion offers files, folders or intervals for them."""
+INTERVALS = " ".join(freq.value for freq in Freq)
+
+_CODES = {
+    0: "done and complete",
+    1: "failure: I/O, or something unexpected",
+    2: "bad usage, or a bad input file: nothing was fetched or written",
+    3: "finished, but some wanted symbol-days are still missing: run again to resume",
+    4: "the source refused: an IP ban longer than --max-ban-wait, HTTP 403 or 451",
+    5: "another run holds this database",
+}
+
+
+def exit_codes(*numbers: int, **meanings: str) -> str:
+    """The codes that a command can end with; `c3="..."` gives code 3 another meaning."""
+    lines = [f"  {number}  {meanings.get(f'c{number}', _CODES[number])}" for number in numbers]
+    return "\n".join(("exit codes:", *lines, "  130, 143  interrupted by SIGINT, SIGTERM")) + "\n"
+
+
+def count(text: str) -> int:
+    """A whole number from 1 up."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 up")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number from 0 up."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
+def seconds(text: str) -> float:
+    """A number of seconds from 0 up."""
+    value = float(text)
+    if not (0 <= value < math.inf):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds from 0 up")
+    return value
+
+
+# argparse puts the name of the type into "invalid ... value".
+count.__name__ = whole.__name__ = "whole number"
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal. argparse would look up the width in shutil, whose import takes a fifth of all the time."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_terminal_columns() - 2)
+
+
+def _terminal_columns() -> int:
+    with suppress(ValueError):
+        if (columns := int(os.environ.get("COLUMNS", "0"))) > 0:
+            return columns
+    with suppress(OSError, ValueError, AttributeError):
+        if (columns := os.get_terminal_size(sys.__stdout__.fileno()).columns) > 0:  # type: ignore[union-attr]
+            return columns
+    return 80
+
+
+FORM: Any = {"formatter_class": HelpFormatter, "allow_abbrev": False}
+"""How every parser of the tree writes its help and reads its flags."""
+
+
+def add_universe_file(group: Any) -> None:
+    """The universe that a command obeys."""
+    about = "the universe.json that define wrote; it is never changed"
+    group.add_argument("--universe-file", required=True, metavar=FILE, help=about)
+
+
+def add_window(group: Any) -> None:
+    """The part of the universe that a command looks at."""
+    group.add_argument("--start-date", metavar="DATE", help="first UTC day, YYYY-MM-DD (default: the universe's)")
+    group.add_argument("--end-date", metavar="DATE", help="last UTC day, YYYY-MM-DD (default: the universe's)")
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """How the exchange is reached."""
+    group = parser.add_argument_group("network")
+    group.add_argument("--api-key", metavar="KEY", help="optional, and sent to the API host alone; better: BINANCE_API_KEY")
+    group.add_argument(
+        "--api-secret", metavar="SECRET", help="accepted for compatibility, never sent; better: BINANCE_API_SECRET"
+    )
+    group.add_argument(
+        "--max-retries", type=whole, default=3, metavar="N", help="attempts after the first one (default %(default)s)"
+    )
+    group.add_argument(
+        "--max-ban-wait", type=seconds, default=300.0, metavar="SECONDS",
+        help="longest wait for an IP ban, or for consecutive 429s, before the run gives up with exit code 4 "
+        "(default %(default)s)",
+    )  # fmt: skip
+    group.add_argument("--api-base-url", metavar="URL", help="default: BINANCE_API_BASE_URL, else https://fapi.binance.com")
+    group.add_argument(
+        "--vision-base-url", metavar="URL", help="default: BINANCE_VISION_BASE_URL, else https://data.binance.vision"
+    )
+
+
+def add_ignored_credentials(parser: argparse.ArgumentParser) -> None:
+    """Cron lines pass these to every command; one that does not touch the network has no use for them."""
+    parser.add_argument("--api-key", help=argparse.SUPPRESS)
+    parser.add_argument("--api-secret", help=argparse.SUPPRESS)
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """What a command says on stderr."""
+    group = parser.add_argument_group("output")
+    volume = group.add_mutually_exclusive_group()
+    volume.add_argument("-q", "--quiet", action="store_true", help="errors only")
+    volume.add_argument("-v", "--verbose", action="store_true", help="every request, and tracebacks; secrets are redacted")
+    group.add_argument("--log-format", choices=("text", "json"), default="text", help="log lines on stderr (default %(default)s)")

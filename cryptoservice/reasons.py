@@ -1,0 +1,20 @@
+"""Reason codes: why a symbol-day is not there, as universe.json and the coverage report say it."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+NOT_DOWNLOADED = "not_downloaded"
+"""In a coverage report: the ledger knows nothing of the symbol-day."""
+MISSING_IN_EXPORT = "missing_in_export"
+"""In a coverage report: the symbol was active that day, and not one row of it was exported."""
+
+
+class MissingReason(str, Enum):
+    """Why a requested symbol has no market data on a UTC day of the universe."""
+
+    NOT_IN_CURRENT_TRADING_LIST = "not_in_current_trading_list"
+    NO_KLINE_ON_DATE = "no_kline_on_date"
+
+    def __str__(self) -> str:
+        return self.value

@@ -1,0 +1,191 @@
+"""Each command: its arguments to one call of the library, the result to stdout, the outcome to an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cryptoservice.cli import helper_processes
+from cryptoservice.cli.commands import COMMANDS
+from cryptoservice.cli.parser import build_parser
+from cryptoservice.clock import Clock
+from cryptoservice.config import Credentials, Endpoints, NetworkConfig, RateConfig, RetryConfig, WindowBounds, WorkerConfig
+from cryptoservice.errors import OutputError, SourceRefused
+from cryptoservice.sources.evidence import KlineSource
+from tests.unit.cli.test_parser import DEFINE, DOWNLOAD, EXPORT, STATUS, VERIFY
+
+REPORT = {"a": "币", "b": 1}
+CLOCK, STOP = Clock(), threading.Event()
+HELPERS = "the executor"
+PUBLIC = Endpoints("https://fapi.binance.com", "https://data.binance.vision")
+
+
+class Library:
+    """A stand-in for the functions of the library: remembers one call, and returns a result that lacks nothing."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.result = SimpleNamespace(
+            to_dict=lambda: dict(REPORT), active_symbol_days=1, refused=None, complete=True, universe_file="u.json",
+            differences_by_kind={}, sample=None,
+        )  # fmt: skip
+        for where, name in (
+            ("define.command", "define_universe"), ("download.command", "download_universe_data"),
+            ("download.preview", "preview_download"), ("export.command", "export_universe_data"),
+            ("audit.status", "universe_status"), ("audit.verify", "verify_universe"),
+        ):  # fmt: skip
+            monkeypatch.setattr(import_module(f"cryptoservice.{where}"), name, self._recorder(name))
+        for name in ("status_text", "plan_text"):
+            monkeypatch.setattr(
+                f"cryptoservice.cli.tables.{name}", lambda result, name=name: f"{name} of {result.to_dict()['b']}\n"
+            )
+
+    def _recorder(self, name: str) -> Any:
+        def record(*arguments: Any, **options: Any) -> Any:
+            self.calls.append((name, arguments, options))
+            return self.result
+
+        return record
+
+    def called(self, line: str, *more: str) -> tuple[int, str, tuple[Any, ...], dict[str, Any]]:
+        """Run a command line: its exit code, and the one call that it made."""
+        args = build_parser().parse_args([*line.split(), *more])
+        code = COMMANDS[args.command](args, CLOCK, STOP)
+        ((name, arguments, options),) = self.calls
+        self.calls.clear()
+        assert (options.pop("clock"), options.pop("stop")) == (CLOCK, STOP)
+        return code, name, arguments, options
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> Library:
+    @contextlib.contextmanager
+    def helpers(most: int, stop: threading.Event) -> Iterator[str]:
+        assert most in (1, 2)
+        assert stop is STOP
+        yield HELPERS
+
+    for name in ("BINANCE_API_KEY", "BINANCE_API_SECRET", "BINANCE_API_BASE_URL", "BINANCE_VISION_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(helper_processes, "helper_processes", helpers)
+    monkeypatch.setattr(helper_processes, "return_large_blocks", lambda: None)
+    return Library(monkeypatch)
+
+
+def network(rates: RateConfig, workers: WorkerConfig, **others: Any) -> NetworkConfig:
+    return NetworkConfig(PUBLIC, others.pop("credentials", Credentials()), rates, RetryConfig(**others), workers)
+
+
+ONCE = {"window": WindowBounds(), "download_market_metrics": False, "incremental": True, "kline_source": KlineSource.AUTO}
+RATES, WORKERS = RateConfig(), WorkerConfig()
+
+
+def test_define(library: Library, tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("C # a comment\nD")
+    (tmp_path / "g").write_text("E,F")
+    more = ("--symbols", f"A,@{tmp_path / 'g'},b", "--symbols-file", str(tmp_path / "f"), "--force", "--description", "hello",
+            "--daily-check-workers", "7", "--daily-check-request-delay", "0.5", "--daily-check-max-requests-per-minute", "600",
+            "--max-ban-wait", "9", "--max-retries", "1", "--api-key", "k1234")  # fmt: skip
+    limits = RateConfig(max_weight_per_minute=600, api_request_delay=0.5, max_ban_wait=9.0)
+    reached = network(limits, WorkerConfig(api=7), max_retries=1, credentials=Credentials("k1234", None))
+    options = {"force": True, "description": "hello", "network": reached}
+    names = ["C", "D", "A", "E", "F", "b"]
+    assert library.called(DEFINE, *more) == (0, "define_universe", (names, "2026-02-01", "2026-02-02", "u.json"), options)
+    least = {"force": False, "description": None, "network": network(RATES, WorkerConfig(api=5))}
+    assert library.called(DEFINE) == (0, "define_universe", ([], "2026-02-01", "2026-02-02", "u.json"), least)
+
+
+def test_define_says_how_a_universe_without_data_is_replaced(library: Library, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "cryptoservice")
+    library.called(DEFINE)
+    assert caplog.messages == []
+    library.result.active_symbol_days = 0
+    library.called(DEFINE)
+    assert caplog.messages == ["to replace u.json, define it again with --force"]
+
+
+def test_download_and_its_plan_take_the_same(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
+    files = ("u.json", "m.db")
+    least = {**ONCE, "interval": "1m", "network": network(RATES, WORKERS)}
+    assert library.called(DOWNLOAD) == (0, "download_universe_data", files, {**least, "executor": HELPERS})
+    assert capsys.readouterr().err == ""
+    assert library.called(DOWNLOAD, "--plan") == (0, "preview_download", files, least)
+    assert capsys.readouterr().err == "plan_text of 1\n"
+    more = ("--interval", "5m", "--start-date", "2026-02-03", "--end-date", "2026-02-04", "--download-market-metrics",
+            "--no-incremental", "--kline-source", "vision", "--max-api-workers", "2", "--max-vision-workers", "3",
+            "--api-request-delay", "0.1", "--vision-request-delay", "0.2", "--max-ban-wait", "8")  # fmt: skip
+    limits = RateConfig(api_request_delay=0.1, vision_request_delay=0.2, max_ban_wait=8.0)
+    all_of_it = {
+        "interval": "5m", "window": WindowBounds("2026-02-03", "2026-02-04"), "download_market_metrics": True,
+        "incremental": False, "kline_source": KlineSource.VISION, "network": network(limits, WorkerConfig(2, 3)),
+    }  # fmt: skip
+    assert library.called(DOWNLOAD, *more) == (0, "download_universe_data", files, {**all_of_it, "executor": HELPERS})
+    assert library.called(DOWNLOAD, "--plan", *more) == (0, "preview_download", files, all_of_it)
+
+
+def test_export(library: Library) -> None:
+    paths = ("u.json", "m.db", "out")
+    least = {
+        "source_freq": "5m", "export_freq": "1h", "window": WindowBounds(), "klines": True, "metrics": True,
+        "coverage_html": False, "executor": HELPERS,
+    }  # fmt: skip
+    assert library.called(EXPORT) == (0, "export_universe_data", paths, least)
+    assert library.called(EXPORT, "--no-klines")[3] == {**least, "klines": False}
+    assert library.called(EXPORT, "--no-metrics", "--coverage-html")[3] == {**least, "metrics": False, "coverage_html": True}
+    assert library.called(EXPORT, "--end-date", "2026-02-09")[3] == {**least, "window": WindowBounds(None, "2026-02-09")}
+
+
+def test_status_and_verify(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
+    bounds = {"window": WindowBounds("2026-02-03", None)}
+    assert library.called(STATUS) == (0, "universe_status", ("u.json", None), {"window": WindowBounds()})
+    assert library.called(STATUS, "--db-path", "m.db", "--start-date", "2026-02-03")[2:] == (("u.json", "m.db"), bounds)
+    assert capsys.readouterr().err == "status_text of 1\n" * 2
+    for silent in (["--quiet"], ["--log-format", "json"]):
+        library.called(STATUS, *silent)
+        assert capsys.readouterr().err == ""
+    least = {"window": WindowBounds(), "sample": 0, "seed": None, "network": network(RATES, WORKERS)}
+    assert library.called(VERIFY) == (0, "verify_universe", ("u.json", "m.db"), least)
+    sampled = {**least, "sample": 9, "seed": 3, "network": network(RateConfig(max_ban_wait=0.0), WORKERS)}
+    assert library.called(VERIFY, "--sample", "9", "--seed", "3", "--max-ban-wait", "0")[3] == sampled
+
+
+def test_what_is_missing_is_an_error_line_and_exit_code_3(
+    library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cryptoservice.cli.summaries.download_shortfall", lambda _: "days are missing")
+    monkeypatch.setattr("cryptoservice.cli.summaries.verify_shortfall", lambda _: "rows differ")
+    for line, told in ((DOWNLOAD, "days are missing"), (VERIFY, "rows differ")):
+        assert library.called(line)[0] == 3
+        assert [(record.levelname, record.getMessage(), record.__dict__["fields"]) for record in caplog.records] == [
+            ("ERROR", told, {"exit_code": 3})
+        ]
+        caplog.clear()
+        assert json.loads(capsys.readouterr().out) == REPORT
+        # A refusal says more than a count of what is missing; the report comes first all the same.
+        library.result.refused = SourceRefused("HTTP 451")
+        with pytest.raises(SourceRefused):
+            library.called(line)
+        library.result.refused = None
+        library.calls.clear()
+        assert json.loads(capsys.readouterr().out) == REPORT
+
+
+def test_the_report_is_one_line_that_stdout_can_hold(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    for encoding, printed in (("utf-8", '{"a": "币", "b": 1}\n'), ("ascii", '{"a": "\\u5e01", "b": 1}\n')):
+        stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        monkeypatch.setattr(sys, "stdout", stdout)
+        library.called(STATUS, "-q")
+        assert stdout.buffer.getvalue().decode(encoding) == printed  # type: ignore[attr-defined]
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(OutputError, match="stdout is closed"):
+        library.called(STATUS, "-q")

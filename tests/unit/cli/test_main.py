@@ -1,0 +1,186 @@
+"""From arguments to an exit code: each error has its code, its line and its hint, in both forms and without secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from cryptoservice import errors
+from cryptoservice._version import __version__
+from cryptoservice.cli.commands import COMMANDS
+from cryptoservice.cli.main import known_error, main
+from cryptoservice.errors import Remedy
+
+STATUS = ["universe", "status", "--universe-file", "universe.json"]
+BUG = "run again with -v for the traceback, and report it as a bug"
+# error, exit code, message, hint
+ERRORS: list[tuple[Exception, int, str, str | None]] = [
+    (errors.CryptoserviceError("it broke"), 1, "it broke", None),
+    (errors.UsageError("bad date", hint="write it so"), 2, "bad date", "write it so"),
+    (errors.StoreError("no database", hint=Remedy.OTHER_DATABASE), 1, "no database", "choose another --db-path"),
+    (errors.StoreBusy("held"), 5, "held", None),
+    (errors.OutputError("disk full"), 1, "disk full", None),
+    (errors.SourceError("no answer"), 1, "no answer", None),
+    (errors.SymbolRefused("unknown symbol"), 1, "unknown symbol", None),
+    (errors.HistoryEnded("too old"), 1, "too old", None),
+    (errors.SourceRefused("HTTP 451", reason="http_451"), 4, "HTTP 451", None),
+    (errors.Interrupted(), 130, "interrupted by SIGINT", "run the same command again"),
+    (BrokenPipeError(32, "Broken pipe"), 1, "nobody reads stdout any more", None),
+    (FileNotFoundError(2, "No such file or directory", "a/b"), 1, "a/b: No such file or directory", None),
+    (OSError("the tape is torn"), 1, "the tape is torn", None),
+    (
+        ModuleNotFoundError("No module named 'requests'", name="requests"), 1, "the package requests is not installed",
+        "install what this program needs with: pip install .",
+    ),
+    (ZeroDivisionError("division by zero"), 1, "unexpected ZeroDivisionError: division by zero", BUG),
+    (MemoryError(), 1, "unexpected MemoryError: ", BUG),
+]  # fmt: skip
+
+
+@pytest.fixture
+def raising(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Makes `universe status` fail in that way."""
+
+    def make(error: BaseException) -> None:
+        def fail(*_: object) -> int:
+            raise error
+
+        monkeypatch.setitem(COMMANDS, "status", fail)
+
+    return make
+
+
+def test_every_error_has_its_exit_code_and_its_lines(
+    raising: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for error, code, message, hint in ERRORS:
+        raising(error)
+        assert main(STATUS) == code, error
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err == f"error: {message.strip()}\n" + (f"hint: {hint}\n" if hint else "")
+        # A logger that is quiet still says why a run failed.
+        assert main([*STATUS, "--quiet", "--log-format", "json"]) == code
+        (line,) = capsys.readouterr().err.splitlines()
+        entry = json.loads(line)
+        assert (entry["level"], entry["message"], entry["hint"], entry["exit_code"]) == ("error", message, hint, code)
+        assert "traceback" not in entry
+
+
+def test_all_families_of_errors_stand_in_the_table() -> None:
+    def family(kind: type[Exception]) -> set[type[Exception]]:
+        return {kind}.union(*map(family, kind.__subclasses__()))
+
+    own = {kind for kind in family(errors.CryptoserviceError) if kind.__module__ == "cryptoservice.errors"}
+    assert own == {type(error) for error, *_ in ERRORS if isinstance(error, errors.CryptoserviceError)}
+    assert known_error(ERRORS[0][0]) is ERRORS[0][0]
+
+
+def test_verbose_adds_the_traceback(raising: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]) -> None:
+    raising(ZeroDivisionError("by nothing"))
+    assert main([*STATUS, "-v"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback (most recent call last):")
+    assert said.endswith(f"ZeroDivisionError: by nothing\nerror: unexpected ZeroDivisionError: by nothing\nhint: {BUG}\n")
+    assert main([*STATUS, "-v", "--log-format=json"]) == 1
+    assert json.loads(capsys.readouterr().err)["traceback"].endswith("ZeroDivisionError: by nothing")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("place", ["flags", "environment"])
+def test_secrets_are_said_nowhere(
+    raising: Callable[[BaseException], None],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+    place: str,
+) -> None:
+    flags = ["--api-key", "key-1234", "--api-secret", "secret-5678"] if place == "flags" else []
+    if place == "environment":
+        monkeypatch.setenv("BINANCE_API_KEY", "key-1234\n")
+        monkeypatch.setenv("BINANCE_API_SECRET", "secret-5678")
+    raising(errors.UsageError("key-1234 is no good", hint="try secret-5678 backwards"))
+    assert main([*STATUS, "-v", "--log-format", form, *flags]) == 2
+    said = capsys.readouterr().err
+    assert "key-1234" not in said
+    assert "secret-5678" not in said
+    assert "*** is no good" in said
+    assert "try *** backwards" in said
+
+
+def test_a_message_is_one_line_that_moves_no_cursor(
+    raising: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    raising(errors.UsageError("file a\nb\x1b[2J 币\u202e is bad", hint="look\tat  it"))
+    assert main(STATUS) == 2
+    assert capsys.readouterr().err == "error: file a b\\x1b[2J 币\\u202e is bad\nhint: look at it\n"
+
+
+def test_arguments_that_cannot_be_parsed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["universe", "status"]) == 2
+    assert capsys.readouterr().err == (
+        "error: the following arguments are required: --universe-file\nhint: see cryptoservice universe status --help\n"
+    )
+    for words in (["--log-format", "json"], ["--log-format=json"]):
+        assert main(["universe", "status", *words]) == 2
+        entry = json.loads(capsys.readouterr().err)
+        assert (entry["exit_code"], entry["hint"]) == (2, "see cryptoservice universe status --help")
+
+
+def test_help_and_version_go_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"cryptoservice {__version__}\n"
+    assert main(["universe", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: cryptoservice universe")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_in_good_order(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    def work(_: object, __: object, stop: threading.Event) -> int:
+        os.kill(os.getpid(), number)
+        assert stop.wait(5)
+        raise errors.Interrupted
+
+    monkeypatch.setitem(COMMANDS, "status", work)
+    assert main(STATUS) == 128 + number
+    assert capsys.readouterr().err == f"error: interrupted by {number.name}\nhint: run the same command again\n"
+
+
+def test_a_second_signal_ends_the_process_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Left(BaseException):
+        pass
+
+    def leave(code: int) -> None:
+        raise Left(code)
+
+    def work(_: object, __: object, stop: threading.Event) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(5)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("it went on")
+
+    monkeypatch.setitem(COMMANDS, "status", work)
+    monkeypatch.setattr(os, "_exit", leave)
+    with pytest.raises(Left) as left:
+        main(STATUS)
+    assert left.value.args == (130,)
+
+
+def test_signals_are_left_alone_after_a_run_and_in_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setitem(COMMANDS, "status", lambda *_: seen.append(signal.getsignal(signal.SIGTERM)) or 3)
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(STATUS) == 3
+    assert signal.getsignal(signal.SIGTERM) is before
+    elsewhere = threading.Thread(target=main, args=(STATUS,))
+    elsewhere.start()
+    elsewhere.join(10)
+    assert seen[0] is not before
+    assert seen[1:] == [before]

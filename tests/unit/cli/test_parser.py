@@ -1,0 +1,186 @@
+"""The argparse tree: what it accepts, what it refuses and in which words, and what it costs."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import cryptoservice
+from cryptoservice.cli.parser import build_parser
+from cryptoservice.errors import CryptoserviceError, OutputError, UsageError
+
+DEFINE = "universe define --start-date 2026-02-01 --end-date 2026-02-02 --output u.json"
+DOWNLOAD = "universe download --universe-file u.json --db-path m.db"
+EXPORT = "universe export --universe-file u.json --db-path m.db --export-base-path out --source-freq 5m --export-freq 1h"
+STATUS = "universe status --universe-file u.json"
+VERIFY = "universe verify --universe-file u.json --db-path m.db"
+
+OUTPUT = {"quiet": False, "verbose": False, "log_format": "text"}
+CREDENTIALS = {"api_key": None, "api_secret": None}
+NETWORK = {**CREDENTIALS, "max_retries": 3, "max_ban_wait": 300.0, "api_base_url": None, "vision_base_url": None}
+WINDOW = {"start_date": None, "end_date": None}
+INPUT = {"universe_file": "u.json", "db_path": "m.db"}
+# Each command with the least that it needs, and every default.
+LEAST: dict[str, dict[str, Any]] = {
+    DEFINE: {
+        **OUTPUT, **NETWORK, "command": "define", "symbols": None, "symbols_file": None, "start_date": "2026-02-01",
+        "end_date": "2026-02-02", "output": "u.json", "force": False, "description": None, "daily_check_workers": 5,
+        "daily_check_request_delay": 0.0, "daily_check_max_requests_per_minute": 1800,
+    },
+    DOWNLOAD: {
+        **OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "download", "interval": "1m", "download_market_metrics": False,
+        "no_incremental": False, "kline_source": "auto", "plan": False, "max_api_workers": 5, "max_vision_workers": 8,
+        "api_request_delay": 0.0, "vision_request_delay": 0.0,
+    },
+    EXPORT: {
+        **OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "export", "export_base_path": "out", "source_freq": "5m",
+        "export_freq": "1h", "no_klines": False, "no_metrics": False, "coverage_html": False,
+    },
+    STATUS: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "status", "db_path": None},
+    VERIFY: {**OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "verify", "sample": 0, "seed": None},
+}  # fmt: skip
+
+
+def commands(parser: argparse.ArgumentParser, *words: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Every parser of the tree, by the words that lead to it."""
+    yield " ".join(words), parser
+    for action in parser._actions:
+        if isinstance(action.choices, dict):
+            for word, below in action.choices.items():
+                yield from commands(below, *words, word)
+
+
+def parse(line: str) -> dict[str, Any]:
+    args = vars(build_parser().parse_args(line.split()))
+    args.pop("print_completion", None)
+    return args
+
+
+def test_every_default_of_every_command() -> None:
+    for line, expected in LEAST.items():
+        assert parse(line) == expected
+
+
+def test_every_flag_arrives() -> None:
+    for line, expected in (
+        (f"{DEFINE} --symbols A,@f --symbols-file g --force --description hello --daily-check-workers 7"
+         " --daily-check-request-delay 0.5 --daily-check-max-requests-per-minute 600 --api-key k --api-secret s -q",
+         {"symbols": "A,@f", "symbols_file": "g", "force": True, "description": "hello", "daily_check_workers": 7,
+          "daily_check_request_delay": 0.5, "daily_check_max_requests_per_minute": 600, "api_key": "k", "api_secret": "s",
+          "quiet": True}),
+        (f"{DOWNLOAD} --interval 5m --download-market-metrics --start-date a --end-date b --no-incremental --kline-source api"
+         " --plan --max-api-workers 1 --max-vision-workers 2 --api-request-delay 0.1 --vision-request-delay 0.2 -v"
+         " --max-retries 0 --max-ban-wait 0 --api-base-url http://a --vision-base-url http://v --log-format json",
+         {"interval": "5m", "download_market_metrics": True, "start_date": "a", "end_date": "b", "no_incremental": True,
+          "kline_source": "api", "plan": True, "max_api_workers": 1, "max_vision_workers": 2, "api_request_delay": 0.1,
+          "vision_request_delay": 0.2, "verbose": True, "max_retries": 0, "max_ban_wait": 0.0, "api_base_url": "http://a",
+          "vision_base_url": "http://v", "log_format": "json"}),
+        (f"{EXPORT} --no-klines --no-metrics --coverage-html --api-key k",
+         {"no_klines": True, "no_metrics": True, "coverage_html": True, "api_key": "k"}),
+        (f"{STATUS} --db-path m.db --api-secret s", {"db_path": "m.db", "api_secret": "s"}),
+        (f"{VERIFY} --sample 9 --seed 0", {"sample": 9, "seed": 0}),
+    ):  # fmt: skip
+        least = next(rest for start, rest in LEAST.items() if line.startswith(start))
+        assert parse(line) == {**least, **expected}
+
+
+def test_what_cannot_be_used_is_refused_in_these_words() -> None:
+    required = "the following arguments are required"
+    for line, message, hint in (
+        ("", f"{required}: AREA", "see cryptoservice --help"),
+        ("universe", f"{required}: COMMAND", "see cryptoservice universe --help"),
+        ("universe status", f"{required}: --universe-file", "see cryptoservice universe status --help"),
+        (f"{STATUS} --db m.db", "unrecognized arguments: --db m.db", "see cryptoservice universe status --help"),
+        ("--no-such universe", f"{required}: COMMAND", "see cryptoservice universe --help"),
+        (f"{STATUS} -q -v", "argument -v/--verbose: not allowed with argument -q/--quiet", None),
+        (f"{DOWNLOAD} --max-api-workers 0", "argument --max-api-workers: 0 is not a whole number from 1 up", None),
+        (f"{DOWNLOAD} --max-api-workers x", "argument --max-api-workers: invalid whole number value: 'x'", None),
+        (f"{DOWNLOAD} --max-retries -1", "argument --max-retries: -1 is negative", None),
+        (f"{DOWNLOAD} --max-retries 1.5", "argument --max-retries: invalid whole number value: '1.5'", None),
+        (f"{DOWNLOAD} --max-ban-wait nan", "argument --max-ban-wait: nan is not a number of seconds from 0 up", None),
+        (f"{DOWNLOAD} --max-ban-wait inf", "argument --max-ban-wait: inf is not a number of seconds from 0 up", None),
+        (f"{DOWNLOAD} --max-ban-wait -0.1", "argument --max-ban-wait: -0.1 is not a number of seconds from 0 up", None),
+        (f"{DOWNLOAD} --max-ban-wait soon", "argument --max-ban-wait: invalid seconds value: 'soon'", None),
+        # What may be a key is not repeated, whatever it was given to.
+        (f"{STATUS} --my-key VERYSECRET", "unrecognized arguments: --my-key ***", None),
+        (f"{STATUS} --secret=VERYSECRET", "unrecognized arguments: --secret=***", None),
+        (f"{STATUS} {'aB3' * 20}", "unrecognized arguments: ***", None),
+    ):
+        with pytest.raises(UsageError) as refused:
+            parse(line)
+        assert refused.value.message == message, line
+        assert hint in (None, refused.value.hint), line
+
+
+def test_a_command_without_its_area_is_led_there() -> None:
+    for command in ("define", "download", "export", "status", "verify"):
+        with pytest.raises(UsageError) as refused:
+            parse(f"{command} --universe-file u.json")
+        assert refused.value.hint == f"write: cryptoservice universe {command} ..."
+
+
+def test_completion_asks_shtab_for_paths_and_intervals(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found: dict[str, Any] = {}
+
+    def complete(parser: argparse.ArgumentParser, shell: str) -> str:
+        for action in (action for _, below in commands(parser) for action in below._actions):
+            words = action.choices if isinstance(action.choices, (list, tuple)) else None
+            found.update(dict.fromkeys(action.option_strings, getattr(action, "complete", words)))
+        return f"a script for {shell}"
+
+    monkeypatch.setitem(sys.modules, "shtab", SimpleNamespace(FILE="files", DIRECTORY="folders", complete=complete))
+    with pytest.raises(SystemExit) as left:
+        parse("--print-completion zsh")
+    assert left.value.code == 0
+    assert capsys.readouterr().out == "a script for zsh\n"
+    intervals = ["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"]
+    assert {flag: offered for flag, offered in found.items() if offered is not None} == {
+        **dict.fromkeys(("--universe-file", "--db-path", "--output", "--symbols-file"), "files"),
+        "--export-base-path": "folders",
+        **dict.fromkeys(("--interval", "--source-freq", "--export-freq"), intervals),
+        "--kline-source": ("auto", "vision", "api"), "--log-format": ("text", "json"), "--print-completion": ("bash", "zsh"),
+    }  # fmt: skip
+
+
+def test_completion_without_shtab_or_without_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    with pytest.raises(CryptoserviceError, match="needs the package shtab") as lacking:
+        parse("--print-completion bash")
+    assert lacking.value.hint == "pip install 'cryptoservice[completion]', or: pip install shtab"
+    monkeypatch.setitem(sys.modules, "shtab", SimpleNamespace(FILE="", DIRECTORY="", complete=lambda *_: "half a script"))
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as nobody:
+        monkeypatch.setattr(sys, "stdout", nobody)
+        with pytest.raises(OutputError, match="stdout: Broken pipe"):
+            parse("--print-completion bash")
+        monkeypatch.undo()
+        with contextlib.suppress(BrokenPipeError):
+            nobody.close()
+
+
+def test_the_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; before = set(sys.modules); from cryptoservice.cli.main import main; assert main(['--help']) == 0;"
+        "print(*sorted(set(sys.modules) - before), file=sys.stderr)"
+    )
+    root = Path(cryptoservice.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+    assert not loaded & {"shtab", "requests", "logging", "json", "ast", "threading", "multiprocessing", "sqlite3", "shutil"}
+    names = ("_version", "cli", "cli.main", "cli.options", "cli.parser", "errors", "models", "reasons")
+    assert {name for name in loaded if name.startswith("cryptoservice")} == {
+        "cryptoservice",
+        *(f"cryptoservice.{n}" for n in names),
+    }

@@ -1,0 +1,85 @@
+"""Tables for people, letter by letter."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from cryptoservice.audit.status import DatasetStatus, NextDownload, StatusResult, UnsettledReason
+from cryptoservice.cli.tables import plan_text, status_text, table
+from cryptoservice.days import Window
+from cryptoservice.download.preview import PreviewResult, Share
+from cryptoservice.models import Dataset, Freq, MissingReason, Status
+from cryptoservice.sources.evidence import Source
+
+WINDOW = Window(date(2026, 2, 1), date(2026, 2, 28))
+MISSING = {MissingReason.NOT_IN_CURRENT_TRADING_LIST: 28, MissingReason.NO_KLINE_ON_DATE: 1_000}
+
+
+def status(*datasets: DatasetStatus, database: str | None = "market.db", **changes: object) -> StatusResult:
+    values: dict[str, object] = {
+        "universe_file": "universe.json", "db_path": database, "window": WINDOW, "requested_symbols": 1_200, "active_symbols": 3,
+        "active_symbol_days": 84, "define_missing": MISSING, "datasets": datasets,
+    }  # fmt: skip
+    return StatusResult(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_a_table_sets_words_to_the_left_and_figures_to_the_right() -> None:
+    assert list(table(("source", "rows"), [("API", "1,234"), ("archive", "5")])) == [
+        "source    rows",
+        "API      1,234",
+        "archive      5",
+    ]
+
+
+def test_status_of_a_universe_alone() -> None:
+    assert status_text(status(database=None)) == (
+        "universe universe.json: 2026-02-01 to 2026-02-28, 28 days\n"
+        "3 of 1,200 symbols active, 84 symbol-days; not active: 28 not_in_current_trading_list, 1,000 no_kline_on_date\n"
+    )
+    one = Window(WINDOW.start, WINDOW.start)
+    nothing_missing = dict.fromkeys(MissingReason, 0)
+    small = status(
+        database=None, window=one, requested_symbols=1, active_symbols=1, active_symbol_days=1, define_missing=nothing_missing
+    )
+    assert status_text(small) == ("universe universe.json: 2026-02-01 to 2026-02-01, 1 day\n1 of 1 symbol active, 1 symbol-day\n")
+
+
+def test_status_of_a_database_without_anything() -> None:
+    assert status_text(status()).splitlines()[2:] == ["database market.db: nothing has been downloaded into it yet"]
+
+
+def test_status_of_datasets() -> None:
+    klines = DatasetStatus(
+        Dataset.KLINES, "5m", 60, 2, 10, 1, 11, 1_234_567, "2026-03-05T10:00:00+00:00",
+        (UnsettledReason(Status.INCOMPLETE, "http_500", 10), UnsettledReason(Status.FAILED, None, 1)),
+        NextDownload(22, {Source.MONTHLY: 11, Source.DAILY: 0, Source.REST: 10}),
+    )  # fmt: skip
+    funding = DatasetStatus(Dataset.FUNDING_RATES, "", 84, 0, 0, 0, 0, 252, None, (), NextDownload(0, {}))
+    assert status_text(status(klines, funding)).splitlines()[2:] == [
+        "database market.db",
+        "",
+        "dataset        freq  complete  gaps  incomplete  failed  never       rows  last checked",
+        "klines         5m          60     2          10       1     11  1,234,567  2026-03-05T10:00:00+00:00",
+        "funding_rates  -           84     0           0       0      0        252  never",
+        "",
+        "next download of 5m klines: 22 symbol-days: first 11 from the monthly archive, 10 from the API, 1 without a request",
+        "  incomplete, http_500: 10 symbol-days",
+        "  failed, no reason known: 1 symbol-day",
+        "next download of funding_rates: nothing to do, all is settled",
+    ]
+
+
+def test_the_plan_of_a_download() -> None:
+    shares = (
+        Share(Dataset.KLINES, Source.MONTHLY, 84, 3, 6, 0, 120_960, 4_250_000),
+        Share(Dataset.KLINES, Source.REST, 2, 2, 1_002, 10, 2_880, 300_000),
+    )
+    plan = PreviewResult(WINDOW, Freq.m1, 1_500, 0, shares, 12.4)
+    assert plan_text(plan) == (
+        "dataset  source   symbol-days  requests  weight     rows   MB\n"
+        "klines   monthly           84         6       0  120,960  4.2\n"
+        "klines   rest               2     1,002      10    2,880  0.3\n"
+        "1,500 symbol-days are settled already\n"
+        "about 12 minutes at the limits in force\n"
+    )
+    assert plan_text(PreviewResult(WINDOW, Freq.m1, 0, 0, (), 0.4)).endswith("\nless than a minute at the limits in force\n")

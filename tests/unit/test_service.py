@@ -1,0 +1,184 @@
+"""MarketDataService: flat arguments to the plain functions, in threads that end with their block."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cryptoservice import service
+from cryptoservice.clock import Clock
+from cryptoservice.config import Credentials, Endpoints, NetworkConfig, RateConfig, RetryConfig, WindowBounds, WorkerConfig
+from cryptoservice.errors import Interrupted, UsageError
+from cryptoservice.models import Freq
+from cryptoservice.service import MarketDataService
+from cryptoservice.sources.evidence import KlineSource
+
+ENDPOINTS = Endpoints("http://api.test", "http://vision.test")
+KEY = Credentials("key", "secret")
+CLOCK = Clock()
+DEFAULT = NetworkConfig(ENDPOINTS, KEY)
+DATES = ("2026-02-01", "2026-02-02")
+
+# method, its arguments; the positional arguments and the options that the plain function gets.
+Call = tuple[str, dict[str, Any], tuple[Any, ...], dict[str, Any]]
+DEFINE = {"symbols": iter(["A", "B"]), "start_date": DATES[0], "end_date": DATES[1], "output_path": "u.json"}
+DOWNLOAD = {"universe_file": "u.json", "db_path": "m.db"}
+EXPORT = {**DOWNLOAD, "export_base_path": "out"}
+CALLS: list[Call] = [
+    ("define_universe", DEFINE, (["A", "B"], *DATES, "u.json"), {"force": False, "description": None, "network": DEFAULT}),
+    (
+        "define_universe",
+        {
+            **DEFINE, "symbols": ("A",), "force": True, "description": "hello", "retry_config": RetryConfig(max_retries=1),
+            "daily_check_workers": 7, "daily_check_request_delay": 0.5, "daily_check_max_requests_per_minute": 600,
+            "max_ban_wait": 9.0,
+        },
+        (["A"], *DATES, "u.json"),
+        {
+            "force": True, "description": "hello",
+            "network": NetworkConfig(
+                ENDPOINTS, KEY, RateConfig(600, 0.5, 0.0, 9.0), RetryConfig(max_retries=1), WorkerConfig(api=7)
+            ),
+        },
+    ),
+    (
+        "download_universe_data", DOWNLOAD, ("u.json", "m.db"),
+        {
+            "interval": Freq.m1, "window": WindowBounds(), "download_market_metrics": False, "incremental": True,
+            "kline_source": KlineSource.AUTO, "network": DEFAULT,
+        },
+    ),
+    (
+        "download_universe_data",
+        {
+            **DOWNLOAD, "retry_config": RetryConfig(jitter=False), "api_request_delay": 0.1, "vision_request_delay": 0.2,
+            "download_market_metrics": True, "incremental": False, "interval": "5m", "start_date": DATES[0],
+            "end_date": DATES[1], "max_api_workers": 2, "max_vision_workers": 3, "kline_source": "vision", "max_ban_wait": 8.0,
+        },
+        ("u.json", "m.db"),
+        {
+            "interval": "5m", "window": WindowBounds(*DATES), "download_market_metrics": True, "incremental": False,
+            "kline_source": KlineSource.VISION,
+            "network": NetworkConfig(
+                ENDPOINTS, KEY, RateConfig(1800, 0.1, 0.2, 8.0), RetryConfig(jitter=False), WorkerConfig(2, 3)
+            ),
+        },
+    ),
+    (
+        "export_universe_data", EXPORT, ("u.json", "m.db", "out"),
+        {
+            "source_freq": Freq.m5, "export_freq": Freq.m5, "window": WindowBounds(), "klines": True, "metrics": True,
+            "coverage_html": False,
+        },
+    ),
+    (
+        "export_universe_data",
+        {
+            **EXPORT, "source_freq": "1h", "export_freq": "1d", "start_date": DATES[0], "end_date": DATES[1], "klines": False,
+            "metrics": False, "coverage_html": True,
+        },
+        ("u.json", "m.db", "out"),
+        {
+            "source_freq": "1h", "export_freq": "1d", "window": WindowBounds(*DATES), "klines": False, "metrics": False,
+            "coverage_html": True,
+        },
+    ),
+]  # fmt: skip
+
+
+def run(work: Callable[[MarketDataService], Any]) -> Any:
+    async def inside() -> Any:
+        async with MarketDataService(KEY, ENDPOINTS, CLOCK) as made:
+            return await work(made)
+
+    return asyncio.run(inside())
+
+
+def test_each_method_calls_its_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    for method, arguments, positional, options in CALLS:
+        calls = []
+        threads = []
+
+        def record(*args: Any, _calls: list[Any] = calls, _threads: list[Any] = threads, **kwargs: Any) -> str:
+            _calls.append((args, kwargs))
+            _threads.append(threading.current_thread())
+            return "the result"
+
+        monkeypatch.setattr(service, method, record)
+        assert run(lambda made, method=method, arguments=arguments: getattr(made, method)(**arguments)) == "the result"
+        ((args, kwargs),) = calls
+        assert threads != [threading.main_thread()]
+        stop = kwargs.pop("stop")
+        assert isinstance(stop, threading.Event)
+        assert not stop.is_set()
+        assert kwargs.pop("clock") is CLOCK
+        assert (args, kwargs) == (positional, options), method
+
+
+def test_what_is_left_out_means_what_it_means_to_the_plain_functions() -> None:
+    for method, _, positional, options in CALLS[::2]:
+        plain = inspect.signature(getattr(service, method)).parameters
+        by_name = {name: parameter.default for name, parameter in plain.items()}
+        for name, value in options.items():
+            # The plain functions take None for the whole window, and for the network as it is by default.
+            meaning = {"window": WindowBounds(), "network": DEFAULT}.get(name, by_name[name])
+            assert value == meaning, (method, name)
+        assert list(by_name)[: len(positional)] == [name for name in by_name if by_name[name] is inspect.Parameter.empty]
+
+
+def test_create_takes_what_is_given_else_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BINANCE_API_KEY", "from-env")
+    monkeypatch.setenv("BINANCE_API_BASE_URL", "http://api.env/")
+    monkeypatch.delenv("BINANCE_VISION_BASE_URL", raising=False)
+    monkeypatch.delenv("BINANCE_API_SECRET", raising=False)
+    plain = asyncio.run(MarketDataService.create())
+    assert (plain._credentials, plain._endpoints) == (
+        Credentials("from-env"), Endpoints("http://api.env", "https://data.binance.vision")
+    )  # fmt: skip
+    given = asyncio.run(MarketDataService.create("k", "s", api_base_url="http://a", vision_base_url="http://v", clock=CLOCK))
+    assert (given._credentials, given._endpoints, given._clock) == (
+        Credentials("k", "s"), Endpoints("http://a", "http://v"), CLOCK
+    )  # fmt: skip
+    with pytest.raises(UsageError):
+        asyncio.run(MarketDataService.create(api_base_url="nonsense"))
+
+
+def test_a_cancelled_call_and_a_block_that_is_left_stop_the_work_and_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    started, ended = threading.Event(), threading.Event()
+
+    def work(*_: object, stop: threading.Event, **__: object) -> None:
+        started.set()
+        assert stop.wait(10)
+        ended.set()
+        raise Interrupted
+
+    monkeypatch.setattr(service, "export_universe_data", work)
+
+    async def begin(made: MarketDataService) -> asyncio.Task[Any]:
+        started.clear()
+        ended.clear()
+        call = asyncio.create_task(made.export_universe_data("u.json", "m.db", "out"))
+        await asyncio.to_thread(started.wait, 10)
+        return call
+
+    async def cancelled(made: MarketDataService) -> None:
+        call = await begin(made)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert ended.is_set()
+
+    async def left() -> None:
+        async with MarketDataService(KEY, ENDPOINTS) as made:
+            call = await begin(made)
+        assert ended.is_set()
+        with pytest.raises(Interrupted):
+            await call
+
+    run(cancelled)
+    asyncio.run(left())
