@@ -1,4 +1,4 @@
-"""A server that answers anything at all, byte by byte, and remembers what it was sent; and a child whose memory is measured."""
+"""A server that sends anything at all, byte by byte, and remembers what it received; and a child whose memory is measured."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ sys.exit(code)
 
 
 class RawServer:
-    """Reads one request a connection and sends the same raw bytes to all, or what `answer` makes of the request."""
+    """Reads one request a connection and sends the same raw bytes to all, or what `response` makes of the request."""
 
-    def __init__(self, answer: bytes | Callable[[bytes], bytes]) -> None:
+    def __init__(self, response: bytes | Callable[[bytes], bytes]) -> None:
         self.requests: list[bytes] = []
-        self._answer = answer
+        self._response = response
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -66,13 +66,13 @@ class RawServer:
                     return
                 request += piece
             self.requests.append(request)
-            connection.sendall(self._answer if isinstance(self._answer, bytes) else self._answer(request))
+            connection.sendall(self._response if isinstance(self._response, bytes) else self._response(request))
 
 
 @contextlib.contextmanager
-def raw_server(answer: bytes | Callable[[bytes], bytes]) -> Iterator[RawServer]:
+def raw_server(response: bytes | Callable[[bytes], bytes]) -> Iterator[RawServer]:
     """A RawServer while the block runs."""
-    server = RawServer(answer)
+    server = RawServer(response)
     try:
         yield server
     finally:
@@ -80,8 +80,8 @@ def raw_server(answer: bytes | Callable[[bytes], bytes]) -> Iterator[RawServer]:
 
 
 def reply(status: str, body: bytes = b"", *headers: str, content_type: str = "application/json") -> bytes:
-    """A whole answer; a Content-Length is made when the headers bring none."""
-    lines = [f"HTTP/1.1 {status}", f"Content-Type: {content_type}", "BinanceClient: close", *headers]
+    """A whole response; a Content-Length is made when the headers bring none."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Type: {content_type}", "Connection: close", *headers]
     if not any(line.lower().startswith("content-length") for line in headers):
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body

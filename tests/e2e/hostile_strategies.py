@@ -1,4 +1,4 @@
-"""What the fuzz tests feed: odd values of every kind, valid universes, and ways to change one place."""
+"""What the fuzz tests hand in: odd values of every kind, valid universes, and ways to change one place."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def universes(draw: st.DrawFn) -> Universe:
     snapshots = []
     for number in range(draw(st.integers(1, 5))):
         fates = draw(st.lists(st.sampled_from([None, *MissingReason]), min_size=len(symbols), max_size=len(symbols)))
-        told = list(zip(symbols, fates, strict=True))
-        active = tuple(symbol for symbol, fate in told if fate is None)
-        missing = {symbol: fate for symbol, fate in told if fate is not None}
+        fated = list(zip(symbols, fates, strict=True))
+        active = tuple(symbol for symbol, fate in fated if fate is None)
+        missing = {symbol: fate for symbol, fate in fated if fate is not None}
         snapshots.append(DailySnapshot(first + timedelta(days=number), active, missing))
     description = draw(st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
     return Universe(symbols, first, snapshots[-1].date, tuple(snapshots), "2026-02-21T00:00:00+00:00", description)

@@ -82,10 +82,10 @@ def assert_ledgers_agree(database: Path) -> None:
     """Every ledger line counts the rows that are really there, and no row is without a line."""
     for dataset, moment in (("klines", "open_time"), ("metrics", "open_time"), ("funding_rates", "funding_time")):
         counted = query(database, f"SELECT symbol, date({moment} / 1000, 'unixepoch'), count(*) FROM {dataset} GROUP BY 1, 2")
-        told = query(
+        listed = query(
             database, "SELECT symbol, date, sum(rows) FROM symbol_days WHERE dataset = ? AND rows GROUP BY 1, 2", dataset
         )
-        assert sorted(counted) == sorted(told), dataset
+        assert sorted(counted) == sorted(listed), dataset
 
 
 def assert_holds(database: Path, market: Market, symbol: str, first: str, last: str) -> None:

@@ -106,8 +106,8 @@ def assert_ledger_agrees(database: Path, freq: str = "5m") -> None:
         "SELECT symbol, date(open_time / 1000, 'unixepoch'), count(*) FROM klines WHERE freq = ? GROUP BY 1, 2",
         freq,
     )
-    told = {place: line.rows for place, line in ledger(database, freq).items() if line.rows}
-    assert {(symbol, day): count for symbol, day, count in counted} == told
+    listed = {place: line.rows for place, line in ledger(database, freq).items() if line.rows}
+    assert {(symbol, day): count for symbol, day, count in counted} == listed
     for place, line in ledger(database, freq).items():
         assert (line.status == "complete") == (line.rows == line.expected_rows), place
 

@@ -1,4 +1,4 @@
-"""A host that gives no answer at all: it is given up after a while, the other host goes on, the next run finishes the job."""
+"""A host that does not respond at all: it is given up after a while, the other host goes on, the next run finishes the job."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def dead_ends() -> Iterator[tuple[str, str]]:
 
 
 def most_attempts(workers: int, retries: int) -> int:
-    """Three calls a worker end without an answer, and as many as there are workers may be under way by then."""
+    """Three calls a worker end without a response, and as many as there are workers may be under way by then."""
     return (3 * workers + workers) * (1 + retries)
 
 
@@ -97,16 +97,18 @@ def test_a_dead_archive_leaves_the_api_at_work(
     assert outcome.report["rows"]["funding_rates"] == (3 * 84 if datasets else 0)
 
 
-@pytest.mark.parametrize("after", [9, 20])
-def test_an_outage_in_mid_run(workspace: Workspace, exchange: ReplayExchange, reference: Reference, after: int) -> None:
+@pytest.mark.parametrize(("after", "retries"), [(9, 0), (20, 1)])
+def test_an_outage_in_mid_run(
+    workspace: Workspace, exchange: ReplayExchange, reference: Reference, after: int, retries: int
+) -> None:
     reference.give(workspace.folder, "universe.json")
     exchange.faults.add(Fault.reset(times=None, skip=after))
-    limits = ("--max-vision-workers", "2", "--max-api-workers", "1", "--max-retries", "1")
+    limits = ("--max-vision-workers", "2", "--max-api-workers", "1", "--max-retries", str(retries))
     outcome = workspace.run(*DOWNLOAD, "-q", *limits)
     assert outcome.code == 3, outcome
     archive = exchange.vision_url.removeprefix("http://")
     assert [archive in line for line in given_up(outcome)].count(True) == 1, outcome.stderr
-    assert len(asked(exchange)) <= after + most_attempts(2, 1) + most_attempts(1, 1)
+    assert len(asked(exchange)) <= after + most_attempts(2, retries) + most_attempts(1, retries)
     database = workspace.folder / "market.db"
     assert assert_sound(database) == 54
     kept = query(database, "SELECT dataset, symbol, date, checked_at FROM symbol_days WHERE status = 'complete' ORDER BY 1, 2, 3")
@@ -144,7 +146,7 @@ def test_a_sample_from_a_host_that_is_down(workspace: Workspace, dead_ends: tupl
 
 
 @pytest.mark.parametrize("path", ["exchangeInfo", "klines"])
-def test_define_ends_with_the_first_call_that_had_no_answer(workspace: Workspace, exchange: ReplayExchange, path: str) -> None:
+def test_define_ends_with_the_first_call_that_had_no_response(workspace: Workspace, exchange: ReplayExchange, path: str) -> None:
     exchange.faults.add(Fault.reset(path=path, times=None))
     symbols = ",".join(["LINKUSDT", "AVAXUSDT", "ALGOUSDT", "1000PEPEUSDT", "BTCUSDT", "ETHUSDT"])
     outcome = workspace.define("-q", "--max-retries", "1", "--daily-check-workers", "2", symbols=symbols)

@@ -126,7 +126,7 @@ def test_trouble_in_passing_is_no_trouble(workspace: Workspace, exchange: Replay
     assert_stored(workspace, "LINKUSDT", first="2026-02-10", last="2026-02-10")
 
 
-def test_a_symbol_that_the_api_does_not_know_has_one_witness(
+def test_a_symbol_that_the_api_does_not_know_has_one_source(
     workspace: Workspace, database: Path, exchange: ReplayExchange, market: Market
 ) -> None:
     write_universe(workspace.folder, ["LINKUSDT"], **AROUND)

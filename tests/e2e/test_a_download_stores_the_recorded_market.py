@@ -280,7 +280,7 @@ def test_files_without_a_header_are_read(three_days: Workspace, market: Market) 
 
 
 @pytest.mark.parametrize("hole", [FIRST_HOURS, WHOLE_DAY], ids=["hours", "whole day"])
-def test_a_hole_that_both_witnesses_show_is_a_confirmed_gap(
+def test_a_hole_that_both_sources_show_is_a_confirmed_gap(
     three_days: Workspace, exchange: ReplayExchange, market: Market, hole: tuple[int, int]
 ) -> None:
     market.drop_klines("LINKUSDT", *hole)

@@ -31,7 +31,7 @@ def exchange() -> Iterator[ReplayExchange]:
 
 @pytest.fixture
 def workspace(tmp_path: Path, exchange: ReplayExchange) -> Workspace:
-    """An empty folder; the exchange has heard nothing yet."""
+    """An empty folder; nothing has been asked of the exchange yet."""
     exchange.reset_requests()
     return Workspace(tmp_path, addresses(exchange))
 

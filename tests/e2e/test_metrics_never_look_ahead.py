@@ -79,7 +79,7 @@ def last_known(rows: Iterable[mt.Row], width: int) -> list[mt.Row]:
 
 
 def csv_text(columns: Iterable[str], parts: dict[str, list[mt.Row]]) -> str:
-    """A CSV file as the design describes it."""
+    """A CSV file as docs/formats.md describes it."""
     lines = [",".join(columns)]
     for symbol in sorted(parts):
         lines += [",".join([symbol, *("" if value is None else str(value) for value in row)]) for row in parts[symbol]]

@@ -1,4 +1,4 @@
-"""Two runs at once: one writes, the other is sent away and told by whom; readers are always welcome."""
+"""Two runs at once: one writes, the other is sent away and learns who writes; readers are always welcome."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_two_exports_into_one_folder(workspace: Workspace, database: Path, refer
 def test_readers_while_a_download_writes(
     workspace: Workspace, exchange: ReplayExchange, database: Path, reference: Reference
 ) -> None:
-    exchange.latency = 0.15
+    exchange.latency = 0.1
     running = workspace.start(*DOWNLOAD, "--max-vision-workers", "2")
     wait_until(lambda: database.exists() and database.with_name("market.db-wal").exists())
     seen: list[int] = []

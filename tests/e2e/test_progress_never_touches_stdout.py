@@ -184,10 +184,10 @@ def test_a_log_gets_a_line_every_twentieth(lasting: Workspace) -> None:
     first, *lines = outcomes["text"].stderr.splitlines()
     assert first == "60 symbol-days to fetch, 0 settled already"
     matches = [re.match(COUNT, line) for line in lines]
-    told = [int(match["done"]) for match in matches if match]
-    assert len(told) == len(lines) >= 3
+    counts = [int(match["done"]) for match in matches if match]
+    assert len(counts) == len(lines) >= 3
     # 3 of 60 are 5 %; nothing takes 30 seconds here.
-    assert all(after - before >= 3 for before, after in pairwise([0, *told]))
+    assert all(after - before >= 3 for before, after in pairwise([0, *counts]))
 
     records = json_lines(outcomes["json"])
     progress = [record for record in records if "event" in record]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import hostile_objects as hostile
+from tests.e2e import hostile_klines as hostile
 from tests.e2e import metrics_truth, truth
 from tests.e2e.conftest import Workspace
-from tests.e2e.hostile_metrics import ERRORS, FUNDING, HEADERS, OPEN_INTEREST, TRADING_LISTS
+from tests.e2e.hostile_responses import ERRORS, FUNDING, HEADERS, OPEN_INTEREST, TRADING_LISTS
 from tests.e2e.hostile_server import call, raw_server, reply, run_measured
 from tests.e2e.steps import addresses, assert_ledger_agrees, assert_stored, dump, klines, ledger, write_universe
 from tests.exchange import Fault, Market, ReplayExchange, Request
@@ -96,7 +96,7 @@ def test_odd_but_true_objects_are_read(workspace: Workspace, market: Market, exc
     assert_stored(workspace, "LINKUSDT")
 
 
-def test_an_empty_object_is_a_hole_only_with_a_second_witness(workspace: Workspace, database: Path, market: Market) -> None:
+def test_an_empty_object_is_a_hole_only_when_another_source_agrees(workspace: Workspace, database: Path, market: Market) -> None:
     market.without_objects(lambda key: "/monthly/klines/" in key)
     for day, body in zip(DAYS, hostile.empty_zips("m.csv", "h\n"), strict=False):
         text = hostile.good_csv(market, "LINKUSDT", day)
@@ -200,14 +200,14 @@ def test_headers_that_break_clients_break_no_run(workspace: Workspace, market: M
         kinds = [("429 Too Many Requests", ["Retry-After: Fri, 31 Dec 9999 23:59:59 -2359"])]
     by_start = {str(truth.moment(day)): kind for day, kind in zip(odd, kinds, strict=False)}
 
-    def answer(request: bytes) -> bytes:
+    def respond(request: bytes) -> bytes:
         status, headers = next(kind for start, kind in by_start.items() if f"startTime={start}".encode() in request)
         return reply(status, b"{}", *headers)
 
     bad = odd[: len(kinds)]
     market.without_objects(lambda key: "/monthly/" in key or any(key.endswith(f"{day}.zip") for day in bad))
     write_universe(workspace.folder, ["LINKUSDT"], missing={"LINKUSDT": even})
-    with raw_server(answer) as server:
+    with raw_server(respond) as server:
         outcome = workspace.download("--max-retries", "0", "--api-base-url", server.url)
     assert "unexpected" not in outcome.stderr
     assert outcome.code == (3 if far == "no pause" else 4), outcome.stderr
@@ -238,19 +238,19 @@ def test_a_bomb_in_the_archive_costs_little_memory(workspace: Workspace, market:
     assert peak < MEMORY_LIMIT
 
 
-ANSWERS = {
-    "a packed answer": reply("200 OK", gzip.compress(b"[" + b" " * 300_000_000), "Content-Encoding: gzip"),
+BOMBS = {
+    "a packed response": reply("200 OK", gzip.compress(b"[" + b" " * 300_000_000), "Content-Encoding: gzip"),
     "empty lists": reply("200 OK", gzip.compress(b"[" + b"[]," * 5_000_000 + b"[]]"), "Content-Encoding: gzip"),
     "a redirect with a body": reply("302 Found", b"x" * 200_000_000, "Location: http://127.0.0.1:1/"),
     "an error with a body": reply("500 Internal Server Error", b"x" * 200_000_000),
 }
 
 
-@pytest.mark.parametrize("kind", ANSWERS)
+@pytest.mark.parametrize("kind", BOMBS)
 def test_a_bomb_from_the_api_costs_little_memory(workspace: Workspace, market: Market, kind: str) -> None:
     market.without_objects(lambda key: True)
     write_universe(workspace.folder, ["LINKUSDT"], **ONE_DAY)
-    with raw_server(ANSWERS[kind]) as server:
+    with raw_server(BOMBS[kind]) as server:
         flags = ("--interval", "1h", "--max-retries", "0", "--api-base-url", server.url)
         outcome, peak = run_measured(workspace, *DOWNLOAD, *flags)
     assert outcome.code == 3, outcome.stderr

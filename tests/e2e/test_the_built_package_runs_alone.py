@@ -110,10 +110,10 @@ def test_what_is_built_runs_alone(workspace: Workspace, market: Market, tmp_path
     check_environment(installed)
     version = installed.run("--version")
     assert (version.code, version.stdout, version.stderr) == (0, f"{PACKAGE} {metadata['Version']}\n", "")
-    told = installed.run("--help")
-    assert (told.code, told.stderr) == (0, "")
-    assert told.stdout.startswith(f"usage: {PACKAGE} ")
-    assert "--print-completion" in told.stdout
+    shown = installed.run("--help")
+    assert (shown.code, shown.stderr) == (0, "")
+    assert shown.stdout.startswith(f"usage: {PACKAGE} ")
+    assert "--print-completion" in shown.stdout
     # That one needs an extra, which is not there: it says so.
     refused = installed.run("--print-completion", "bash")
     assert (refused.code, refused.stdout) == (1, "")

@@ -82,12 +82,12 @@ class Story:
 def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Story]]:
     """The workflows, once in each way."""
     with ReplayExchange(Market.recorded()) as exchange:
-        told = {}
+        made = {}
         for way in WAYS:
             folder = tmp_path_factory.mktemp("workflow")
             (folder / "symbols.txt").write_text(SYMBOLS_FILE)
-            told[way] = Story(Shell(Workspace(folder, addresses(exchange)), way), exchange)
-        yield told
+            made[way] = Story(Shell(Workspace(folder, addresses(exchange)), way), exchange)
+        yield made
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -134,13 +134,13 @@ def test_both_ways_do_the_same(stories: dict[str, Story]) -> None:
     left, right = (stories[way] for way in WAYS)
     created = [json.loads((story.data / "universe.json").read_text())["created_at"] for story in (left, right)]
     for name in LINES:
-        told = []
+        ends = []
         for story in (left, right):
             report = story.outcomes[name].report
             for varying in ("elapsed_seconds", "waited_seconds"):
                 report.pop(varying, None)
-            told.append((report, story.outcomes[name].stderr))
-        assert told[0] == told[1], name
+            ends.append((report, story.outcomes[name].stderr))
+        assert ends[0] == ends[1], name
     files = [contents(story.data / "exports") for story in (left, right)]
     assert files[0].keys() == files[1].keys()
     for name, body in files[0].items():

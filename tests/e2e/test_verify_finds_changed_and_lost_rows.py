@@ -16,7 +16,7 @@ import pytest
 from cryptoservice import verify_universe
 from cryptoservice.audit.findings import SampleResult
 from cryptoservice.config import Endpoints, NetworkConfig
-from tests.e2e import hostile_objects as hostile
+from tests.e2e import hostile_klines as hostile
 from tests.e2e import truth
 from tests.e2e.conftest import Outcome, Workspace
 from tests.e2e.steps import addresses, asked, assert_refused, contents, objects, query, stamps, wait_until, write_universe

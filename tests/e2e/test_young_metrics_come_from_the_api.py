@@ -78,7 +78,7 @@ def some(market: Market) -> None:
     market.without_objects(lambda key: mt.is_metrics(key) and key.endswith(("-05.zip", "-06.zip", "-20.zip")))
 
 
-# What is not published, REST requests of metrics, archive objects that answer, and the day to look at with its source.
+# What is not published, REST requests of metrics, archive objects that are there, and the day to look at with its source.
 PUBLISHED = {"nothing": (nothing, 3 * 5 * 17, 0), "some": (some, 3 * 5 * (2 + 1 + 3), 3 * 21)}
 
 
@@ -172,7 +172,7 @@ def test_the_end_of_history_is_no_failure(tmp_path: Path, market: Market, answer
 
 
 def test_a_history_that_ends_within_a_span_ends_for_its_older_days_alone(tmp_path: Path, market: Market) -> None:
-    """How far back it goes varies (wire facts 3.2: 28 to 30 days); days behind the edge are there for the asking."""
+    """How far back it goes varies (docs/wire.md, market metrics: 28 to 30 days). Days before that end are worth asking for."""
     days = truth.days("2026-02-01", "2026-02-05")
     edge = truth.moment("2026-02-02T12:00")
     market.without_objects({mt.key("LINKUSDT", day) for day in days})
@@ -190,7 +190,7 @@ def test_a_history_that_ends_within_a_span_ends_for_its_older_days_alone(tmp_pat
 
 
 def drop_points(body: bytes) -> bytes:
-    """An answer that lacks its points 10 to 19, as seen in the wild."""
+    """A response that lacks its points 10 to 19, as seen in the wild."""
     record = json.loads(body)
     return json.dumps(record[:10] + record[20:]).encode()
 

@@ -122,7 +122,7 @@ def rows(symbol: str, interval: str, first: str = FIRST, last: str = LAST, holes
 
 
 def csv_text(bars: dict[str, list[Row]]) -> str:
-    """A CSV file of these symbols' bars, as the design describes it."""
+    """A CSV file of these symbols' bars, as docs/formats.md describes it."""
     lines = [",".join(COLUMNS)]
     for symbol in sorted(bars):
         lines += [",".join((symbol, *map(repr, row))) for row in bars[symbol]]

@@ -29,7 +29,7 @@ _XML = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.'
     "</Message><Key>{key}</Key><RequestId>REPLAY0000000000</RequestId><HostId>replay</HostId></Error>"
 )
-_PUBLISHED_AFTER_MS = 8 * 3_600_000  # objects are published about 8 hours after their day (wire facts 5.2)
+_PUBLISHED_AFTER_MS = 8 * 3_600_000  # objects are published about 8 hours after their day (docs/wire.md, publication)
 
 _REPLACED_AT = 1_780_000_000  # Last-Modified of hand-made objects, epoch seconds
 

@@ -18,7 +18,7 @@ from .spans import NO_SPANS, Spans
 KlineRow = tuple[int, str, str, str, str, str, int, str, int, str, str, str]
 Source = Literal["monthly", "daily", "rest"]
 Convention = Literal["auto", "end", "start"]
-# Since this file date archive metrics are labelled at bar start, before it at bar end (wire facts 5.4).
+# Since this file date archive metrics are labelled at bar start, before it at bar end (docs/wire.md, metrics files).
 LABELLED_AT_START_SINCE = day_number(date(2026, 6, 25))
 _PERPETUAL_DELIVERY_MS = 4_133_404_800_000
 

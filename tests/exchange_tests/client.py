@@ -21,7 +21,7 @@ DAY = 86_400_000
 
 
 @dataclass
-class Answer:
+class Response:
     status: int
     headers: dict[str, str]
     body: bytes
@@ -35,29 +35,29 @@ class Client:
     def __init__(self, exchange: ReplayExchange) -> None:
         self._exchange = exchange
 
-    def api(self, path: str, headers: dict[str, str] | None = None, method: str = "GET", **params: Any) -> Answer:
+    def api(self, path: str, headers: dict[str, str] | None = None, method: str = "GET", **params: Any) -> Response:
         query = "?" + urlencode(params) if params else ""
         return self._send(self._exchange.api_url, path + query, headers or {}, method)
 
-    def klines(self, symbol: str = "ALGOUSDT", interval: str = "1m", **params: Any) -> Answer:
+    def klines(self, symbol: str = "ALGOUSDT", interval: str = "1m", **params: Any) -> Response:
         return self.api(KLINES, symbol=symbol, interval=interval, **params)
 
-    def vision(self, key: str) -> Answer:
+    def vision(self, key: str) -> Response:
         return self._send(self._exchange.vision_url, "/" + quote(key), {}, "GET")
 
     def csv(self, key: str) -> str:
-        answer = self.vision(key)
-        assert answer.status == 200, (key, answer)
-        return unzipped(answer.body)
+        response = self.vision(key)
+        assert response.status == 200, (key, response)
+        return unzipped(response.body)
 
     @staticmethod
-    def _send(url: str, target: str, headers: dict[str, str], method: str) -> Answer:
+    def _send(url: str, target: str, headers: dict[str, str], method: str) -> Response:
         connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
         try:
             connection.request(method, target, headers=headers)
             response = connection.getresponse()
             body = response.read()
-            return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
+            return Response(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
         finally:
             connection.close()
 

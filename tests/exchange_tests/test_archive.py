@@ -50,13 +50,13 @@ def test_archive_and_rest_hold_the_same_bars(client: Client) -> None:
      funding_key("ALGOUSDT", "2026-02")],
 )  # fmt: skip
 def test_checksum_line_and_headers(client: Client, key: str) -> None:
-    answer = client.vision(key)
+    response = client.vision(key)
     line = client.vision(key + ".CHECKSUM").body.decode()
-    assert line == f"{hashlib.sha256(answer.body).hexdigest()}  {key.rsplit('/', 1)[-1]}\n"
-    assert answer.headers["server"] == "AmazonS3"
-    assert answer.headers["etag"] == f'"{hashlib.md5(answer.body).hexdigest()}"'
-    assert answer.headers["last-modified"].endswith(" GMT")
-    assert int(answer.headers["content-length"]) == len(answer.body)
+    assert line == f"{hashlib.sha256(response.body).hexdigest()}  {key.rsplit('/', 1)[-1]}\n"
+    assert response.headers["server"] == "AmazonS3"
+    assert response.headers["etag"] == f'"{hashlib.md5(response.body).hexdigest()}"'
+    assert response.headers["last-modified"].endswith(" GMT")
+    assert int(response.headers["content-length"]) == len(response.body)
 
 
 def test_the_original_funding_object_is_served_as_published() -> None:
@@ -90,10 +90,10 @@ def test_synthetic_bytes_do_not_depend_on_the_process() -> None:
 
 
 def test_what_is_not_published_is_an_s3_404(market: Market, exchange: ReplayExchange, client: Client) -> None:
-    answer = client.vision(kline_key("ALGOUSDT", "1m", "2026-01-31"))
-    assert answer.status == 404
-    assert answer.headers["content-type"] == "application/xml"
-    assert b"<Code>NoSuchKey</Code>" in answer.body
+    response = client.vision(kline_key("ALGOUSDT", "1m", "2026-01-31"))
+    assert response.status == 404
+    assert response.headers["content-type"] == "application/xml"
+    assert b"<Code>NoSuchKey</Code>" in response.body
     assert client.vision(kline_key("NOSUCHUSDT", "1m", "2026-02-01")).status == 404
     exchange.now = lambda: FEBRUARY + 5 * DAY + 1
     assert client.vision(kline_key("ALGOUSDT", "1m", "2026-02-05")).status == 200
@@ -201,9 +201,9 @@ def test_metrics_holes(market: Market, client: Client) -> None:
 
 def test_metrics_history_ends_after_thirty_days(exchange: ReplayExchange, client: Client) -> None:
     path, start = "/futures/data/openInterestHist", exchange.now_ms() - 30 * DAY
-    answer = client.api(path, symbol="ALGOUSDT", period="5m", startTime=start - 1, endTime=start + DAY)
-    assert answer.status == 400
-    assert answer.body == b"""{"msg":"parameter 'startTime' is invalid.","code":-1130}"""
+    response = client.api(path, symbol="ALGOUSDT", period="5m", startTime=start - 1, endTime=start + DAY)
+    assert response.status == 400
+    assert response.body == b"""{"msg":"parameter 'startTime' is invalid.","code":-1130}"""
     rows = client.api(path, symbol="ALGOUSDT", period="5m", startTime=start, endTime=start + 2 * DAY).json
     assert [row["timestamp"] for row in rows[:2]] == [start, start + 5 * MINUTE]
     assert len(rows) == 30
@@ -212,12 +212,12 @@ def test_metrics_history_ends_after_thirty_days(exchange: ReplayExchange, client
 
 
 def test_funding_over_rest_and_in_the_archive(market: Market, client: Client) -> None:
-    answer = client.api("/fapi/v1/fundingRate", symbol="ALGOUSDT", startTime=1768262400007, endTime=1768291200009)
-    assert answer.json == [
+    response = client.api("/fapi/v1/fundingRate", symbol="ALGOUSDT", startTime=1768262400007, endTime=1768291200009)
+    assert response.json == [
         {"symbol": "ALGOUSDT", "fundingTime": 1768262400007, "fundingRate": "0.00001287", "markPrice": ""},
         {"symbol": "ALGOUSDT", "fundingTime": 1768291200009, "fundingRate": "0.00010000", "markPrice": ""},
     ]
-    assert not any(header.startswith("x-mbx") for header in answer.headers)
+    assert not any(header.startswith("x-mbx") for header in response.headers)
     lines = client.csv(funding_key("ALGOUSDT", "2026-02")).splitlines()
     assert lines[0] == "calc_time,funding_interval_hours,last_funding_rate"
     truth = market.funding_rows("ALGOUSDT", FEBRUARY, FEBRUARY + 28 * DAY)

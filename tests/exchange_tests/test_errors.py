@@ -1,4 +1,4 @@
-"""Error bodies, and the answers to requests that the replay does not know."""
+"""Error bodies, and the responses to requests that the replay does not know."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def recorded(code: int, status: int) -> Any:
 
 def test_refused_symbols_get_the_recorded_bodies(market: Market, client: Client) -> None:
     market.refuse("ALGOUSDT", code=-1122)
-    answer = client.klines("NOSUCHUSDT")
-    assert (answer.status, answer.json) == (400, recorded(-1121, 400))
-    answer = client.klines("ALGOUSDT")
-    assert (answer.status, answer.json) == (400, recorded(-1122, 400))
+    response = client.klines("NOSUCHUSDT")
+    assert (response.status, response.json) == (400, recorded(-1121, 400))
+    response = client.klines("ALGOUSDT")
+    assert (response.status, response.json) == (400, recorded(-1122, 400))
     assert client.api("/fapi/v1/fundingRate", symbol="NOSUCHUSDT").json == recorded(-1121, 400)
     market.delist("AVAXUSDT")
     assert client.klines("AVAXUSDT").json == recorded(-1121, 400)
@@ -43,17 +43,17 @@ def test_refused_symbols_get_the_recorded_bodies(market: Market, client: Client)
     ],
 )
 def test_bad_parameters(client: Client, params: dict[str, Any], code: int, msg: str) -> None:
-    answer = client.api("/fapi/v1/klines", **params)
-    assert (answer.status, answer.json) == (400, {"code": code, "msg": msg})
-    assert answer.headers["content-type"] == "application/json;charset=UTF-8"
-    assert "x-mbx-used-weight-1m" in answer.headers
+    response = client.api("/fapi/v1/klines", **params)
+    assert (response.status, response.json) == (400, {"code": code, "msg": msg})
+    assert response.headers["content-type"] == "application/json;charset=UTF-8"
+    assert "x-mbx-used-weight-1m" in response.headers
 
 
 def test_the_odd_body_of_a_funding_limit(client: Client) -> None:
-    answer = client.api("/fapi/v1/fundingRate", symbol="BTCUSDT", limit=1001)
-    assert answer.status == 400
-    assert answer.json["code"] == "000002"
-    assert answer.json["errorData"] == {"limit": "limit can not greater than 1000"}
+    response = client.api("/fapi/v1/fundingRate", symbol="BTCUSDT", limit=1001)
+    assert response.status == 400
+    assert response.json["code"] == "000002"
+    assert response.json["errorData"] == {"limit": "limit can not greater than 1000"}
 
 
 def ask(client: Client, what: str) -> int:

@@ -30,10 +30,10 @@ def test_too_many(exchange: ReplayExchange, client: Client) -> None:
 
 def test_banned(exchange: ReplayExchange, client: Client) -> None:
     exchange.faults.add(Fault.banned(1790931239698))
-    answer = client.klines()
-    assert answer.status == 418
-    assert "banned until 1790931239698." in answer.json["msg"]
-    assert "retry-after" not in answer.headers
+    response = client.klines()
+    assert response.status == 418
+    assert "banned until 1790931239698." in response.json["msg"]
+    assert "retry-after" not in response.headers
 
 
 def test_forbidden_restricted_and_server_errors(exchange: ReplayExchange, client: Client) -> None:
@@ -50,8 +50,8 @@ def test_forbidden_restricted_and_server_errors(exchange: ReplayExchange, client
 
 def test_any_status_body_and_headers(exchange: ReplayExchange, client: Client) -> None:
     exchange.faults.add(Fault.status(599, b"{}", {"X-Odd": "yes"}))
-    answer = client.klines()
-    assert (answer.status, answer.body, answer.headers["x-odd"]) == (599, b"{}", "yes")
+    response = client.klines()
+    assert (response.status, response.body, response.headers["x-odd"]) == (599, b"{}", "yes")
 
 
 def test_reset_before_any_byte(exchange: ReplayExchange, client: Client) -> None:
@@ -89,10 +89,10 @@ def test_corrupt_keeps_the_length(exchange: ReplayExchange, client: Client) -> N
 def test_unreadable_answers_with_status_200(exchange: ReplayExchange, client: Client) -> None:
     exchange.faults.add(Fault.invalid_json(), Fault.html())
     for content_type in ("application/json;charset=UTF-8", "text/html"):
-        answer = client.klines()
-        assert (answer.status, answer.headers["content-type"]) == (200, content_type)
+        response = client.klines()
+        assert (response.status, response.headers["content-type"]) == (200, content_type)
         with pytest.raises(json.JSONDecodeError):
-            _ = answer.json
+            _ = response.json
 
 
 def test_wrong_checksum_strikes_checksums_alone(exchange: ReplayExchange, client: Client) -> None:

@@ -22,10 +22,10 @@ WIDTHS = {"3m": 3, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "2h": 120, "4h": 240
 )
 def test_weight_follows_the_limit_asked_for(client: Client, exchange: ReplayExchange, limit: int | None, weight: int) -> None:
     asked: dict[str, Any] = {} if limit is None else {"limit": limit}
-    answer = client.klines(startTime=FEBRUARY, **asked)
-    assert answer.headers["x-mbx-used-weight-1m"] == str(weight)
+    response = client.klines(startTime=FEBRUARY, **asked)
+    assert response.headers["x-mbx-used-weight-1m"] == str(weight)
     assert exchange.requests[-1].weight == weight
-    assert len(answer.json) == (limit or 500)
+    assert len(response.json) == (limit or 500)
     client.klines(limit=5)
     assert exchange.requests[-1].status == 200
     assert client.klines(limit=1).headers["x-mbx-used-weight-1m"] == str(weight + 2)
@@ -178,13 +178,13 @@ def test_exchange_info_is_the_recorded_one_plus_what_was_added(market: Market, e
     market.add_symbol("币USDC", first_day=date(2024, 1, 1), status="SETTLING", quote_asset="USDC")
     market.set_listing("BTCUSDT", status="CLOSE")
     exchange.limits.set(weight=240, window=6.0)
-    answer = client.api("/fapi/v1/exchangeInfo")
-    listed = {entry["symbol"]: entry for entry in answer.json["symbols"]}
+    response = client.api("/fapi/v1/exchangeInfo")
+    listed = {entry["symbol"]: entry for entry in response.json["symbols"]}
     assert len(listed) == 822
     assert (listed["AAAUSDT"]["status"], listed["AAAUSDT"]["contractType"]) == ("TRADING", "PERPETUAL")
     assert (listed["币USDC"]["status"], listed["币USDC"]["marginAsset"]) == ("SETTLING", "USDC")
     assert listed["BTCUSDT"]["status"] == "CLOSE"
-    assert answer.json["rateLimits"][0] == {
+    assert response.json["rateLimits"][0] == {
         "rateLimitType": "REQUEST_WEIGHT", "interval": "SECOND", "intervalNum": 6, "limit": 240,
     }  # fmt: skip
     assert len(client.klines("币USDC", "1d", startTime=0).json) == 500

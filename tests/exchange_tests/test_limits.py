@@ -70,9 +70,9 @@ def test_a_second_ban_is_twice_as_long(clock: Clock) -> None:
 def test_retry_after_can_be_left_out(clock: Clock) -> None:
     limits = ticking(Limits(weight=0, retry_after=False), clock)
     with ReplayExchange(limits=limits) as exchange:
-        answer = Client(exchange).api("/fapi/v1/time")
-        assert answer.status == 429
-        assert "retry-after" not in answer.headers
+        response = Client(exchange).api("/fapi/v1/time")
+        assert response.status == 429
+        assert "retry-after" not in response.headers
 
 
 def test_limits_change_while_it_runs(clock: Clock) -> None:
@@ -110,6 +110,6 @@ def test_funding_and_futures_data_have_buckets_of_their_own(clock: Clock) -> Non
 def test_off_refuses_nothing_but_still_counts() -> None:
     with ReplayExchange(limits=Limits.off()) as exchange:
         exchange.limits.burn(50_000)
-        answer = Client(exchange).api("/fapi/v1/time")
-        assert answer.status == 200
-        assert int(answer.headers["x-mbx-used-weight-1m"]) >= 1
+        response = Client(exchange).api("/fapi/v1/time")
+        assert response.status == 200
+        assert int(response.headers["x-mbx-used-weight-1m"]) >= 1

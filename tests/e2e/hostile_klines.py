@@ -1,4 +1,4 @@
-"""Archive objects and answers as nobody should send them, made from good ones."""
+"""Klines as nobody should send them, in archive files and in responses of the API; made from good ones."""
 
 from __future__ import annotations
 
@@ -193,13 +193,13 @@ def empty_zips(member: str, text: str) -> dict[str, bytes]:
 
 
 def rows_of(body: bytes) -> list[list[Any]]:
-    """A klines answer."""
+    """A klines response."""
     rows: list[list[Any]] = json.loads(body)
     return rows
 
 
 def cell(row: int, at: int, value: Any) -> Callable[[bytes], bytes]:
-    """A klines answer with one field changed; a callable changes what is there."""
+    """A klines response with one field changed; a callable changes what is there."""
 
     def change(body: bytes) -> bytes:
         rows = rows_of(body)
@@ -210,7 +210,7 @@ def cell(row: int, at: int, value: Any) -> Callable[[bytes], bytes]:
 
 
 def rows(change: Callable[[list[Any]], Any]) -> Callable[[bytes], bytes]:
-    """A list answer changed as a list, in place or by what the change returns."""
+    """A list in a response changed as a list, in place or by what the change returns."""
 
     def rewrite(body: bytes) -> bytes:
         made = rows_of(body)
@@ -230,7 +230,7 @@ def _shifted(rows: list[Any], milliseconds: int) -> None:
         row[6] += milliseconds
 
 
-# Klines answers that cannot be trusted.
+# Klines responses that cannot be trusted.
 REST_KLINES: dict[str, Callable[[bytes], bytes]] = {
     "html": raw("<html>Please sign in</html>"),
     "nothing": raw(b""),

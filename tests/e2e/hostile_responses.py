@@ -1,4 +1,4 @@
-"""Answers of the API, klines apart, as nobody should send them."""
+"""Responses of the API, klines apart, as nobody should send them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.e2e.hostile_objects import raw, rows
+from tests.e2e.hostile_klines import raw, rows
 
 Rewrite = Callable[[bytes], bytes]
 
@@ -105,7 +105,7 @@ ERRORS = {
     "a list": b"[-1121]",
 }
 
-# Heads of answers: status and headers.
+# Heads of responses: status and headers.
 HEADERS = {
     "a redirect to nowhere": ("302 Found", ["Location: http://[::1"]),
     "a redirect in another encoding": ("302 Found", ["Location: http://127.0.0.1:1/\xff\xfe"]),
