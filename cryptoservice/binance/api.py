@@ -13,9 +13,9 @@ from cryptoservice.binance.http.host import Call, Host
 from cryptoservice.binance.http.limiter import RateLimiter
 from cryptoservice.binance.http.responses import Response, Transient, api_response_parser
 from cryptoservice.binance.parsers import funding, klines, metrics
-from cryptoservice.binance.parsers.metrics import RestSeries
+from cryptoservice.binance.parsers.metrics import RestSeries, RestValues
 from cryptoservice.binance.parsers.numbers import parse_timestamp
-from cryptoservice.binance.parsers.rows_by_day import InvalidData, LeftOut, RowsByDay, Sieve, collapse, join_left_out
+from cryptoservice.binance.parsers.rows_by_day import InvalidData, LeftOut, RowsByDay, join_left_out
 from cryptoservice.clock import Clock
 from cryptoservice.days import Window
 from cryptoservice.errors import HistoryEnded
@@ -111,16 +111,18 @@ class FuturesApi:
 
     def funding_rates(self, symbol: str, window: Window) -> RowsByDay:
         """Funding rates of the window by day (GET /fapi/v1/fundingRate, pages of 1000 rows, 500 requests in 5 minutes)."""
-        rows: list[Row] = []
-        left_out: list[LeftOut] = []
+        entries: dict[str, Any] = {}
         start, last = window.start_ms, window.end_ms - 1
 
-        def parse_record(record: Any) -> tuple[RowsByDay, int]:
-            table = funding.parse_rest(record, symbol, window)
-            if any(rows[0][0] < start for rows in table.days.values()):
+        def parse_record(record: Any) -> tuple[dict[str, Any], int, int]:
+            # Entries that the page before held as well are judged already.
+            new = {text: entry for text, entry in funding.entries_of(record).items() if text not in entries}
+            table = funding.parse_rest(list(new.values()), symbol, window)
+            moments = [row[0] for rows in table.days.values() for row in rows]
+            if moments and moments[0] < start:
                 # A server that ignores the start would be asked for the same page again and again.
                 raise InvalidData("row_outside_range")
-            return table, len(record)
+            return new, moments[-1] if moments else start, len(record)
 
         while start <= last:
             params: Mapping[str, str | int] = {
@@ -130,25 +132,22 @@ class FuturesApi:
                 "limit": FUNDING_PAGE_ROWS,
             }
             call = Call("funding_rates", "/fapi/v1/fundingRate", params, self._limits.funding)
-            page, length = self._host.fetch(call, self._parser(parse_record))
-            found = [row for day in page.days.values() for row in day]
-            rows += found
-            left_out.append(page.left_out)
-            # `length` counts rows as they were sent: a row that was sent twice does not make a full page the last one.
+            new, latest, length = self._host.fetch(call, self._parser(parse_record))
+            entries |= new
+            # `length` counts rows as they were sent: one that was sent twice or left out does not make a full page the last.
             if length < FUNDING_PAGE_ROWS:
                 break
-            # The next page starts at the last moment, not after it: another rate type of that moment may come first.
-            start = max(found[-1][0], start + 1)
-        sieve = Sieve()
-        days = collapse(rows, sieve, key_of=lambda row: (row[0], row[3]))
-        return RowsByDay(days, join_left_out([*left_out, sieve.left_out(len(rows), at_least=len(rows))]))
+            # The next page starts at the last valid moment, not after it: another rate type of that moment may come first.
+            start = max(latest, start + 1)
+        # All at once, because two entries that contradict each other may stand on two pages.
+        return funding.parse_rest(list(entries.values()), symbol, window, is_judged=True)
 
     def metrics(self, symbol: str, window: Window) -> RowsByDay:
         """5-minute metrics of the window by day (five GET /futures/data endpoints, pages of 500, 1000 requests in 5 minutes).
 
         An endpoint that keeps no data so far back leaves its columns None. Raises HistoryEnded when no endpoint has any row.
         """
-        parts: list[Mapping[int, Mapping[int, Any]]] = []
+        parts: list[RestValues] = []
         for series in RestSeries:
             for first in range(window.start_ms, window.end_ms, METRICS_PAGE_ROWS * metrics.PERIOD.milliseconds):
                 end = min(window.end_ms, first + METRICS_PAGE_ROWS * metrics.PERIOD.milliseconds)
@@ -158,7 +157,7 @@ class FuturesApi:
             raise HistoryEnded(f"no metrics of {symbol} are served for {window.start} to {window.end}", reason="history_ended")
         return table
 
-    def _metric_span(self, series: RestSeries, symbol: str, start: int, end: int) -> Iterator[Mapping[int, Mapping[int, Any]]]:
+    def _metric_span(self, series: RestSeries, symbol: str, start: int, end: int) -> Iterator[RestValues]:
         """Values of the bars that start in [start, end), ms UTC: one page, or the later days of it when the first is too old."""
         # Both bounds are always sent: without the end other rows come back (docs/wire.md, market metrics).
         first, last = start + series.label_shift, end - metrics.PERIOD.milliseconds + series.label_shift
@@ -170,7 +169,7 @@ class FuturesApi:
             "limit": (end - start) // metrics.PERIOD.milliseconds,
         }
 
-        def parse_record(record: Any) -> Mapping[int, Mapping[int, Any]]:
+        def parse_record(record: Any) -> RestValues:
             return metrics.parse_rest(series, record, symbol, range(start, end))
 
         try:

@@ -139,9 +139,12 @@ def _unpack(archived: VerifiedZip) -> Iterator[str]:
                         raise InvalidData("zip_too_large")
                     lines, end, rest = (rest + content).rpartition(b"\n")
                     if end:
-                        yield (lines + end).decode("utf-8")
-                yield rest.decode("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidData("not_utf8") from None
+                        yield _text(lines + end)
+                yield _text(rest)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError):
         raise InvalidData("zip_unreadable") from None
+
+
+def _text(content: bytes) -> str:
+    # A byte that is no UTF-8 is the fault of its own row: the mark that takes its place is no number.
+    return content.decode("utf-8", "replace")

@@ -2,13 +2,16 @@
 
 A row is the tuple (funding_time, funding_rate, mark_price, rate_type): funding_time in ms UTC with the exchange's own
 jitter, the rate as a fraction of the position, mark_price in the quote asset or None, rate_type `Regular` or `Special`.
-Both parsers raise InvalidData for content that cannot be trusted.
+All parsers raise InvalidData for content that cannot be trusted.
 """
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from cryptoservice.binance.parsers.numbers import LARGEST, is_blank, parse_number
-from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay, Sieve, collapse, drop_header
+from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay, Sieve, collapse, lines_of
 from cryptoservice.days import Window
 from cryptoservice.models import Row
 
@@ -24,8 +27,7 @@ _TIME_DIGITS = 13
 
 def parse_csv(text: str, window: Window) -> RowsByDay:
     """Checked rows of a monthly archive file by day. The file has neither a mark price nor a rate type."""
-    lines = [line for line in text.removeprefix("\ufeff").replace("\r", "").split("\n") if line]
-    drop_header(lines, _HEADER)
+    lines = lines_of(text, _HEADER)
     sieve = Sieve()
     rows: list[Row] = []
     for line in lines:
@@ -33,12 +35,23 @@ def parse_csv(text: str, window: Window) -> RowsByDay:
         try:
             rows.append(_row_of(fields, window))
         except InvalidData as invalid:
-            sieve.leave_out(invalid.reason, _time_of(fields[0]))
+            sieve.leave_out(invalid.reason, _time_of(fields[0], rows, window))
     return _by_day(rows, sieve, len(lines))
 
 
-def parse_rest(page: object, symbol: str, window: Window) -> RowsByDay:
-    """Checked rows of one /fapi/v1/fundingRate page by day."""
+def entries_of(page: object) -> dict[str, Any]:
+    """The entries of a /fapi/v1/fundingRate page by their text, since pages overlap and an entry counts once."""
+    if not isinstance(page, list):
+        raise InvalidData("unexpected_answer")
+    return {json.dumps(entry, sort_keys=True): entry for entry in page}
+
+
+def parse_rest(page: object, symbol: str, window: Window, *, is_judged: bool = False) -> RowsByDay:
+    """Checked rows of a page by day; single invalid entries are left out, and those that contradict each other too.
+
+    With `is_judged` the entries come from pages that have passed already, and no number of invalid ones is too large. An entry
+    outside the window disqualifies all of them, because a server that ignores the bounds would make other days look empty.
+    """
     if not isinstance(page, list):
         raise InvalidData("unexpected_answer")
     sieve = Sieve()
@@ -56,8 +69,9 @@ def parse_rest(page: object, symbol: str, window: Window) -> RowsByDay:
             price = None if is_blank(mark) else parse_number(mark)
             rows.append(_checked((parse_number(moment), parse_number(rate), price, kind), window))
         except InvalidData as invalid:
-            sieve.leave_out(invalid.reason, _time_of(str(moment)))
-    return _by_day(rows, sieve, len(page), at_least=1)
+            sieve.leave_out(invalid.reason, _time_of(str(moment), rows, window))
+    sieve.refuse_any("row_outside_range")
+    return _by_day(rows, sieve, len(page), at_least=len(page) if is_judged else 1)
 
 
 def _row_of(fields: list[str], window: Window) -> Row:
@@ -84,6 +98,8 @@ def _by_day(rows: list[Row], sieve: Sieve, total: int, *, at_least: int = 0) -> 
     return RowsByDay(days, sieve.left_out(total, at_least=at_least))
 
 
-def _time_of(text: str) -> int | None:
-    """The time of a row that is left out, in ms UTC, where its first field is one."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) == _TIME_DIGITS else None
+def _time_of(text: str, rows: list[Row], window: Window) -> int:
+    """The time of a row that is left out, in ms UTC; where it has none in the window, that of the row before it."""
+    if text.isascii() and text.isdecimal() and len(text) == _TIME_DIGITS and window.start_ms <= int(text) < window.end_ms:
+        return int(text)
+    return rows[-1][0] if rows else window.start_ms

@@ -17,7 +17,7 @@ from struct import pack
 from typing import Any
 
 from cryptoservice.binance.parsers.numbers import LARGEST, check_range, parse_fields, parse_json
-from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay, Sieve, collapse, column_days
+from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay, Sieve, collapse, column_days, starts_with_a_name
 from cryptoservice.days import Window
 from cryptoservice.models import Freq
 
@@ -32,7 +32,8 @@ _WHOLE_NUMBERS = frozenset((int,))
 _SECONDS_LIMIT = 10**11
 _MICROSECONDS_START = 10**14
 _LONGEST_TIME = 18
-_NOT_STORED = (6, 11)
+# So many rows around an invalid one are checked one by one, which takes five times as long as all at once.
+_FEW_ROWS = 32
 
 
 def parse_csv(pieces: Iterable[str], freq: Freq, window: Window) -> RowsByDay:
@@ -43,20 +44,22 @@ def parse_csv(pieces: Iterable[str], freq: Freq, window: Window) -> RowsByDay:
     """
     columns = tuple(array(kind) for kind in _COLUMN_KINDS)
     sieve = Sieve()
-    digits = set()
     total = 0
+    # Some files hold every row twice. When a tenth of so many rows is bad, the rest of the file need not be read.
+    most_rows = 2 * window.length * freq.bars_per_day
     for lines in _rows_alone(pieces):
-        # Each piece finds its own unit of time. All pieces have the same unit when their first times have the same length.
-        digits.add(lines.find(","))
-        if len(digits) > 1:
-            raise InvalidData("mixed_time_units")
-        total += 1 + lines.count("\n")
         try:
-            checked = _check(_fields(lines), freq, window)
+            parts = [_check(_fields(lines), freq, window)]
+            total += len(parts[0][0])
         except InvalidData:
-            checked = _sift((line.split(",") for line in lines.split("\n")), freq, window, sieve)
-        for column, values in zip(columns, checked, strict=True):
-            column.frombytes(pack(f"{len(values)}{column.typecode}", *values))
+            rows = [line.split(",") for line in lines.split("\n") if line]
+            total += len(rows)
+            near_ms = columns[0][-1] if columns[0] else window.start_ms
+            parts = list(_sift(rows, freq, window, sieve, near_ms))
+            sieve.left_out(most_rows)
+        for part in parts:
+            for column, values in zip(columns, part, strict=True):
+                column.frombytes(pack(f"{len(values)}{column.typecode}", *values))
     if all(map(gt, columns[0][1:], columns[0])):
         return RowsByDay(column_days(columns), sieve.left_out(total))
     days = collapse(list(zip(*columns, strict=True)), sieve)
@@ -66,7 +69,8 @@ def parse_csv(pieces: Iterable[str], freq: Freq, window: Window) -> RowsByDay:
 def parse_rest(page: object, freq: Freq, window: Window) -> RowsByDay:
     """Checked rows of a REST page (lists of 12 values, prices and volumes as text) by day. The checks are those of parse_csv.
 
-    A single invalid row is left out even where it is all of the page: what it says will not be better the next time.
+    A single invalid row is left out even where it is all of the page: what it says will not be better the next time. A bar
+    outside the window disqualifies the page, because a server that ignores the bounds would make other days look empty.
     """
     if not isinstance(page, list) or not all(isinstance(row, list) and len(row) == _WIRE_COLUMNS for row in page):
         raise InvalidData("wrong_column_count")
@@ -74,10 +78,12 @@ def parse_rest(page: object, freq: Freq, window: Window) -> RowsByDay:
         return RowsByDay({})
     sieve = Sieve()
     try:
-        checked = _check(_page_fields(page), freq, window)
+        parts = [_check(_page_fields(page), freq, window)]
     except InvalidData:
-        checked = _sift(([_text_of(value) for value in row] for row in page), freq, window, sieve)
-    days = collapse(list(zip(*checked, strict=True)), sieve)
+        rows = [[_text_of(value) for value in row] for row in page]
+        parts = list(_sift(rows, freq, window, sieve, window.start_ms))
+        sieve.refuse_any("row_outside_range")
+    days = collapse([row for part in parts for row in zip(*part, strict=True)], sieve)
     return RowsByDay(days, sieve.left_out(len(page), at_least=1))
 
 
@@ -96,60 +102,66 @@ def _text_of(value: Any) -> str:
     return str(value) if type(value) in (int, str) and "," not in str(value) else "null"
 
 
-def _sift(rows: Iterable[list[str]], freq: Freq, window: Window, sieve: Sieve) -> Columns:
-    """The same columns, row by row: invalid rows are left out."""
-    columns: Columns = tuple([] for _ in _COLUMN_KINDS)
-    for fields in rows:
+def _sift(rows: list[list[str]], freq: Freq, window: Window, sieve: Sieve, near_ms: int) -> Iterator[Columns]:
+    """The columns of the valid rows, in parts: a few rows at a time, and one by one where they hold an invalid one.
+
+    An invalid row without a time of the window is counted under the day of `near_ms`, the time of a row before it.
+    """
+    waiting = [rows[start : start + _FEW_ROWS] for start in range(0, len(rows), _FEW_ROWS)][::-1]
+    while waiting:
+        few = waiting.pop()
         try:
-            checked = _check(_stored_fields(fields), freq, window)
+            part = _check(_stored_fields(few), freq, window)
         except InvalidData as invalid:
-            sieve.leave_out(invalid.reason, _time_of(fields[0]))
+            if len(few) == 1:
+                sieve.leave_out(invalid.reason, _time_of(few[0][0], window, near_ms))
+            else:
+                waiting += [[row] for row in reversed(few)]
             continue
-        for column, values in zip(columns, checked, strict=True):
-            column.extend(values)
-    return columns
+        near_ms = part[0][-1]
+        yield part
 
 
-def _stored_fields(fields: list[str]) -> list[Any]:
-    """The numbers of one row. What is not stored decides nothing: close_time, and a column without meaning."""
-    if len(fields) != _WIRE_COLUMNS:
+def _stored_fields(rows: list[list[str]]) -> list[Any]:
+    """The numbers of these rows. What is not stored decides nothing: close_time, and a column without meaning."""
+    if any(len(fields) != _WIRE_COLUMNS for fields in rows):
         raise InvalidData("wrong_column_count")
-    return _numbers(",".join(field if number not in _NOT_STORED else "0" for number, field in enumerate(fields)))
+    # What is not stored stands before and after quote_volume .. taker_buy_quote_volume.
+    return _numbers(",".join(field for row in rows for field in (*row[:6], "0", *row[7:11], "0")))
 
 
-def _time_of(text: str) -> int | None:
-    """The time of a row that is left out, in ms UTC, where its first field is one."""
-    if not (text.isascii() and text.isdecimal() and len(text) < _LONGEST_TIME):
-        return None
-    return _milliseconds([int(text)])[0]
+def _time_of(text: str, window: Window, near_ms: int) -> int:
+    """The time of a row that is left out, in ms UTC; `near_ms` where its first field is no time of the window."""
+    if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_TIME:
+        for moment in (int(text), int(text) * 1000, int(text) // 1000):
+            if window.start_ms <= moment < window.end_ms:
+                return moment
+    return near_ms
 
 
 def _rows_alone(pieces: Iterable[str]) -> Iterator[str]:
-    """The pieces without the header row and final newlines. Blank lines may stand before and after all rows, not between."""
-    at_top, started, ended = True, False, False
+    """The pieces without the header row and without blank lines around their rows."""
+    at_top = True
     for number, piece in enumerate(pieces):
         text = piece.replace("\r\n", "\n") if "\r" in piece else piece
         if at_top:
             text = (text if number else text.removeprefix("\ufeff")).lstrip("\n")
             at_top = not text
             text = _without_header(text)
-        if not started:
-            text = text.lstrip("\n")
-        lines = text.rstrip("\n")
+        lines = text.strip("\n")
         if lines:
-            if ended:
-                raise InvalidData("wrong_column_count")
-            started = True
             yield lines
-        ended = ended or (started and len(text) - len(lines) > bool(lines))
 
 
 def _without_header(text: str) -> str:
-    # Older files have no header row, so the first byte decides (docs/wire.md, klines and funding files).
+    # Older files have no header row, so the first field decides (docs/wire.md, klines and funding files).
     if text and not text[0].isdigit():
-        header, _, text = text.partition("\n")
+        header, _, rows = text.partition("\n")
         if header != _HEADER:
+            if not starts_with_a_name(header):
+                return text
             raise InvalidData(_header_fault(header))
+        return rows
     return text
 
 
@@ -198,13 +210,12 @@ def _check(flat: list[Any], freq: Freq, window: Window) -> Columns:
     if min(low) <= 0:
         raise InvalidData("price_not_positive")
     open_time = _milliseconds(open_time)
-    length = freq.milliseconds
-    first, last = window.start_ms, window.end_ms - length
-    if min(open_time) < first or max(open_time) > last:
-        raise InvalidData("row_outside_range")
+    length, start = freq.milliseconds, window.start_ms
     without_hole = open_time == list(range(open_time[0], open_time[0] + length * len(open_time), length))
-    if any((moment - first) % length for moment in (open_time[:1] if without_hole else open_time)):
+    if any((moment - start) % length for moment in (open_time[:1] if without_hole else open_time)):
         raise InvalidData("time_off_grid")
+    if min(open_time) < start or max(open_time) >= window.end_ms:
+        raise InvalidData("row_outside_range")
     return open_time, opened, high, low, close, volume, quote, trades, taker, taker_quote
 
 

@@ -10,10 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import date
 from enum import Enum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from cryptoservice.binance.parsers.numbers import check_range, is_blank, parse_fields, parse_number, parse_timestamp
-from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay, Sieve, collapse, drop_header, sum_of
+from cryptoservice.binance.parsers.rows_by_day import (
+    InvalidData,
+    LeftOut,
+    RowsByDay,
+    Sieve,
+    collapse,
+    join_left_out,
+    lines_of,
+    split_days,
+    sum_of,
+)
 from cryptoservice.days import ONE_DAY, Window, day_start_ms
 from cryptoservice.models import Freq, Row
 
@@ -26,6 +37,7 @@ _HEADER = (
 )
 _COLUMNS = 8
 _WRONG_SYMBOL = "wrong_symbol"
+_OUTSIDE = "row_outside_range"
 
 
 def parse_csv(text: str, symbol: str, day: date) -> RowsByDay:
@@ -34,9 +46,7 @@ def parse_csv(text: str, symbol: str, day: date) -> RowsByDay:
     All rows stand under `day`, those labelled with either midnight included. Which bar a label names is not decided here: that
     takes the symbol's klines (docs/wire.md, metrics files). Raises InvalidData for a fault of the whole.
     """
-    lines = text.removeprefix("\ufeff").replace("\r", "").replace('""', "").strip("\n").split("\n")
-    drop_header(lines, _HEADER)
-    lines = [line for line in lines if line]
+    lines = [_unquoted(line) for line in lines_of(text, _HEADER)]
     if not lines:
         return RowsByDay({})
     if all(line.count(",") != _COLUMNS - 1 for line in lines):
@@ -51,7 +61,17 @@ def parse_csv(text: str, symbol: str, day: date) -> RowsByDay:
         rows = _sift(lines, symbol, grid, sieve)
     collapsed = collapse(rows, sieve)
     by_label = [row for rows_of_day in collapsed.values() for row in rows_of_day]
-    return RowsByDay({day: by_label}, {day: sum_of(sieve.left_out(len(lines)))})
+    # All rows of a file stand under its day, whatever their labels are.
+    left_out = sum_of(sieve.left_out(len(lines)))
+    return RowsByDay({day: by_label}, {day: left_out} if left_out else {})
+
+
+def _unquoted(line: str) -> str:
+    """The line with blanks written as nothing; some files write them as two quotes (docs/wire.md, metrics files)."""
+    if '""' not in line:
+        return line
+    # Whole fields alone: quotes inside a number must not vanish and join its digits.
+    return ",".join("" if field == '""' else field for field in line.split(","))
 
 
 def _rows(lines: list[str], symbol: str, grid: Mapping[str, int]) -> list[Row]:
@@ -78,7 +98,6 @@ def _sift(lines: list[str], symbol: str, grid: Mapping[str, int], sieve: Sieve) 
         except InvalidData as invalid:
             if invalid.reason == _WRONG_SYMBOL:
                 raise
-            # All rows of a file stand under its day, whatever their labels are.
             sieve.leave_out(invalid.reason, next(iter(grid.values())))
     return rows
 
@@ -114,17 +133,25 @@ class RestSeries(Enum):
         return shift
 
 
-def parse_rest(series: RestSeries, page: object, symbol: str, bars: range) -> dict[int, dict[int, Any]]:
-    """Values of one page by bar start (ms UTC, within `bars`) and column; invalid values and conflicting ones are left out.
+class RestValues(NamedTuple):
+    """What one page of one endpoint says."""
 
-    Raises InvalidData for a page that cannot be trusted as a whole.
+    values: Mapping[int, Mapping[int, Any]]
+    """Values by bar start (ms UTC) and column."""
+    left_out: LeftOut = MappingProxyType({})
+
+
+def parse_rest(series: RestSeries, page: object, symbol: str, bars: range) -> RestValues:
+    """Values of one page, within `bars` (starts in ms UTC); single invalid entries and conflicting ones are left out.
+
+    Raises InvalidData for a page that cannot be trusted as a whole. A bar outside `bars` makes it one, because a server that
+    ignores the bounds would make other bars look empty.
     """
     if not isinstance(page, list):
         raise InvalidData("unexpected_answer")
     _, fields, columns, shift = series.value
-    found: dict[int, dict[int, Any]] = {}
-    conflicting: set[int] = set()
     sieve = Sieve()
+    rows: list[Row] = []
     for entry in page:
         try:
             open_time = parse_timestamp(entry["timestamp"]) - shift
@@ -134,20 +161,22 @@ def parse_rest(series: RestSeries, page: object, symbol: str, bars: range) -> di
             raise InvalidData("unexpected_answer") from None
         if named != symbol:
             raise InvalidData(_WRONG_SYMBOL)
-        if open_time % _LENGTH:
-            raise InvalidData("time_off_grid")
-        if open_time not in bars:
-            raise InvalidData("row_outside_range")
         try:
-            values = dict(zip(columns, map(_value, texts), strict=True))
+            rows.append((_bar(open_time, bars), *map(_value, texts)))
         except InvalidData as invalid:
-            sieve.leave_out(invalid.reason)
-            continue
-        if found.setdefault(open_time, values) != values:
-            conflicting.add(open_time)
-            sieve.leave_out("conflicting_rows")
-    sieve.left_out(len(page), at_least=1)
-    return {open_time: values for open_time, values in found.items() if open_time not in conflicting}
+            sieve.leave_out(invalid.reason, min(max(open_time, bars.start), bars.stop - 1))
+    sieve.refuse_any(_OUTSIDE)
+    days = collapse(rows, sieve)
+    values = {row[0]: dict(zip(columns, row[1:], strict=True)) for of_day in days.values() for row in of_day}
+    return RestValues(values, sieve.left_out(len(page), at_least=1))
+
+
+def _bar(open_time: int, bars: range) -> int:
+    if open_time % _LENGTH:
+        raise InvalidData("time_off_grid")
+    if open_time not in bars:
+        raise InvalidData(_OUTSIDE)
+    return open_time
 
 
 def _value(value: object) -> float | None:
@@ -159,14 +188,16 @@ def _value(value: object) -> float | None:
     return number
 
 
-def join_rest(parts: Iterable[Mapping[int, Mapping[int, Any]]], window: Window) -> RowsByDay:
+def join_rest(parts: Iterable[RestValues], window: Window) -> RowsByDay:
     """Rows of the window made of the values of all endpoints; a value that its endpoint lacks is None."""
     merged: dict[int, list[Any]] = {}
+    left_out: list[LeftOut] = []
     for part in parts:
-        for open_time, values in part.items():
+        left_out.append(part.left_out)
+        for open_time, values in part.values.items():
             if window.start_ms <= open_time < window.end_ms:
                 row = merged.setdefault(open_time, [None] * VALUES)
                 for column, value in values.items():
                     row[column] = value
-    rows: list[Row] = [(open_time, *merged[open_time]) for open_time in merged]
-    return RowsByDay(collapse(rows, Sieve()))
+    rows: list[Row] = [(open_time, *merged[open_time]) for open_time in sorted(merged)]
+    return RowsByDay(split_days(rows), join_left_out(left_out))

@@ -45,11 +45,15 @@ class Sieve:
         self._reasons: Counter[str] = Counter()
         self._days: dict[date, Counter[str]] = {}
 
-    def leave_out(self, reason: str, time_ms: int | None = None, count: int = 1) -> None:
-        """Count a row; `time_ms` (ms UTC) is its time where that can be told."""
+    def leave_out(self, reason: str, time_ms: int, count: int = 1) -> None:
+        """Count a row under the day of `time_ms` (ms UTC)."""
         self._reasons[reason] += count
-        if time_ms is not None and _is_a_date(time_ms):
-            self._days.setdefault(day_of_ms(time_ms), Counter())[reason] += count
+        self._days.setdefault(day_of_ms(time_ms), Counter())[reason] += count
+
+    def refuse_any(self, reason: str) -> None:
+        """Raise InvalidData when even one row was left out for that reason."""
+        if self._reasons[reason]:
+            raise InvalidData(reason)
 
     def left_out(self, rows: int, *, at_least: int = 0) -> LeftOut:
         """What was left out of so many rows. InvalidData when it is more than a tenth of them, and more than `at_least`."""
@@ -57,10 +61,6 @@ class Sieve:
         if bad > at_least and 10 * bad > rows:
             raise InvalidData(self._reasons.most_common(1)[0][0])
         return self._days
-
-
-def _is_a_date(time_ms: int) -> bool:
-    return 0 <= time_ms < 4_102_444_800_000  # the year 2100
 
 
 def sum_of(left_out: LeftOut) -> Mapping[str, int]:
@@ -80,12 +80,23 @@ def join_left_out(parts: Iterable[LeftOut]) -> LeftOut:
     return joined
 
 
-def drop_header(lines: list[str], header: str) -> None:
-    """Remove the header row where there is one. Raises InvalidData when it names other columns, or the same in another order."""
-    if lines and lines[0][:1].isalpha():
+def lines_of(text: str, header: str) -> list[str]:
+    """The rows of a CSV text, one line each, without the header row and blank lines.
+
+    Raises InvalidData when the header names other columns, or the same in another order.
+    """
+    # A carriage return that ends no line stays, since it may stand inside a number.
+    lines = [line for line in text.removeprefix("\ufeff").replace("\r\n", "\n").rstrip("\r").split("\n") if line]
+    if lines and starts_with_a_name(lines[0]):
         if lines[0] != header:
             raise InvalidData("unknown_columns" if lines[0].count(",") == header.count(",") else "wrong_column_count")
         del lines[0]
+    return lines
+
+
+def starts_with_a_name(line: str) -> bool:
+    """Whether a line looks like a header row, in quotes or not: an invalid row would be left out, other columns never."""
+    return line.lstrip(" \t\"'\ufeff")[:1].isalpha()
 
 
 def column_days(columns: Sequence[array[Any]]) -> dict[date, Sequence[Row]]:
@@ -112,13 +123,16 @@ def collapse(rows: list[Row], sieve: Sieve, *, key_of: Callable[[Row], Any] = _t
     """
     rows.sort(key=key_of)
     unique: dict[Any, Row] = {}
-    conflicting: Counter[Any] = Counter()
+    conflicting: set[Any] = set()
     for row in rows:
         key = key_of(row)
         if unique.setdefault(key, row) != row:
-            conflicting[key] += 1
-    for key, others in conflicting.items():
-        sieve.leave_out("conflicting_rows", unique.pop(key)[0], 1 + others)
+            conflicting.add(key)
+    if conflicting:
+        for row in rows:
+            if key_of(row) in conflicting:
+                unique.pop(key_of(row), None)
+                sieve.leave_out("conflicting_rows", row[0])
     return split_days(list(unique.values()))
 
 
