@@ -70,7 +70,7 @@ In short
   why symbols miss    {export["report_path"]}
   CSV files           {export["files"]} below {FOLDER.relative_to(ROOT) / "exports"}
   recorded data       klines and funding rates (tests/recordings/PROVENANCE.md)
-  derived data        metrics: open interest and ratios are made up by a seeded walk in the archive's format"""
+  derived data        metrics: made up in the archive's format, so that they agree with the klines"""
     )
 
 

@@ -92,7 +92,7 @@ class Worklist:
                     yield Job(plan, symbol, part, reads.stored)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _StoredSymbol:
     """What the database holds of a symbol, read when a job needs it."""
 
@@ -100,6 +100,8 @@ class _StoredSymbol:
     series: Series
     known: Mapping[date, LedgerLine]
     commit: Callable[[], None]
+    is_committed: bool = False
+    """Metrics begin when the klines of their symbol have ended, so one commit brings all of these into the database."""
 
     def stored(self, day: date) -> StoredDay | None:
         """The day as an earlier run has left it."""
@@ -111,7 +113,9 @@ class _StoredSymbol:
         """What the stored klines say about the bars of a day; the finest ones first."""
         bars = Bars()
         if self.store is not None:
-            self.commit()
+            if not self.is_committed:
+                self.commit()
+                self.is_committed = True
             for freq in self.store.frequencies(Dataset.KLINES):
                 klines = self.store.rows(Series(Dataset.KLINES, freq, self.series.symbol), day)
                 if klines:

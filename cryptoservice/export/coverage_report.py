@@ -23,6 +23,8 @@ class Totals:
     expected_bars: int = 0
     exported_bars: int = 0
     partial_bars: int = 0
+    labels_unproven: int = 0
+    """Symbol-days of metrics for which nothing says whether the labels of their file start or end bars."""
 
     def add(self, expected: int, actual: int, partial_bars: int) -> None:
         """Count one symbol-day. A complete one has all its bars, a missing one has none."""
@@ -44,14 +46,20 @@ class Totals:
 
     def of_day(self, day: date) -> dict[str, Any]:
         """The entry for that day in the report's `days`."""
-        return {"date": day.isoformat(), **asdict(self)}
+        return {"date": day.isoformat(), **self._counts()}
 
     def of_window(self, days: int) -> dict[str, Any]:
         """The totals over so many days: the report's `summary`, or an entry of its `datasets`."""
-        counts = asdict(self)
+        counts = self._counts()
         # Where nothing was expected nothing is missing.
         ratio = self.exported_bars / self.expected_bars if self.expected_bars else 1.0
         return {"days": days, "active_symbol_days": counts.pop("active"), **counts, "coverage_ratio": ratio}
+
+    def _counts(self) -> dict[str, int]:
+        """The counts that every dataset has."""
+        counts = asdict(self)
+        del counts["labels_unproven"]
+        return counts
 
 
 @dataclass
@@ -82,7 +90,7 @@ class Coverage:
     def to_dict(self) -> dict[str, Any]:
         """The part of the report that depends on the data, with its keys in order."""
         return {
-            "summary": self.datasets.get(self.main, Totals()).of_window(len(self.days)),
+            "summary": self._of_window(self.main),
             "define_missing": {
                 day.isoformat(): {symbol: reason.value for symbol, reason in symbols.items()}
                 for day, symbols in self.define_missing.items()
@@ -95,8 +103,13 @@ class Coverage:
             },
             "merged_missing": self._merged(),
             "days": [totals.of_day(day) for day, totals in self.days.items()],
-            "datasets": {dataset.value: totals.of_window(len(self.days)) for dataset, totals in self.datasets.items()},
+            "datasets": {dataset.value: self._of_window(dataset) for dataset in self.datasets},
         }
+
+    def _of_window(self, dataset: Dataset) -> dict[str, Any]:
+        totals = self.datasets.get(dataset, Totals())
+        counts = totals.of_window(len(self.days))
+        return {**counts, "labels_unproven": totals.labels_unproven} if dataset is Dataset.METRICS else counts
 
     def _merged(self) -> dict[str, dict[str, str]]:
         merged: dict[str, dict[str, str]] = {}

@@ -17,6 +17,7 @@ from cryptoservice.export.coverage_report import Totals
 from cryptoservice.export.spec import ExportSpec
 from cryptoservice.models import Dataset, Row, Status
 from cryptoservice.reasons import NOT_DOWNLOADED
+from cryptoservice.sources.alignment import Reading
 from cryptoservice.storage.ledger import LedgerLine, Series
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.storage.schema import columns
@@ -73,6 +74,7 @@ def _export_day(
             expected = spec.expected(line)
             rows, partial = spec.resample(store.rows(Series(spec.dataset, spec.stored_freq, symbol), task.day))
             totals.add(expected, len(rows), partial)
+            totals.labels_unproven += bool(rows) and is_unproven(line)
             if len(rows) < expected or partial or not rows:
                 missing[symbol] = {"expected": expected, "actual": len(rows), "reason": reason_of(line)}
                 if partial:
@@ -82,6 +84,11 @@ def _export_day(
 
     removed = write_day(spec.path(base, task.day), ("symbol", *columns(spec.dataset)), pieces())
     return DayDone(task.day, spec.dataset, totals, missing, removed)
+
+
+def is_unproven(line: LedgerLine | None) -> bool:
+    """Whether nothing says which bars the labels of the day's metrics name: their rows may stand one bar late."""
+    return line is not None and Reading.of_reason(line.reason) is Reading.UNPROVEN
 
 
 def reason_of(line: LedgerLine | None) -> str:

@@ -41,6 +41,11 @@ class Reading(str, Enum):
         """Milliseconds from the label back to the start of the bar."""
         return BAR_MS if self is Reading.ENDS_BARS else 0
 
+    @classmethod
+    def of_reason(cls, reason: str | None) -> Reading | None:
+        """The reading that the reason of a ledger line names."""
+        return next((reading for reading in cls if reason and reading.value in reason), None)
+
 
 @dataclass
 class Bars:
@@ -60,6 +65,10 @@ class Bars:
             self.prices[row[0] + length] = row[4]
         if BAR_MS % length == 0:
             self._add_takers(klines, BAR_MS // length)
+
+    def are_whole(self, day_start: int) -> bool:
+        """Whether klines of five minutes or less have been taken in for the whole day, so that more of them say nothing new."""
+        return all(day_start + number * BAR_MS in self.prices for number in range(Freq.m5.bars_per_day + 1))
 
     def _add_takers(self, klines: Iterable[Row], parts: int) -> None:
         volumes: dict[int, list[float]] = {}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timezone
+from datetime import date, datetime
 
-from cryptoservice.days import ONE_DAY, month_end, month_of
+from cryptoservice.days import month_end, month_of
 from cryptoservice.models import Freq
 from cryptoservice.sources.evidence import KlineSource, Source
 
@@ -15,8 +15,6 @@ from cryptoservice.sources.evidence import KlineSource, Source
 ARCHIVE_AGE_DAYS = 2
 # A monthly object pays from two wanted days on.
 MONTHLY_LEAST_DAYS = 2
-# By this hour of the following day metrics objects have appeared (docs/wire.md, publication). Before it, REST is asked first.
-PUBLISHED_AT = time(9, 0)
 # No symbol has metrics in the archive before this day (docs/wire.md, archive layout).
 METRICS_START = date(2020, 9, 1)
 # /futures/data keeps about thirty days. A day that started longer ago than this is not asked for there (docs/wire.md).
@@ -56,17 +54,19 @@ def kline_routes(days: Sequence[date], today: date, choice: KlineSource, bars_pe
 
 
 def metrics_routes(days: Sequence[date], now: datetime) -> list[DayRoute]:
-    """The routes of a symbol's wanted metrics days: daily objects, and REST as far back as it serves."""
+    """The routes of a symbol's wanted metrics days: daily objects, and REST as far back as it serves.
+
+    The daily object comes first at any hour: some appear before 03:00 UTC, some days late (docs/wire.md, publication).
+    """
     routes = []
     for day in days:
         age = (now.date() - day).days
-        published = now >= datetime.combine(day + ONE_DAY, PUBLISHED_AT, timezone.utc)
         if day < METRICS_START:
             sources: tuple[Source, ...] = ()
         elif age > METRICS_REST_DAYS:
             sources = (Source.DAILY,)
         else:
-            sources = (Source.DAILY, Source.REST) if published else (Source.REST, Source.DAILY)
+            sources = (Source.DAILY, Source.REST)
         routes.append(DayRoute(day, age, sources, Freq.m5.bars_per_day))
     return routes
 

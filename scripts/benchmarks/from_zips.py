@@ -16,6 +16,7 @@ from cryptoservice.binance.archive_files import VerifiedZip
 from cryptoservice.cli.helper_processes import helper_processes
 from cryptoservice.clock import Clock
 from cryptoservice.config import WorkerConfig
+from cryptoservice.download.commit_batch import CommitBatch
 from cryptoservice.download.pipeline import Pipeline
 from cryptoservice.download.worklist import Worklist
 from cryptoservice.models import Freq
@@ -43,8 +44,9 @@ def main(zips: str, interval: str, universe_file: str, database: str) -> int:
         plan = KlinesPlan(Freq.parse(interval), date.today())
         worklist = Worklist(store, [plan], universe.active_days(universe.window), universe.window, incremental=True)
         progress = Progress("load", "symbol-days", worklist.symbol_days, clock)
-        pipeline = Pipeline(store, fetch, WorkerConfig(), clock, progress, executor=helpers)
-        pipeline.run(worklist.jobs())
+        batch = CommitBatch(store, clock)
+        pipeline = Pipeline(batch, fetch, WorkerConfig(), clock, progress, executor=helpers)
+        pipeline.run(worklist.jobs(batch.commit))
     return any(tally.unsettled for tally in pipeline.tallies.values()) or not pipeline.tallies
 
 

@@ -72,7 +72,7 @@ def test_metrics_of_a_month_come_on_top_of_its_klines(workspace: Workspace, exch
     mt.assert_ledgers_agree(database)
     lines = mt.ledger(database, "metrics")
     assert sorted(lines) == [(symbol, day) for symbol in RECORDED for day in truth.days()]
-    assert set(lines.values()) == {mt.Line("complete", "labels_at_bar_end", 288, 288, "daily")}
+    assert set(lines.values()) == {mt.Line("complete", "labels_end_bars", 288, 288, "daily")}
     rates_lines = mt.ledger(database, "funding_rates")
     assert rates_lines.keys() == lines.keys()
     assert {(line.status, line.source) for line in rates_lines.values()} == {("complete", "rest")}
@@ -141,6 +141,7 @@ def convention(name: Any) -> Callable[[Market], None]:
 
 CONVENTIONS = {
     "the real switch": (convention("auto"), "eesss"),
+    "labels that reach midnight throughout": (convention("reaching_midnight"), "eeeee"),
     "labels at bar end throughout": (convention("end"), "eeeee"),
     "labels at bar start throughout": (convention("start"), "sssss"),
     "a switch on an odd day": (relabel("2026-06-23", "2026-06-24", "2026-06-25", "2026-06-26"), "eeees"),
@@ -158,7 +159,8 @@ def test_a_change_of_labels_loses_and_overwrites_nothing(workspace: Workspace, m
     assert len(mt.stored_metrics(database, SYMBOL)) == 5 * 288
     mt.assert_holds(database, made, SYMBOL, *AROUND)
     reasons = query(database, "SELECT reason FROM symbol_days WHERE dataset = 'metrics' ORDER BY date")
-    assert [reason for (reason,) in reasons] == [f"labels_at_bar_{'end' if mark == 'e' else 'start'}" for mark in expected]
+    words = {"e": "labels_end_bars", "s": "labels_start_bars"}
+    assert [reason for (reason,) in reasons] == [words[mark] for mark in expected]
 
 
 HALF = [hour * truth.MINUTE * 60 for hour in (6, 12)]
@@ -170,8 +172,9 @@ def half(market: Market, day: str) -> list[mt.Row]:
     return [row for row in mt.metrics(market, SYMBOL, day, day) if start + HALF[0] <= row[0] < start + HALF[1]]
 
 
-@pytest.mark.parametrize(("day", "shift", "word"), [("2026-06-24", mt.FIVE, "end"), ("2026-06-25", 0, "start")])
-def test_half_a_file_is_decided_by_the_date_and_recorded_so(
+@pytest.mark.parametrize("day", ["2026-06-24", "2026-06-25"])
+@pytest.mark.parametrize(("shift", "word"), [(mt.FIVE, "labels_end_bars"), (0, "labels_start_bars")])
+def test_half_a_file_is_decided_by_its_content_whatever_its_date(
     workspace: Workspace, made: Market, day: str, shift: int, word: str
 ) -> None:
     rows = half(made, day)
@@ -181,8 +184,7 @@ def test_half_a_file_is_decided_by_the_date_and_recorded_so(
     database = workspace.folder / "market.db"
     assert mt.stored_metrics(database, SYMBOL) == rows
     line = mt.ledger(database, "metrics")[SYMBOL, day]
-    assert line._replace(reason=None) == mt.Line("confirmed_gap", None, 72, 288, "daily")
-    assert f"labels_at_bar_{word}_by_date" in str(line.reason)
+    assert line == mt.Line("confirmed_gap", f"archive_alone; {word}", 72, 288, "daily")
 
 
 def test_what_files_really_look_like(workspace: Workspace, exchange: ReplayExchange, made: Market) -> None:
@@ -243,46 +245,55 @@ def conflict(lines: list[str]) -> None:
     lines.append(lines[50].rsplit(",", 1)[0] + ",9.99990000")
 
 
-SPOILS: dict[str, Callable[[list[str]], object]] = {
-    "conflicting_rows": conflict,
-    "wrong_column_count": swap(5, ",", ",1.0,"),
-    "wrong_symbol": swap(7, SYMBOL, "OTHERUSDT"),
-    "time_off_grid": swap(9, ":00,", ":01,"),
-    "not_finite": value(4, "NaN"),
-    "number_out_of_range": value(2, "-1.00000000"),
-    "not_a_number": value(7, "n/a"),
+# Each defect with the bars that it takes out; None: the whole file.
+SPOILS: dict[str, tuple[Callable[[list[str]], object], list[int] | None]] = {
+    "conflicting_rows": (conflict, [50]),
+    "wrong_column_count": (swap(5, ",", ",1.0,"), [5]),
+    "wrong_symbol": (swap(7, SYMBOL, "OTHERUSDT"), None),
+    "time_off_grid": (swap(9, ":00,", ":01,"), [9]),
+    "not_finite": (value(4, "NaN"), [99]),
+    "number_out_of_range": (value(2, "-1.00000000"), [99]),
+    "not_a_number": (value(7, "n/a"), [99]),
 }
 
 
-def test_what_cannot_be_trusted_is_reported_and_not_stored(workspace: Workspace, exchange: ReplayExchange, made: Market) -> None:
-    """Each day its own defect, one good day among them; the klines do not care."""
+def test_what_cannot_be_trusted_is_said_and_not_stored(workspace: Workspace, exchange: ReplayExchange, made: Market) -> None:
+    """Each day its own defect, one good day among them. One bad row costs its bar, another symbol's row the file."""
     days = truth.days("2026-06-02", "2026-06-10")
     good, missing = days[0], days[-1]
     bad = dict(zip(days[1:], SPOILS, strict=False))
     for day, reason in bad.items():
-        spoiled(made, day, SPOILS[reason])
+        spoiled(made, day, SPOILS[reason][0])
     made.without_objects(mt.key(SYMBOL, missing))
     write_universe(workspace.folder, [SYMBOL], days[0], days[-1])
     outcome = workspace.download(WITH_METRICS)
-    assert (outcome.code, outcome.report["status"]) == (3, "incomplete")
-    failed = {(entry["dataset"], entry["date"]): entry["reason"] for entry in outcome.report["failed"]}
-    assert failed == {("metrics", day): f"daily: {reason}" for day, reason in bad.items()}
+    assert (outcome.code, outcome.report["status"], outcome.report["failed"]) == (0, "complete", []), "nobody will know more"
     database = workspace.folder / "market.db"
-    assert mt.stored_metrics(database, SYMBOL) == mt.metrics(made, SYMBOL, good, good)
+    expected = mt.metrics(made, SYMBOL, good, good)
     lines = mt.ledger(database, "metrics")
-    assert lines[SYMBOL, good].status == "complete"
+    for day, reason in bad.items():
+        lost = SPOILS[reason][1]
+        rows = [] if lost is None else [row for n, row in enumerate(mt.metrics(made, SYMBOL, day, day)) if n not in lost]
+        expected += rows
+        assert lines[SYMBOL, day]._replace(reason=None) == mt.Line(
+            "confirmed_gap", None, len(rows), 288, "daily" if rows else None
+        )
+        said = str(lines[SYMBOL, day].reason)
+        assert reason in said
+        assert ("labels_end_bars" in said) == bool(rows)
+    assert mt.stored_metrics(database, SYMBOL) == expected
+    assert lines[SYMBOL, good] == mt.Line("complete", "labels_end_bars", 288, 288, "daily")
     assert lines[SYMBOL, missing][:3] == ("confirmed_gap", "archive_alone", 0), "months after its day it will not come any more"
-    assert all(lines[SYMBOL, day].status not in ("complete", "confirmed_gap") for day in bad)
     assert {line.status for line in mt.ledger(database, "klines").values()} == {"complete"}
     assert {line.status for line in mt.ledger(database, "funding_rates").values()} == {"complete"}
 
     for day in bad:
         mt.put(made, SYMBOL, day, mt.text(SYMBOL, mt.metrics(made, SYMBOL, day, day), mt.FIVE))
-    exchange.reset_requests()
-    outcome = workspace.download(WITH_METRICS)
-    assert (outcome.code, outcome.report["downloaded"]) == (0, len(bad)), "re-published files are fetched by the next run"
-    assert len(exchange.requests) == 2 * len(bad)
+    outcome = workspace.download(WITH_METRICS, "--no-incremental")
+    assert outcome.code == 0
     assert mt.stored_metrics(database, SYMBOL) == mt.metrics(made, SYMBOL, good, days[-2])
+    lines = mt.ledger(database, "metrics")
+    assert {lines[SYMBOL, day] for day in days[:-1]} == {mt.Line("complete", "labels_end_bars", 288, 288, "daily")}
 
 
 def settled_metrics(database: Path) -> int:

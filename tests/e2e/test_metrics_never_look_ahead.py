@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterable, Iterator
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -229,15 +230,24 @@ def seconds(at: int) -> int:
     return at // 1000
 
 
-@pytest.mark.parametrize("switched", [False, True], ids=["labels at bar end", "labels at bar start"])
-def test_the_join_with_klines_never_shows_the_future(workspace: Workspace, market: Market, switched: bool) -> None:
-    """A metric that says when it was known: snapshots carry their own instant, the flow its first second, in UTC seconds."""
+CLOCKS = {"labels at bar end": (mt.FIVE, "labels_end_bars"), "labels at bar start": (0, "labels_start_bars")}
+
+
+@pytest.mark.parametrize("name", CLOCKS)
+def test_the_join_with_klines_never_shows_the_future(workspace: Workspace, market: Market, name: str) -> None:
+    """A metric that says when it was known: open interest and ratios carry the second of their snapshot."""
+    shift, word = CLOCKS[name]
     symbol, day = "CLOCKUSDT", "2026-05-04"
     market.add_symbol(symbol, date(2026, 5, 1))
+    klines = {row[0]: row for row in market.kline_rows(symbol, "5m", truth.moment(day), truth.moment(day) + truth.DAY)}
+    takers: dict[int, float] = {}
     lines = [mt.HEADER]
     for start in range(truth.moment(day), truth.moment(day) + truth.DAY, mt.FIVE):
-        end = start + mt.FIVE
-        lines.append(mt.line(symbol, start if switched else end, [*[seconds(end)] * 5, seconds(start)]))
+        clock, close = seconds(start + mt.FIVE), Decimal(klines[start][4])
+        taker = takers[start] = float(
+            round(Decimal(klines[start][9]) / (Decimal(klines[start][5]) - Decimal(klines[start][9])), 8)
+        )
+        lines.append(mt.line(symbol, start + shift, [clock, clock * close, clock, clock, clock, taker]))
     mt.put(market, symbol, day, "\n".join(lines) + "\n")
     write_universe(workspace.folder, [symbol], day, day)
     assert workspace.download(WITH_METRICS).code == 0
@@ -252,8 +262,8 @@ def test_the_join_with_klines_never_shows_the_future(workspace: Workspace, marke
         assert len(read["klines"]) == truth.DAY // width
         for (_, open_time), row in read["metrics"].items():
             close_time = open_time + width
-            known = {float(row[name]) for name in mt.COLUMNS[2:7]}
+            known = {float(row[name]) for name in mt.COLUMNS[2:7] if name != "open_interest_value"}
             assert known == {seconds(close_time)}, "the snapshot at the bar's close, not one bar later"
-            assert float(row["taker_volume_ratio"]) == seconds(close_time - mt.FIVE), "the flow that ends at the bar's close"
+            assert float(row["taker_volume_ratio"]) == takers[close_time - mt.FIVE], "the flow that ends at the bar's close"
     reason = query(workspace.folder / "market.db", "SELECT reason FROM symbol_days WHERE dataset = 'metrics'")
-    assert reason == [("labels_at_bar_start" if switched else "labels_at_bar_end",)]
+    assert reason == [(word,)]

@@ -135,12 +135,13 @@ def test_only_young_days_that_the_archive_lacks_are_asked_for(tmp_path: Path, ma
             assert at.reasons("metrics", day) == mt.Line("complete", None, 288, 288, "rest")
 
 
-def test_yesterday_comes_from_rest_before_the_hour_of_publication(tmp_path: Path, market: Market) -> None:
+def test_yesterday_comes_from_rest_where_its_object_is_not_there_yet(tmp_path: Path, market: Market) -> None:
+    """The object is asked for first, at any hour; one 404 says that it is not there."""
     write_universe(tmp_path, ["LINKUSDT"], "2026-02-27", "2026-02-28")
     market.archive_until = date(2026, 2, 27)
     with scene(tmp_path, market, "2026-03-01T06:00") as at:
         assert at.download().code == 0
-        assert mt.count(at.exchange, lambda request: mt.key("LINKUSDT", "2026-02-28") in request.path) == 0
+        assert mt.count(at.exchange, lambda request: mt.key("LINKUSDT", "2026-02-28") in request.path) == 1
         assert len(at.data_requests()) == 5
         for endpoint, shift in ENDPOINTS.items():
             [request] = [request for request in at.data_requests() if request.path.endswith("/" + endpoint)]
@@ -148,6 +149,30 @@ def test_yesterday_comes_from_rest_before_the_hour_of_publication(tmp_path: Path
             last = start + truth.DAY - mt.FIVE
             assert (int(request.params["startTime"]), int(request.params["endTime"])) == (start, last)
         mt.assert_holds(at.database, market, "LINKUSDT", "2026-02-27", "2026-02-28")
+
+
+def test_yesterday_comes_from_the_archive_as_soon_as_its_object_is_there(tmp_path: Path, market: Market) -> None:
+    """Long before the usual hour of publication. REST is not asked; today's object, which cannot be there, is not either."""
+    write_universe(tmp_path, ["LINKUSDT"], "2026-02-27", "2026-02-28")
+    with scene(tmp_path, market, "2026-03-01T03:00") as at:
+        assert at.download().code == 0
+        assert at.data_requests() == []
+        mt.assert_holds(at.database, market, "LINKUSDT", "2026-02-27", "2026-02-28")
+        assert at.reasons("metrics", "2026-02-28") == mt.Line("complete", "labels_end_bars", 288, 288, "daily")
+
+
+def test_the_last_bar_of_yesterday_is_on_rest_alone(tmp_path: Path, market: Market) -> None:
+    """Under end labels from 00:00 it will stand in today's object, which is published tomorrow."""
+    market.metrics_convention = "end"
+    write_universe(tmp_path, ["LINKUSDT"], "2026-02-27", "2026-02-28")
+    with scene(tmp_path, market, "2026-03-01T12:00") as at:
+        assert at.download().code == 0
+        mt.assert_holds(at.database, market, "LINKUSDT", "2026-02-27", "2026-02-28")
+        assert len(at.data_requests()) == 5
+        asked = {request.path.rsplit("-metrics-", 1)[-1] for request in at.exchange.requests if mt.is_metrics(request.path)}
+        assert asked == {f"2026-02-{day}.zip{ending}" for day in (27, 28) for ending in ("", ".CHECKSUM")}
+        assert at.reasons("metrics", "2026-02-27") == mt.Line("complete", "labels_end_bars", 288, 288, "daily")
+        assert at.reasons("metrics", "2026-02-28") == mt.Line("complete", None, 288, 288, "rest")
 
 
 @pytest.mark.parametrize("answer", ["-1130", "[]"])
@@ -218,7 +243,10 @@ def test_missing_points_are_null_until_the_archive_has_them(tmp_path: Path, mark
         at.goes_on_at("2026-03-02T12:00")
         assert at.download().code == 0
         assert mt.stored_metrics(at.database, "LINKUSDT") == whole
-        assert at.reasons("metrics", day) == mt.Line("complete", "labels_at_bar_end", 288, 288, "daily")
+        filled = at.reasons("metrics", day)
+        assert filled == mt.Line("complete", "labels_end_bars", 288, 288, "daily+rest"), (
+            "REST's rows stay, their blanks are filled"
+        )
         assert at.data_requests() == []
 
 

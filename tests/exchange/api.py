@@ -166,8 +166,9 @@ class Api:
             day, index = divmod(step, metrics.DAY_ROWS)
             if day != known_day:
                 known_day = day
-                texts = metrics.day_json(endpoint, symbol, day) if self._market.has_metrics(symbol, day) else None
-            if texts is None or (holes and holes.cover(step * STEP_MS, step * STEP_MS + 1)):
+                series = self._market.series_with_metrics(symbol, day)
+                texts = None if series is None else metrics.day_json(endpoint, series, day)
+            if texts is None or not texts[index] or (holes and holes.cover(step * STEP_MS, step * STEP_MS + 1)):
                 continue
             rows.append(f"{texts[index]}{step * STEP_MS + shift}}}")
             if len(rows) == limit:

@@ -161,14 +161,23 @@ class Archive:
 
     def _metrics(self, wanted: ObjectName) -> str | None:
         day = wanted.first
-        if not self._market.has_metrics(wanted.symbol, day):
-            return None
-        shift = self._market.metrics_label_shift(day)
+        labels = self._market.metrics_labels(wanted.symbol, day)
+        # The first bar of the file, in bars after midnight.
+        first = -1 if labels == "end" else 0
         holes = self._market.metrics_holes(wanted.symbol, "daily")
-        times = range(day * DAY_MS, (day + 1) * DAY_MS, metrics.STEP_MS)
-        rows = zip(times, _labels(day, shift), metrics.day_csv(wanted.symbol, day), strict=True)
-        lines = [label + tail for t, label, tail in rows if not holes or not holes.cover(t, t + 1)]
+        times = range(day * DAY_MS + first * metrics.STEP_MS, (day + 1) * DAY_MS + first * metrics.STEP_MS, metrics.STEP_MS)
+        tails = self._metrics_tails(wanted.symbol, day)[metrics.DAY_ROWS + first : 2 * metrics.DAY_ROWS + first]
+        rows = zip(times, _labels(day, reach_midnight=labels == "reaching_midnight"), tails, strict=True)
+        lines = [label + tail for t, label, tail in rows if tail and (not holes or not holes.cover(t, t + 1))]
         return recordings.METRICS_HEADER + "\n" + "".join(lines) if lines else None
+
+    def _metrics_tails(self, symbol: str, day: int) -> list[str]:
+        """The lines of the day before and of the day, by bar and without labels; empty where there is no such bar."""
+        tails: list[str] = []
+        for number in (day - 1, day):
+            series = self._market.series_with_metrics(symbol, number)
+            tails += [""] * metrics.DAY_ROWS if series is None else metrics.day_csv(series, number)
+        return tails
 
     def _funding(self, wanted: ObjectName) -> str | None:
         rows = self._market.funding_rows(wanted.symbol, wanted.first * DAY_MS, wanted.after * DAY_MS)
@@ -179,11 +188,11 @@ class Archive:
 _CLOCKS = [f" {minute // 60:02d}:{minute % 60:02d}:00" for minute in range(0, 1440, 5)]
 
 
-def _labels(day: int, shift: int) -> list[str]:
-    """The 288 labels of a metrics file, as "YYYY-MM-DD HH:MM:SS"."""
+def _labels(day: int, *, reach_midnight: bool) -> list[str]:
+    """The 288 labels of a metrics file, from 00:00 or from 00:05 on, as "YYYY-MM-DD HH:MM:SS"."""
     today, tomorrow = day_date(day).isoformat(), day_date(day + 1).isoformat()
     labels = [today + clock for clock in _CLOCKS]
-    return labels if shift == 0 else [*labels[1:], f"{tomorrow} 00:00:00"]
+    return [*labels[1:], f"{tomorrow} 00:00:00"] if reach_midnight else labels
 
 
 def zipped(member: str, text: str) -> bytes:

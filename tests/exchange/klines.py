@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from functools import cache
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from .calendar import DAY_MINUTES, MINUTE_MS
 from .recordings import kline_csv
@@ -79,6 +79,9 @@ class Series(Protocol):
     def minute_bars(self, day: int, first: int, count: int) -> list[Bar]:
         """So many 1m bars of a day from its minute `first` on."""
 
+    def key(self, day: int) -> tuple[object, ...]:
+        """The same for all days that hold the same numbers."""
+
 
 def holds(series: Series, day: int) -> bool:
     """Whether the series has bars on a day."""
@@ -143,6 +146,10 @@ class RecordedSeries:
         self.scale = Scale(_decimals(fields, 1), _decimals(fields, 5), _decimals(fields, 7))
         self._lock = threading.Lock()
         self._bars: list[Bar] = []
+
+    def key(self, day: int) -> tuple[object, ...]:
+        """Each recorded day is its own."""
+        return ("recorded", self.symbol, day)
 
     def pairs(self, minutes: int, day: int) -> list[Pair]:
         """All bars of a day as CSV text."""
@@ -213,20 +220,26 @@ class _Shape(NamedTuple):
 
 
 _SHAPES = 5
+Activity = Literal["usual", "thin", "flat"]
+"""How a synthetic market trades: "thin" in about three minutes a day, "flat" always the same at one price."""
+# The share of minutes without a trade.
+_WITHOUT_TRADE = {"usual": 0.004, "thin": 0.998}
 
 
 @cache
-def _shape(number: int, minutes: int) -> list[_Shape]:
+def _shape(number: int, minutes: int, activity: Activity) -> list[_Shape]:
     """One of the walks that synthetic days follow, merged to an interval. Shared by all symbols."""
     if minutes > 1:
-        fine = _shape(number, 1)
+        fine = _shape(number, 1, activity)
         return [_Shape(*_merge_shapes(fine[i : i + minutes])) for i in range(0, DAY_MINUTES, minutes)]
+    if activity == "flat":
+        return [_Shape(0, 0, 0, 0, 2, 0, 2, 1, 0)] * DAY_MINUTES
     rng = random.Random(f"shape-{number}")
     shapes: list[_Shape] = []
     price = 0
     for _ in range(DAY_MINUTES):
         open_ = price
-        if rng.random() < 0.004:  # a minute without a trade, as thin symbols have
+        if rng.random() < _WITHOUT_TRADE[activity]:
             shapes.append(_Shape(open_, open_, open_, open_, 0, 0, 0, 0, 0))
             continue
         price += rng.randint(-12, 12) - (1 if price > 400 else -1 if price < -400 else 0)
@@ -245,8 +258,9 @@ def _merge_shapes(shapes: list[_Shape]) -> Bar:
 class SyntheticSeries:
     """Made-up klines of a symbol: any interval in closed form, so a year of daily bars costs no minutes."""
 
-    def __init__(self, symbol: str, first_day: int, last_day: int | None) -> None:
+    def __init__(self, symbol: str, first_day: int, last_day: int | None, activity: Activity = "usual") -> None:
         self.symbol = symbol
+        self._activity = activity
         self._seed = seed(symbol)
         self.first_day = first_day
         self.last_day = last_day
@@ -259,10 +273,14 @@ class SyntheticSeries:
             ((self._seed + i) % _SHAPES, middle + rng.randint(-3_000, 3_000), rng.randint(1, 9)) for i in range(VARIANTS)
         ]
 
+    def key(self, day: int) -> tuple[object, ...]:
+        """Synthetic days come in a few variants."""
+        return ("synthetic", self._activity, self.symbol, (self._seed + day) % VARIANTS)
+
     def pairs(self, minutes: int, day: int) -> list[Pair]:
         """All bars of a day as CSV text."""
         number = (self._seed + day) % VARIANTS
-        key = ("synthetic", self.symbol, minutes, number)
+        key = ("synthetic", self._activity, self.symbol, minutes, number)
         if (found := _texts.get(key)) is not None:
             return found
         return _texts.put(key, self._made(minutes, number))
@@ -270,19 +288,19 @@ class SyntheticSeries:
     def _made(self, minutes: int, number: int) -> list[Pair]:
         shape, base, times = self._days[number]
         pair = self.scale.pair
-        return [pair(_placed(s, base, times)) for s in _shape(shape, minutes)]
+        return [pair(_placed(s, base, times)) for s in _shape(shape, minutes, self._activity)]
 
     def json_pairs(self, minutes: int, day: int) -> list[Pair]:
         """All bars of a day as REST text."""
         number = (self._seed + day) % VARIANTS
-        key = ("synthetic-json", self.symbol, minutes, number)
+        key = ("synthetic-json", self._activity, self.symbol, minutes, number)
         found = _texts.get(key)
         return found if found is not None else _texts.put(key, [json_pair(p) for p in self._made(minutes, number)])
 
     def minute_bars(self, day: int, first: int, count: int) -> list[Bar]:
         """So many 1m bars of a day."""
         shape, base, times = self._days[(self._seed + day) % VARIANTS]
-        return [_placed(s, base, times) for s in _shape(shape, 1)[first : first + count]]
+        return [_placed(s, base, times) for s in _shape(shape, 1, self._activity)[first : first + count]]
 
 
 def _placed(s: _Shape, base: int, times: int) -> Bar:

@@ -11,14 +11,17 @@ from typing import Any, Literal
 from . import metrics, recordings
 from .calendar import DAY_MS, INTERVALS, MINUTE_MS, day_number
 from .funding import FundingRow, derived_rows
-from .klines import Series, SyntheticSeries, forming, holds, recorded_series
+from .klines import Activity, Series, SyntheticSeries, forming, holds, recorded_series
 from .metrics import STEP_MS, MetricsRow
 from .spans import NO_SPANS, Spans
 
 KlineRow = tuple[int, str, str, str, str, str, int, str, int, str, str, str]
 Source = Literal["monthly", "daily", "rest"]
-Convention = Literal["auto", "end", "start"]
-# Since this file date archive metrics are labelled at bar start, before it at bar end (docs/wire.md, metrics files).
+Labels = Literal["start", "end", "reaching_midnight"]
+"""What the labels of a metrics file are: 00:00 to 23:55 that start their bars, 00:00 to 23:55 that end their bars (the first
+row closes the last bar of the day before), or 00:05 to 24:00 that end their bars."""
+Convention = Literal["auto", "start", "end", "reaching_midnight"]
+# Real files follow no date (docs/wire.md, metrics files). "auto" is a rough picture of what was published first.
 LABELLED_AT_START_SINCE = day_number(date(2026, 6, 25))
 _PERPETUAL_DELIVERY_MS = 4_133_404_800_000
 
@@ -30,7 +33,7 @@ class Market:
         self.archive_until: date | None = None
         """Last day whose daily archive objects are published; None: all that has data."""
         self.metrics_convention: Convention = "auto"
-        """How archive metrics are labelled: at bar "end", at bar "start", or "auto": by file date."""
+        """How the archive labels its metrics files. "auto": those before 2026-06-25 reach midnight, later ones "start"."""
         self.headerless = False
         """Kline CSVs without the header row, as before mid 2022."""
         self.version = 0
@@ -41,6 +44,7 @@ class Market:
         self._funding: dict[str, list[FundingRow]] = {}
         self._kline_holes: dict[tuple[str, str], Spans] = {}
         self._metrics_holes: dict[tuple[str, str], Spans] = {}
+        self._metrics_labels: list[tuple[str, int, int, Labels]] = []
         self._refused: dict[str, int] = {}
         self._withheld: list[Callable[[str], bool]] = []
         self._replaced: dict[str, tuple[bytes, bytes | None]] = {}
@@ -66,17 +70,19 @@ class Market:
         contract_type: str = "PERPETUAL",
         quote_asset: str = "USDT",
         listed: bool = True,
+        activity: Activity = "usual",
     ) -> None:
         """Add a symbol with synthetic data on whole days, both ends inclusive; None as first day: no data at all.
 
-        A symbol that was there before is replaced, its recorded data included. Not listed: in the archive alone.
+        A symbol that was there before is replaced, its recorded data included. Not listed: in the archive alone. `activity`
+        makes a market without information: "thin" trades in a few minutes a day, "flat" always the same at one price.
         """
         self._series.pop(symbol, None)
         self._funding.pop(symbol, None)
         self._listed.pop(symbol, None)
         if first_day is not None:
             last = None if last_day is None else day_number(last_day)
-            self._series[symbol] = SyntheticSeries(symbol, day_number(first_day), last)
+            self._series[symbol] = SyntheticSeries(symbol, day_number(first_day), last, activity)
         if listed:
             model = copy.deepcopy(recordings.exchange_info()["symbols"][0])
             model |= {
@@ -126,6 +132,11 @@ class Market:
             self._metrics_holes[key] = self._metrics_holes.get(key, NO_SPANS).plus(start_ms, end_ms)
         self.version += 1
 
+    def label_metrics(self, symbol: str, first: date, last: date, labels: Labels) -> None:
+        """Publish the metrics files of these days, both ends inclusive, with such labels; the latest call counts."""
+        self._metrics_labels.append((symbol, day_number(first), day_number(last), labels))
+        self.version += 1
+
     def add_funding(self, symbol: str, rows: Iterable[FundingRow]) -> None:
         """Add funding rows in wire form (fundingTime, fundingRate, optional markPrice and rateType) to those there are."""
         known = self._funding.setdefault(symbol, [])
@@ -170,10 +181,10 @@ class Market:
         """What is cut out of a symbol's metrics, by bar start."""
         return self._metrics_holes.get((symbol, source), NO_SPANS)
 
-    def has_metrics(self, symbol: str, day: int) -> bool:
-        """Whether a symbol has metrics on a day: where it has klines."""
+    def series_with_metrics(self, symbol: str, day: int) -> Series | None:
+        """The klines that a symbol's metrics of a day belong to: there are metrics where there are klines."""
         series = self._series.get(symbol)
-        return series is not None and holds(series, day)
+        return series if series is not None and holds(series, day) else None
 
     def withheld(self, key: str) -> bool:
         """Whether a test took this archive object away."""
@@ -183,11 +194,14 @@ class Market:
         """Hand-made body and CHECKSUM of an object, if a test made one."""
         return self._replaced.get(key)
 
-    def metrics_label_shift(self, day: int) -> int:
-        """Milliseconds from a bar's start to its label in the archive file of a day."""
+    def metrics_labels(self, symbol: str, day: int) -> Labels:
+        """How the metrics file of a day is labelled."""
+        for name, first, last, labels in reversed(self._metrics_labels):
+            if name == symbol and first <= day <= last:
+                return labels
         if self.metrics_convention == "auto":
-            return STEP_MS if day < LABELLED_AT_START_SINCE else 0
-        return STEP_MS if self.metrics_convention == "end" else 0
+            return "reaching_midnight" if day < LABELLED_AT_START_SINCE else "start"
+        return self.metrics_convention
 
     # -- the truth, for tests ----------------------------------------------------------------------------------
 
@@ -255,8 +269,9 @@ class Market:
         rows: dict[int, MetricsRow] = {}
         for step in range(first, -(-end_ms // STEP_MS)):
             day, index = divmod(step, metrics.DAY_ROWS)
-            if self.has_metrics(symbol, day):
-                rows[step * STEP_MS] = metrics.day_texts(symbol, day)[index].row()
+            series = self.series_with_metrics(symbol, day)
+            if series is not None:
+                rows[step * STEP_MS] = metrics.day_texts(series, day)[index].row()
         return rows
 
     def funding_rows(self, symbol: str, start_ms: int, end_ms: int) -> list[FundingRow]:

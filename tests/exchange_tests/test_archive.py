@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import date, datetime, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_synthetic_bytes_do_not_depend_on_the_process() -> None:
     oi = market.metrics_rows("AAAUSDT", instant(2024, 5, 1), instant(2024, 5, 1) + 1)
     # Made by an earlier process: if these change on purpose, write the new ones here.
     assert rows[0][1:6] == ("496.58", "498.34", "494.61", "495.74", "352855.990")
-    assert next(iter(oi.values()))[:2] == (144917.446, 12875140638.268576)
+    assert next(iter(oi.values()))[:2] == (144917.446, 71951511.939)
 
 
 def test_what_is_not_published_is_an_s3_404(market: Market, exchange: ReplayExchange, client: Client) -> None:
@@ -151,10 +152,12 @@ def test_metrics_look_like_the_recorded_excerpt(client: Client) -> None:
         ("auto", "2026-06-24", "2026-06-24 00:05:00", "2026-06-25 00:00:00"),
         ("auto", "2026-06-25", "2026-06-25 00:00:00", "2026-06-25 23:55:00"),
         ("start", "2026-02-03", "2026-02-03 00:00:00", "2026-02-03 23:55:00"),
-        ("end", "2026-06-25", "2026-06-25 00:05:00", "2026-06-26 00:00:00"),
+        ("end", "2026-06-25", "2026-06-25 00:00:00", "2026-06-25 23:55:00"),
+        ("reaching_midnight", "2026-06-25", "2026-06-25 00:05:00", "2026-06-26 00:00:00"),
     ],
 )
 def test_metrics_labels_and_the_same_instants_over_rest(convention: str, day: str, first: str, last: str) -> None:
+    """Under "end" the file begins with the last bar of the day before."""
     market = Market.recorded()
     market.metrics_convention = convention  # type: ignore[assignment]
     market.add_symbol("AAAUSDT", first_day=date(2026, 2, 1))
@@ -163,8 +166,10 @@ def test_metrics_labels_and_the_same_instants_over_rest(convention: str, day: st
         client = Client(exchange)
         lines = client.csv(metrics_key("AAAUSDT", day)).splitlines()[1:]
         assert (lines[0].split(",")[0], lines[-1].split(",")[0]) == (first, last)
+        early = 5 * MINUTE if convention == "end" else 0
+        in_file = market.metrics_rows("AAAUSDT", start - early, start + DAY - early)
+        assert [tuple(map(float, line.split(",")[2:])) for line in lines] == list(in_file.values())
         truth = market.metrics_rows("AAAUSDT", start, start + DAY)
-        assert [tuple(map(float, line.split(",")[2:])) for line in lines] == list(truth.values())
         assert list(truth) == list(range(start, start + DAY, 5 * MINUTE))
 
         def rest(name: str, shift: int) -> list[dict[str, str]]:
@@ -187,6 +192,81 @@ def test_metrics_labels_and_the_same_instants_over_rest(convention: str, day: st
         taker = rest("takerlongshortRatio", 0)
         assert [float(row["buySellRatio"]) for row in taker] == [row.taker_volume_ratio for row in truth.values()]
         assert "symbol" not in taker[0]
+
+
+@pytest.mark.parametrize("symbol", ["ALGOUSDT", "AVAXUSDT", "LINKUSDT", "AAAUSDT"])
+def test_metrics_agree_with_the_klines_of_their_bar(market: Market, symbol: str) -> None:
+    """Exactly: value over open interest is the close, and the taker ratio is that of the volumes, to four decimals."""
+    market.add_symbol("AAAUSDT", first_day=date(2026, 2, 1))
+    start, end = FEBRUARY + 2 * DAY, FEBRUARY + 5 * DAY
+    klines = market.kline_rows(symbol, "5m", start, end)
+    found = market.metrics_rows(symbol, start, end)
+    assert list(found) == [row[0] for row in klines]
+    for row in klines:
+        close, volume, bought = Decimal(row[4]), Decimal(row[5]), Decimal(row[9])
+        of_bar = found[row[0]]
+        assert Decimal(repr(of_bar.open_interest)) * close == pytest.approx(
+            Decimal(repr(of_bar.open_interest_value)), rel=Decimal("1e-15")
+        )
+        assert of_bar.taker_volume_ratio == float(round(bought / (volume - bought), 4))
+    assert len({row.open_interest for row in found.values()}) > 700
+
+
+def test_quiet_markets(market: Market, client: Client) -> None:
+    """A flat one says the same in every bar, a thin one has blanks where nothing is traded: no field, and no REST object."""
+    for name in ("flat", "thin"):
+        market.add_symbol(f"{name.upper()}USDT", first_day=date(2026, 2, 1), activity=name)  # type: ignore[arg-type]
+    day = FEBRUARY + 2 * DAY
+    flat = market.kline_rows("FLATUSDT", "5m", day, day + DAY)
+    assert len({row[1:5] for row in flat}) == 1
+    assert {row.taker_volume_ratio for row in market.metrics_rows("FLATUSDT", day, day + DAY).values()} == {1.0}
+    traded = {row[0] for row in market.kline_rows("THINUSDT", "5m", day, day + DAY) if float(row[5]) > 0}
+    assert 0 < len(traded) < 10
+    found = market.metrics_rows("THINUSDT", day, day + DAY)
+    assert {t for t, row in found.items() if row.taker_volume_ratio is not None} <= traded
+    lines = client.csv(metrics_key("THINUSDT", "2026-02-03")).splitlines()[1:]
+    assert len(lines) == 288
+    assert sum(not line.endswith(",") for line in lines) == len(traded)
+
+
+def test_takers_of_a_thin_market_over_rest() -> None:
+    market = Market.recorded()
+    market.add_symbol("THINUSDT", first_day=date(2026, 2, 1), activity="thin")
+    day = FEBRUARY + 2 * DAY
+    known = [t for t, row in market.metrics_rows("THINUSDT", day, day + DAY).items() if row.taker_volume_ratio is not None]
+    with ReplayExchange(market, now=lambda: day + 3 * DAY) as exchange:
+        window: dict[str, Any] = {"startTime": day, "endTime": day + DAY - 1}
+        rows = Client(exchange).api("/futures/data/takerlongshortRatio", symbol="THINUSDT", period="5m", limit=500, **window).json
+    assert [row["timestamp"] for row in rows] == known
+
+
+def test_end_labels_put_the_last_bar_of_a_day_into_the_next_file(market: Market, client: Client) -> None:
+    """The first file lacks the bar before the listing, and the last bar stands in a file of its own."""
+    market.add_symbol("AAAUSDT", first_day=date(2026, 2, 3), last_day=date(2026, 2, 4))
+    market.metrics_convention = "end"
+    labels = {
+        day: [line.split(",")[0] for line in client.csv(metrics_key("AAAUSDT", day)).splitlines()[1:]]
+        for day in ("2026-02-03", "2026-02-04", "2026-02-05")
+    }
+    assert {day: (len(found), found[0], found[-1]) for day, found in labels.items()} == {
+        "2026-02-03": (287, "2026-02-03 00:05:00", "2026-02-03 23:55:00"),
+        "2026-02-04": (288, "2026-02-04 00:00:00", "2026-02-04 23:55:00"),
+        "2026-02-05": (1, "2026-02-05 00:00:00", "2026-02-05 00:00:00"),
+    }
+    assert client.vision(metrics_key("AAAUSDT", "2026-02-06")).status == 404
+
+
+def test_an_old_day_can_be_published_anew_with_other_labels(market: Market, client: Client) -> None:
+    def first_label(symbol: str, day: str) -> str:
+        return client.csv(metrics_key(symbol, day)).splitlines()[1].split(",")[0][-8:]
+
+    days = ("2026-02-02", "2026-02-03", "2026-02-04", "2026-02-05")
+    assert [first_label("ALGOUSDT", day) for day in days] == ["00:05:00"] * 4
+    market.label_metrics("ALGOUSDT", date(2026, 2, 3), date(2026, 2, 4), "end")
+    assert [first_label("ALGOUSDT", day) for day in days] == ["00:05:00", "00:00:00", "00:00:00", "00:05:00"]
+    market.label_metrics("ALGOUSDT", date(2026, 2, 4), date(2026, 2, 4), "reaching_midnight")
+    assert [first_label("ALGOUSDT", day) for day in days] == ["00:05:00", "00:00:00", "00:05:00", "00:05:00"]
+    assert first_label("LINKUSDT", "2026-02-03") == "00:05:00", "another symbol's files stay as they are"
 
 
 def test_metrics_holes(market: Market, client: Client) -> None:

@@ -10,13 +10,14 @@ from functools import cache
 
 import pytest
 
-from cryptoservice.download.jobs import EndedDay, Step
+from cryptoservice.download.jobs import EndedDay, Step, nothing_stored
 from cryptoservice.download.metrics_job import MetricsJob, no_bars
 from cryptoservice.models import Dataset, Freq, Row, SourceObject, Status
 from cryptoservice.sources.alignment import BAR_MS, Bars
 from cryptoservice.sources.datasets import KlinesPlan, MetricsPlan
 from cryptoservice.sources.evidence import AnswerKind, Source, SourceAnswer
 from cryptoservice.sources.grouping import Fetch
+from cryptoservice.storage.ledger import StoredDay
 from tests.unit.fakes import DAY, FEBRUARY, FEBRUARY_MS
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
@@ -79,11 +80,13 @@ class Run:
         known: Callable[[date], Bars] = bars_of,
         klines: SourceAnswer | None = None,
         now: datetime = NOW,
+        rest: SourceAnswer = NOT_SERVED,
+        stored: Callable[[date], StoredDay | None] = nothing_stored,
     ) -> None:
-        self.files, self.klines = files, klines
+        self.files, self.klines, self.rest = files, klines, rest
         self.asked: list[tuple[Dataset, Source, tuple[date, ...]]] = []
         self.ended: dict[date, EndedDay] = {}
-        job = MetricsJob(MetricsPlan(now), "AUSDT", days, KlinesPlan(Freq.m5, now.date()), known_bars=known)
+        job = MetricsJob(MetricsPlan(now), "AUSDT", days, KlinesPlan(Freq.m5, now.date()), stored, known)
         waiting = self._note(job.begin())
         while waiting:
             fetch = waiting.pop(0)
@@ -98,7 +101,7 @@ class Run:
 
     def _answers(self, fetch: Fetch) -> dict[date, SourceAnswer]:
         if fetch.source is Source.REST:
-            return dict.fromkeys(fetch.days, NOT_SERVED)
+            return dict.fromkeys(fetch.days, self.rest)
         if fetch.dataset is Dataset.METRICS:
             return {day: self.files.get(day, ABSENT) for day in fetch.days}
         return {day: self.klines or SourceAnswer(AnswerKind.ROWS, klines_of(day)) for day in fetch.days}
@@ -174,9 +177,81 @@ def test_without_the_next_file_the_last_bar_lacks() -> None:
     run = Run([D1], {D1: file(D1, END), D2: ABSENT})
     assert run.of(D1) == (Status.CONFIRMED_GAP, "archive_alone; labels_end_bars", truth(D1)[:-1])
     run = Run([D1], {D1: file(D1, END), D2: FAILED})
-    assert run.of(D1) == (Status.INCOMPLETE, "daily: the next day's file: http_503", truth(D1)[:-1])
+    reason = "daily: the next day's file: http_503; labels_end_bars"
+    assert run.of(D1) == (Status.INCOMPLETE, reason, truth(D1)[:-1])
     run = Run([D1], {D1: file(D1, END), D2: ABSENT}, now=datetime(2026, 2, 6, 12, tzinfo=timezone.utc))
-    assert run.of(D1)[:2] == (Status.INCOMPLETE, "not_published_yet")
+    assert run.of(D1)[:2] == (Status.INCOMPLETE, "not_published_yet; labels_end_bars")
+
+
+def test_yesterday_has_its_last_bar_from_rest() -> None:
+    """Today's file is not there before tomorrow, so nobody asks for it."""
+    now = datetime(2026, 2, 2, 12, tzinfo=timezone.utc)
+    run = Run([D1], {D1: file(D1, END)}, now=now, rest=SourceAnswer(AnswerKind.ROWS, truth(D1)))
+    assert run.of(D1) == (Status.COMPLETE, None, truth(D1)), "REST has it all, and nothing of the file is left"
+    assert run.files_asked() == [D1, D1], "the file, and REST"
+    run = Run([D1], {D1: file(D1, END)}, now=now, rest=SourceAnswer(AnswerKind.ROWS, truth(D1)[200:]))
+    assert run.of(D1) == (Status.COMPLETE, "labels_end_bars", truth(D1))
+    assert run.ended[D1].verdict.sources == (Source.DAILY, Source.REST)
+
+
+def test_what_the_archive_gave_keeps_its_word_when_rest_fills_the_rest() -> None:
+    """An earlier run stored the file's rows; this one adds a row of REST and cannot reach the archive."""
+    rows = truth(D1)[:-1]
+    stored = StoredDay(Status.INCOMPLETE, "not_published_yet; labels_end_bars", rows, bytes([2]) * 287)
+    now = datetime(2026, 2, 4, 12, tzinfo=timezone.utc)
+    rest = SourceAnswer(AnswerKind.ROWS, truth(D1)[250:])
+    run = Run([D1], {D1: FAILED}, now=now, rest=rest, stored=lambda _: stored)
+    assert run.of(D1) == (Status.COMPLETE, "labels_end_bars", truth(D1))
+    assert run.ended[D1].verdict.is_news
+
+
+def test_rows_that_were_filed_unproven_give_way_to_the_proven_reading() -> None:
+    """An earlier run had no klines and took the labels for starts. What REST has said stays."""
+    wrong = [(row[0], *row[1:]) for row in file(D1, END).rows]
+    assert wrong[0] == (FEBRUARY_MS, *market()[1][FEBRUARY_MS - BAR_MS][1:]), "one bar late"
+    rows, marks = [*wrong[:-1], truth(D1)[-1]], bytes([2]) * 287 + bytes([4])
+    stored = StoredDay(Status.COMPLETE, "labels_unproven", rows, marks)
+    half = SourceAnswer(AnswerKind.ROWS, file(D1, END).rows[100:], None, ORIGIN)
+    run = Run([D1], {D1: half, D2: ABSENT}, stored=lambda _: stored)
+    assert run.of(D1) == (Status.CONFIRMED_GAP, "archive_alone; labels_end_bars", truth(D1)[99:])
+    assert run.ended[D1].verdict.is_news
+    started = StoredDay(Status.COMPLETE, "labels_unproven", list(file(D1, START).rows), bytes([2]) * 288)
+    run = Run([D1], {D1: SourceAnswer(AnswerKind.ROWS, file(D1, START).rows[100:])}, stored=lambda _: started)
+    assert run.of(D1) == (Status.COMPLETE, "labels_start_bars", truth(D1)), "they stood under their own bar"
+
+
+def test_klines_of_a_day_are_looked_up_once() -> None:
+    """A month without a decision would else read every day's klines again with each file that comes."""
+    looked_up: list[date] = []
+
+    def flat(day: date) -> Bars:
+        looked_up.append(day)
+        return Bars()
+
+    days = [D1, D2, D3, D4]
+    Run(days, {day: file(day, START) for day in days}, known=flat)
+    assert sorted(looked_up) == days
+
+
+def test_whole_klines_in_the_database_that_do_not_decide_are_not_fetched_again() -> None:
+    """A flat market: the same klines once more would say the same."""
+    level = [(row[0], 1.0, 1.0, 1.0, 1.0, 10.0, 10.0, 2, 5.0, 5.0) for row in klines_of(D1)]
+    rows = [(row[0], 50.0, 50.0, 1.0, 1.0, 1.0, 1.0) for row in truth(D1)]
+    bars = Bars()
+    bars.add(level, Freq.m5)
+    run = Run([D1], {D1: SourceAnswer(AnswerKind.ROWS, rows)}, known=lambda _: bars)
+    assert run.of(D1) == (Status.COMPLETE, "labels_unproven", rows)
+    assert {dataset for dataset, _, _ in run.asked} == {Dataset.METRICS}
+
+
+def test_klines_that_nobody_is_asked_for_leave_no_day_waiting() -> None:
+    """A plan whose klines end without a fetch, as those of a day that is not over."""
+    early = KlinesPlan(Freq.m5, FEBRUARY)
+    job = MetricsJob(MetricsPlan(NOW), "AUSDT", [D1], early)
+    [fetch] = job.begin().fetches
+    step = job.receive(fetch, {D1: file(D1, START)})
+    assert [(ended.day, ended.verdict.status) for ended in step.ended] == [(D1, Status.FAILED)]
+    assert (job.is_finished, job.days) == (True, [])
 
 
 def test_a_file_that_is_not_there_is_asked_for_once() -> None:

@@ -77,6 +77,28 @@ def test_the_summary_and_the_days_count_the_main_dataset() -> None:
     assert made["datasets"]["metrics"]["exported_bars"] == 1
 
 
+def test_metrics_whose_labels_nothing_proves_are_counted_for_metrics_alone() -> None:
+    """Two days have such symbol-days, three in all; neither klines nor the days have a word for it."""
+    coverage = Coverage(Dataset.KLINES)
+    for day, unproven in ((FIRST, 1), (SECOND, 0), (THIRD, 2)):
+        coverage.defined(day, {})
+        coverage.exported(Dataset.KLINES, day, totals((4, 4, 0)), {})
+        made = totals((2, 2, 0), (2, 1, 0))
+        made.labels_unproven = unproven
+        coverage.exported(Dataset.METRICS, day, made, {})
+    report = coverage.to_dict()
+    assert report["datasets"]["metrics"]["labels_unproven"] == 3
+    assert (report["datasets"]["metrics"]["complete"], report["datasets"]["metrics"]["partial"]) == (3, 3)
+    assert "labels_unproven" not in report["datasets"]["klines"]
+    assert "labels_unproven" not in report["summary"]
+    assert all("labels_unproven" not in day for day in report["days"])
+    alone = Coverage(Dataset.METRICS)
+    alone.defined(FIRST, {})
+    alone.exported(Dataset.METRICS, FIRST, totals((2, 2, 0)), {})
+    assert alone.to_dict()["summary"] == alone.to_dict()["datasets"]["metrics"]
+    assert alone.to_dict()["summary"]["labels_unproven"] == 0
+
+
 def test_define_reasons_and_export_reasons_stand_by_day_and_symbol() -> None:
     made = report().to_dict()
     assert made["define_missing"] == {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,26 @@ def test_all_datasets_of_a_day(stored: Stored, tmp_path: Path) -> None:
         *(f"BTCUSDT,{rate[0]},0.0001,10.0,Regular" for rate in RATES),
     ]
     assert len(METRICS) == 288
+
+
+@pytest.mark.parametrize(
+    ("dataset", "reason", "count"),
+    [
+        (Dataset.METRICS, "labels_unproven", 1),
+        (Dataset.METRICS, "archive_alone; labels_unproven; daily: 1 row left out (not_finite)", 1),
+        (Dataset.METRICS, "labels_start_bars", 0),
+        (Dataset.METRICS, None, 0),
+    ],
+)
+def test_symbol_days_whose_labels_are_unproven_are_counted(
+    stored: Stored, tmp_path: Path, dataset: Dataset, reason: str | None, count: int
+) -> None:
+    day = symbol_day(dataset, METRICS)
+    stored.fill([replace(day, reason=reason)])
+    spec = ExportSpec.of(dataset, Freq.m5, Freq.h1)
+    # ETH has no line at all.
+    [done] = export_days(stored.database, tmp_path / "out", [spec], [DayTask(FEBRUARY, (BTC, ETH))])
+    assert (done.totals.labels_unproven, done.totals.complete, done.totals.missing) == (count, 1, 1)
 
 
 def test_a_stop_leaves_no_file_of_the_day(stored: Stored, tmp_path: Path) -> None:
