@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 from cryptoservice.config import WindowBounds
 from cryptoservice.days import Window
-from cryptoservice.download.jobs import Job
+from cryptoservice.download.jobs import EndedDay, Job
 from cryptoservice.download.metrics_job import MetricsJob
-from cryptoservice.models import Dataset, Freq
+from cryptoservice.models import Dataset, Freq, Status
 from cryptoservice.sources.alignment import Bars
 from cryptoservice.sources.datasets import DatasetPlan, KlinesPlan, MetricsPlan
+from cryptoservice.sources.verdict import DISTRUSTED_MARK, Verdict
 from cryptoservice.storage.ledger import LedgerLine, Series, StoredDay
-from cryptoservice.storage.reader import StoreReader
+from cryptoservice.storage.reader import NO_GAPS, RetriedGaps, StoreReader
 from cryptoservice.universe.file import UniverseFile
 from cryptoservice.universe.model import ActiveDays, Universe
+
+
+# An object that could not be trusted may have been published anew by then.
+DISTRUSTED_RETRY_SECONDS = 30 * 86_400
+
+
+def retried_gaps(now: float, *, all_gaps: bool = False) -> RetriedGaps:
+    """The confirmed gaps that an incremental run at this time (epoch seconds) asks for again."""
+    return RetriedGaps(all_gaps, DISTRUSTED_MARK, int(now) - DISTRUSTED_RETRY_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -39,10 +49,20 @@ class Wanted:
 
 
 class Worklist:
-    """For each dataset and symbol, the days to fetch. Without a store nothing is settled."""
+    """For each dataset and symbol, the days to fetch. Without a store nothing is settled.
+
+    Confirmed gaps that are `retried` count as not settled.
+    """
 
     def __init__(
-        self, store: StoreReader | None, plans: Sequence[DatasetPlan], active: ActiveDays, window: Window, *, incremental: bool
+        self,
+        store: StoreReader | None,
+        plans: Sequence[DatasetPlan],
+        active: ActiveDays,
+        window: Window,
+        *,
+        incremental: bool,
+        retried: RetriedGaps = NO_GAPS,
     ) -> None:
         self.settled: dict[Dataset, int] = {}
         """Wanted symbol-days that the ledger knows as settled."""
@@ -53,8 +73,8 @@ class Worklist:
             settled: dict[str, set[date]] = {}
             lines: dict[str, dict[date, LedgerLine]] = {}
             if store is not None:
-                settled = store.settled_days(plan.dataset, plan.freq, window) if incremental else {}
-                lines = store.ledger(plan.dataset, plan.freq, window, unsettled=incremental)
+                settled = store.settled_days(plan.dataset, plan.freq, window, retried) if incremental else {}
+                lines = store.ledger(plan.dataset, plan.freq, window, unsettled=incremental, retried=retried)
             for symbol, days in active.items():
                 done = settled.get(symbol)
                 wanted = [day for day in days if day not in done] if done else days
@@ -87,9 +107,23 @@ class Worklist:
             for part in plan.split(days):
                 if isinstance(plan, MetricsPlan):
                     klines = KlinesPlan(Freq.m5, plan.now.date())
-                    yield MetricsJob(plan, symbol, part, klines, reads.stored, reads.bars)
+                    yield _MetricsJob(plan, symbol, part, klines, reads.stored, reads.bars)
                 else:
-                    yield Job(plan, symbol, part, reads.stored)
+                    yield _Job(plan, symbol, part, reads.stored)
+
+
+class _Job(Job):
+    """Writes the line of a gap that rests on a distrusted object anew, also when nothing has changed: its age counts from now."""
+
+    def _end(self, day: date, verdict: Verdict) -> EndedDay:
+        rests_on_distrust = verdict.status is Status.CONFIRMED_GAP and DISTRUSTED_MARK in (verdict.reason or "")
+        if rests_on_distrust and verdict.trouble is None:
+            verdict = replace(verdict, is_news=True)
+        return super()._end(day, verdict)
+
+
+class _MetricsJob(_Job, MetricsJob):
+    """The same for metrics."""
 
 
 @dataclass(frozen=True)
