@@ -152,7 +152,7 @@ def _status(args: Args, clock: Clock | None, stop: threading.Event) -> int:
 
 def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.audit.verify import verify_universe  # noqa: PLC0415
-    from cryptoservice.cli.summaries import verify_shortfall  # noqa: PLC0415
+    from cryptoservice.cli.summaries import difference_lines, verify_shortfall  # noqa: PLC0415
 
     result = verify_universe(
         args.universe_file,
@@ -160,11 +160,14 @@ def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         window=_window(args),
         sample=args.sample,
         seed=args.seed,
+        repair=args.repair,
         network=_network(args, RateConfig(max_ban_wait=args.max_ban_wait), WorkerConfig()),
         clock=clock,
         stop=stop,
     )
     _print_report(result.to_dict())
+    for line, fields in difference_lines(result):
+        log.error("%s", line, extra={"fields": {"difference": fields}})
     if result.refused is not None:
         raise result.refused
     return _exit_code(verify_shortfall(result))

@@ -244,9 +244,9 @@ def _add_verify(commands: Any) -> None:
     parser = commands.add_parser(
         "verify",
         help="check the rows of a database, compare a sample with the other source, repair what differs",
-        description="Count all rows of a universe against the ledger, and check that they make sense and agree with one another.\n"
-        "With --sample, fetch some symbol-days again from the source that they did not come from, archive or API, and\n"
-        "compare every field. Nothing is changed without --repair.",
+        description="Count all rows of a universe against the ledger, and check that they make sense and agree with one\n"
+        "another. With --sample, fetch some symbol-days again from the source that they did not come from, archive or\n"
+        "API, and compare every field. Nothing is changed without --repair.",
         epilog=exit_codes(
             0,
             1,
@@ -277,7 +277,7 @@ def _add_verify(commands: Any) -> None:
     repair = parser.add_argument_group("repair")
     repair.add_argument(
         "--repair", action="store_true",
-        help="ask every source for the symbol-days that differ, store what the most trusted of them say, and verify these days again",
+        help="ask every source for the symbol-days that differ, store what the most trusted of them say, verify these days again",
     )  # fmt: skip
     options.add_network(parser)
     options.add_output(parser)

@@ -103,7 +103,7 @@ class Worklist:
         `commit` writes what the run has finished so far: a job reads what is stored, klines of this very run included.
         """
         for plan, symbol, days, known in self._wanted:
-            reads = _StoredSymbol(self._store, Series(plan.dataset, plan.freq, symbol), known, commit)
+            reads = StoredSymbol(self._store, Series(plan.dataset, plan.freq, symbol), known, commit)
             for part in plan.split(days):
                 if isinstance(plan, MetricsPlan):
                     klines = KlinesPlan(Freq.m5, plan.now.date())
@@ -127,7 +127,7 @@ class _MetricsJob(_Job, MetricsJob):
 
 
 @dataclass(frozen=True)
-class _StoredSymbol:
+class StoredSymbol:
     """What the database holds of a symbol, read when a job needs it."""
 
     store: StoreReader | None
