@@ -29,11 +29,6 @@ class Findings:
         """Keep these differences."""
         self.listed += differences
 
-    @property
-    def kinds(self) -> dict[str, int]:
-        """How many there are of each kind."""
-        return dict(sorted(Counter(difference.kind for difference in self.listed).items()))
-
 
 @dataclass(frozen=True)
 class CheckedDataset(Record):
@@ -53,6 +48,8 @@ class CheckedDataset(Record):
 @dataclass(frozen=True)
 class SampleResult(Record):
     """Symbol-days that were fetched again. The same seed draws the same ones from the same database."""
+
+    KEYS: ClassVar = ("seed", "candidates", "symbol_days", "compared", "rows", "rows_other_lacks", "not_compared")
 
     seed: int
     candidates: int
@@ -128,7 +125,6 @@ class VerifyResult(Record):
 
     window: Window
     datasets: tuple[CheckedDataset, ...]
-    differences_by_kind: Mapping[str, int]
     differences: tuple[Difference, ...]
     """All of them, as they were found, before any repair."""
     sample: SampleResult | None
@@ -181,7 +177,12 @@ class VerifyResult(Record):
     @property
     def differences_total(self) -> int:
         """How many differences there are, listed or not."""
-        return sum(self.differences_by_kind.values())
+        return len(self.differences)
+
+    @property
+    def differences_by_kind(self) -> dict[str, int]:
+        """How many differences there are of each kind."""
+        return dict(sorted(Counter(difference.kind for difference in self.differences).items()))
 
     @property
     def checked_symbol_days(self) -> int:

@@ -87,7 +87,6 @@ def verify_universe(
     return VerifyResult(
         window=days,
         datasets=tuple(datasets),
-        differences_by_kind=run.findings.kinds,
         differences=tuple(run.findings.listed),
         sample=drawn,
         requests=dict(run.traffic.requests),

@@ -20,7 +20,6 @@ from cryptoservice.storage.reader import NO_GAPS, RetriedGaps, StoreReader
 from cryptoservice.universe.file import UniverseFile
 from cryptoservice.universe.model import ActiveDays, Universe
 
-
 # An object that could not be trusted may have been published anew by then.
 DISTRUSTED_RETRY_SECONDS = 30 * 86_400
 

@@ -21,7 +21,10 @@ _STATUSES: Mapping[str, Status] = {status.value: status for status in Status}
 _SETTLED = ", ".join(f"'{status.value}'" for status in Status if status.settled)
 # Confirmed gaps of which a run may ask once more: all, or those whose reason holds a word and whose line is old enough.
 _RETRIED = "status = 'confirmed_gap' AND (:all_gaps OR (instr(reason, :word) > 0 AND checked_at <= :checked_until))"
-_FROM_LEDGER = "FROM series s JOIN ledger l ON l.series_id = s.id WHERE s.dataset = :dataset AND s.freq = :freq AND l.day BETWEEN :first AND :last"
+_FROM_LEDGER = (
+    "FROM series s JOIN ledger l ON l.series_id = s.id "
+    "WHERE s.dataset = :dataset AND s.freq = :freq AND l.day BETWEEN :first AND :last"
+)
 
 
 class RetriedGaps(NamedTuple):

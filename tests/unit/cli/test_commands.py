@@ -37,7 +37,7 @@ class Library:
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self.result = SimpleNamespace(
             to_dict=lambda: dict(REPORT), active_symbol_days=1, refused=None, complete=True, universe_file="u.json",
-            differences_by_kind={}, sample=None,
+            differences=(), remaining=(), repair=None, sample=None,
         )  # fmt: skip
         for where, name in (
             ("define.command", "define_universe"), ("download.command", "download_universe_data"),
