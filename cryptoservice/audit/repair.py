@@ -92,19 +92,20 @@ def repair(
         progress = Progress("repair", "symbol-days", len(places), clock, client.gauge)
         pipeline = Pipeline(batch, DatasetFetcher(client).fetch, workers, clock, progress, stop=stop)
         try:
-            pipeline.run(_jobs(store, places, clock.time(), batch.commit, answered))
+            pipeline.run(repair_jobs(store, places, clock.time(), batch.commit, answered))
         finally:
             progress.end()
     return answered
 
 
-def _jobs(
+def repair_jobs(
     store: StoreWriter,
     places: Mapping[Place, frozenset[str]],
     now: float,
     commit: Callable[[], None],
     answered: dict[Place, Answered],
 ) -> Iterator[Job]:
+    """The jobs of these symbol-days; what their sources said is noted in `answered`."""
     moment = datetime.fromtimestamp(now, timezone.utc)
     days: dict[Series, list[date]] = {}
     # Klines come first: they say what the labels of metrics mean.
