@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from typing import Any
 
 from cryptoservice.audit.differences import Difference
 from cryptoservice.days import Window, day_of_number, day_start_ms
@@ -23,6 +24,24 @@ _COLUMNS = columns(Dataset.KLINES)
 _SUMS = ("volume", "quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume")
 # A sum of 1440 floats is off by less than this share of it, and no number has more than eight decimals.
 _SUM_SHARE, _SUM_LEAST = 1e-12, 5e-9
+_LARGEST = 1e18
+
+
+# A damaged database can hold anything; what is no number is told by the integrity checks and no witness here.
+
+
+def _klines(store: StoreReader, freq: Freq, symbol: str, day: date) -> list[Row]:
+    rows = store.rows(Series(Dataset.KLINES, freq.value, symbol), day)
+    return [row for row in rows if all(map(_is_number, row)) and row[3] > 0]
+
+
+def _metrics(store: StoreReader, symbol: str, day: date) -> list[Row]:
+    rows = store.rows(Series(Dataset.METRICS, Freq.m5.value, symbol), day)
+    return [(row[0], *(value if _is_number(value) else None for value in row[1:])) for row in rows if _is_number(row[0])]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value < _LARGEST
 
 
 # -- klines of two intervals ----------------------------------------------------------------------------------------------
@@ -63,9 +82,9 @@ def _suspects(store: StoreReader, fine: Freq, fine_id: int, coarse: Freq, coarse
 
 def _compare_day(store: StoreReader, symbol: str, fine: Freq, coarse: Freq, day: date) -> Iterator[Difference]:
     buckets: dict[int, list[Row]] = {}
-    for row in store.rows(Series(Dataset.KLINES, fine.value, symbol), day):
+    for row in _klines(store, fine, symbol, day):
         buckets.setdefault(row[0] - row[0] % coarse.milliseconds, []).append(row)
-    for bar in store.rows(Series(Dataset.KLINES, coarse.value, symbol), day):
+    for bar in _klines(store, coarse, symbol, day):
         parts = buckets.get(bar[0], ())
         if len(parts) != coarse.milliseconds // fine.milliseconds:
             continue
@@ -114,7 +133,7 @@ def misaligned_metrics(store: StoreReader, symbol: str, days: Iterable[date], fr
         bars = _bars(store, symbol, day, ranked)
         if bars is None:
             continue
-        rows = store.rows(Series(Dataset.METRICS, Freq.m5.value, symbol), day)
+        rows = _metrics(store, symbol, day)
         found = misalignment(rows, bars)
         if found is not None:
             where, votes = found
@@ -124,7 +143,7 @@ def misaligned_metrics(store: StoreReader, symbol: str, days: Iterable[date], fr
 
 def _bars(store: StoreReader, symbol: str, day: date, freqs: Iterable[Freq]) -> Bars | None:
     for freq in freqs:
-        klines = store.rows(Series(Dataset.KLINES, freq.value, symbol), day)
+        klines = _klines(store, freq, symbol, day)
         if klines:
             bars = Bars()
             bars.add(klines, freq)

@@ -157,6 +157,25 @@ def test_recorded_metrics_that_stand_beside_their_bar(tmp_path: Path, bars_off: 
     )
 
 
+def test_a_damaged_database_is_no_obstacle(tmp_path: Path) -> None:
+    metrics, klines = hype()
+    day = date(2025, 5, 30)
+    path = tmp_path / "market.db"
+    broken = [(klines[0][0], *["text"] * 9), (klines[1][0], -1.0, *[float("inf")] * 8), *klines[2:]]
+    with StoreWriter.open(path) as writer:
+        for dataset, rows in (
+            (Dataset.KLINES, broken),
+            (Dataset.METRICS, [(metrics[0][0], -1.0, b"x", *["y"] * 4), *metrics[1:]]),
+        ):
+            writer.write([SymbolDay(Series(dataset, "5m", "ALGOUSDT"), day, Status.COMPLETE, None, rows, 288, None, 0.0)])
+        hour = SymbolDay(Series(Dataset.KLINES, "1h", "ALGOUSDT"), day, Status.COMPLETE, None, broken, 24, None, 0.0)
+        writer.write([hour])
+    with StoreReader.open(path) as reader:
+        assert list(misaligned_metrics(reader, "ALGOUSDT", [day], [Freq.m5])) == []
+        ids = {Freq(freq): number for freq, number in reader.select("SELECT freq, id FROM series WHERE dataset = 'klines'")}
+        assert list(unequal_aggregates(reader, "ALGOUSDT", Freq.h1, ids, Window(day, day))) == []
+
+
 def test_a_flat_market_proves_nothing() -> None:
     flat: list[Row] = [(FEBRUARY_MS + number * BAR, 2.0, 2.0, 2.0, 2.0, 1.0, 2.0, 1, 0.5, 1.0) for number in range(288)]
     metrics: list[Row] = [(row[0], 5.0, 10.0, None, None, None, 1.0) for row in flat]

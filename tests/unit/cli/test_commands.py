@@ -133,7 +133,8 @@ def test_download_and_its_plan_take_the_same(library: Library, capsys: pytest.Ca
     limits = RateConfig(api_request_delay=0.1, vision_request_delay=0.2, max_ban_wait=8.0)
     all_of_it = {
         "interval": "5m", "window": WindowBounds("2026-02-03", "2026-02-04"), "download_market_metrics": True,
-        "incremental": False, "retry_gaps": True, "kline_source": KlineSource.VISION, "network": network(limits, WorkerConfig(2, 3)),
+        "incremental": False, "retry_gaps": True, "kline_source": KlineSource.VISION,
+        "network": network(limits, WorkerConfig(2, 3)),
     }  # fmt: skip
     assert library.called(DOWNLOAD, *more) == (0, "download_universe_data", files, {**all_of_it, "executor": HELPERS})
     assert library.called(DOWNLOAD, "--plan", *more) == (0, "preview_download", files, all_of_it)
