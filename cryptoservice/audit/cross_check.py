@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import islice
 from typing import Any, ClassVar, NamedTuple
@@ -41,6 +41,8 @@ class Sampled(Record):
     """As the ledger names it: `rest`, `daily`, `monthly` or `monthly+daily`."""
     other: KlineSource
     """The source that its rows did not come from."""
+    is_known: bool = False
+    """REST overruled the archive on this day: REST is asked as well, and what the archive says otherwise is no failure."""
 
 
 def other_source(stored_source: str | None) -> KlineSource | None:
@@ -58,6 +60,8 @@ class CrossCheck(Record):
     sampled: Sampled
     source: Source
     answer: SourceAnswer
+    confirmation: CrossCheck | None = None
+    """What REST says of a day on which it overruled the archive."""
 
     @property
     def has_rows(self) -> bool:
@@ -102,6 +106,11 @@ def cross_checks(
 
 def _cross_check(fetcher: DatasetFetcher, today: date, item: Sampled) -> CrossCheck:
     """The answer of the first source that has rows, else that of the first source."""
+    check = _first_with_rows(fetcher, today, item)
+    return replace(check, confirmation=_ask(fetcher, item, Source.REST)) if item.is_known and check.has_rows else check
+
+
+def _first_with_rows(fetcher: DatasetFetcher, today: date, item: Sampled) -> CrossCheck:
     checks = (_ask(fetcher, item, source) for source in comparison_sources(item.date, today, item.other))
     first = next(checks)
     if first.has_rows:

@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from cryptoservice.audit.cross_check import CrossCheck, Sampled
 from cryptoservice.audit.differences import Difference
 from cryptoservice.days import Window
 from cryptoservice.errors import SourceRefused
-from cryptoservice.models import Dataset, Record
+from cryptoservice.models import Dataset, Record, Status
 
 MAX_LISTED = 500
-"""So many differences are named in a result; the others are only counted."""
+"""So many differences are named where a result is short; the others are only counted."""
 
 
 @dataclass
 class Findings:
-    """Differences, counted by kind; the first MAX_LISTED of them are kept."""
+    """Differences, in the order in which they were found."""
 
-    kinds: Counter[str] = field(default_factory=Counter)
     listed: list[Difference] = field(default_factory=list)
+    contradictions: list[tuple[CrossCheck, list[Difference]]] = field(default_factory=list)
+    """Sampled symbol-days whose other source contradicts them, with what it contradicts."""
 
     def add(self, differences: Iterable[Difference]) -> None:
-        """Count these differences, and keep them while there is room."""
-        for difference in differences:
-            self.kinds[difference.kind] += 1
-            if len(self.listed) < MAX_LISTED:
-                self.listed.append(difference)
-
-    @property
-    def total(self) -> int:
-        """How many differences there are."""
-        return sum(self.kinds.values())
+        """Keep these differences."""
+        self.listed += differences
 
 
 @dataclass(frozen=True)
@@ -56,6 +49,8 @@ class CheckedDataset(Record):
 class SampleResult(Record):
     """Symbol-days that were fetched again. The same seed draws the same ones from the same database."""
 
+    KEYS: ClassVar = ("seed", "candidates", "symbol_days", "compared", "rows", "rows_other_lacks", "not_compared")
+
     seed: int
     candidates: int
     """Complete kline symbol-days that came from one source alone."""
@@ -68,6 +63,8 @@ class SampleResult(Record):
     """Stored rows that the other source does not have. That is a hole of the other source and no difference."""
     not_compared: tuple[CrossCheck, ...]
     """Symbol-days that the other source does not have at all, or could not be asked for."""
+    known_differences: tuple[Difference, ...] = ()
+    """Where the archive still differs from what REST has overruled it with. REST was asked again and says the same."""
 
     @property
     def failed(self) -> tuple[CrossCheck, ...]:
@@ -76,19 +73,60 @@ class SampleResult(Record):
 
 
 @dataclass(frozen=True)
+class RepairedDay(Record):
+    """A symbol-day that differed, and what became of it."""
+
+    dataset: Dataset
+    freq: str
+    symbol: str | None
+    date: str
+    mended: bool
+    """True when it was verified again and nothing differs any more."""
+    status: Status | None
+    """As the sources judge it now; None when they could not be asked."""
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class RepairResult(Record):
+    """What a repair achieved."""
+
+    KEYS: ClassVar = ("symbol_days", "mended", "differences_total", "differences", "days")
+
+    days: tuple[RepairedDay, ...]
+    differences: tuple[Difference, ...]
+    """What still differs."""
+
+    @property
+    def symbol_days(self) -> int:
+        """Symbol-days that differed."""
+        return len(self.days)
+
+    @property
+    def mended(self) -> int:
+        """Those of them that are as they should be now."""
+        return sum(day.mended for day in self.days)
+
+    @property
+    def differences_total(self) -> int:
+        """How many differences are left."""
+        return len(self.differences)
+
+
+@dataclass(frozen=True)
 class VerifyResult(Record):
     """What a verification found. `refused` says that a host refused this address before all of the sample was fetched."""
 
     KEYS: ClassVar = (
         "status", "window", "checked_symbol_days", "rows", "datasets", "differences_total", "differences_by_kind", "differences",
-        "sample", "requests", "retries", "waited_seconds", "elapsed_seconds",
+        "known_differences_total", "known_differences", "repair", "sample", "requests", "retries", "waited_seconds",
+        "elapsed_seconds",
     )  # fmt: skip
 
     window: Window
     datasets: tuple[CheckedDataset, ...]
-    differences_by_kind: Mapping[str, int]
     differences: tuple[Difference, ...]
-    """The first MAX_LISTED of them."""
+    """All of them, as they were found, before any repair."""
     sample: SampleResult | None
     """None when no sample was asked for."""
     requests: Mapping[str, int]
@@ -97,21 +135,54 @@ class VerifyResult(Record):
     waited_seconds: float
     elapsed_seconds: float
     refused: SourceRefused | None = None
+    repair: RepairResult | None = None
+    """None when no repair was asked for."""
 
     @property
     def sound(self) -> bool:
-        """True when nothing differs, and every sampled symbol-day that another source has could be fetched."""
-        return not self.differences_by_kind and not (self.sample and self.sample.failed)
+        """True when nothing differs any more, and every sampled symbol-day that another source has could be fetched."""
+        return not self.remaining and not (self.sample and self.sample.failed)
+
+    @property
+    def remaining(self) -> Sequence[Difference]:
+        """The differences that the database still has."""
+        return self.differences if self.repair is None else self.repair.differences
 
     @property
     def status(self) -> str:
-        """`sound`, `different` or `not_verified`."""
-        return "sound" if self.sound else "different" if self.differences_by_kind else "not_verified"
+        """`sound`, `repaired`, `different` or `not_verified`."""
+        if self.sound:
+            return "repaired" if self.differences else "sound"
+        return "different" if self.remaining else "not_verified"
+
+    @property
+    def known_differences(self) -> tuple[Difference, ...]:
+        """Those of the sample."""
+        return self.sample.known_differences if self.sample else ()
+
+    @property
+    def known_differences_total(self) -> int:
+        """How many known differences there are."""
+        return len(self.known_differences)
+
+    def to_dict(self, *, most: int | None = MAX_LISTED) -> dict[str, Any]:
+        """The result as a JSON object whose lists of differences hold so many entries at most; None: all of them."""
+        record = super().to_dict()
+        for name in ("differences", "known_differences"):
+            record[name] = record[name][:most]
+        if self.repair is not None:
+            record["repair"]["differences"] = record["repair"]["differences"][:most]
+        return record
 
     @property
     def differences_total(self) -> int:
         """How many differences there are, listed or not."""
-        return sum(self.differences_by_kind.values())
+        return len(self.differences)
+
+    @property
+    def differences_by_kind(self) -> dict[str, int]:
+        """How many differences there are of each kind."""
+        return dict(sorted(Counter(difference.kind for difference in self.differences).items()))
 
     @property
     def checked_symbol_days(self) -> int:

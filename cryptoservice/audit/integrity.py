@@ -1,19 +1,21 @@
 """Integrity: do the rows agree with the ledger, and does every row keep its rules? All of it is counted in SQL.
 
-Only this module and `storage/` know the inner tables. A symbol-day costs one range scan, so millions of rows take seconds.
-A day with a fault is read a second time, to find out which rule is broken.
+Besides `storage/`, only this module and `consistency` know the inner tables. A symbol-day costs one range scan, so millions of
+rows take seconds. A day with a fault is read a second time, to find out which rule is broken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Any, NamedTuple
 
 from cryptoservice.audit.differences import Difference
-from cryptoservice.days import Window, day_number, day_of_number
-from cryptoservice.models import DAY_MS, Dataset, Freq, Status
-from cryptoservice.storage.ledger import Series
+from cryptoservice.days import Window, day_number, day_of_number, day_start_ms
+from cryptoservice.models import DAY_MS, Dataset, Freq, Row, Status
+from cryptoservice.storage.ledger import Series, mark_of_text
 from cryptoservice.storage.reader import StoreReader
+from cryptoservice.storage.schema import TABLES
 
 # The exchange rounds its sums, so a taker volume may exceed the whole volume by that much.
 _TAKER_LIMIT = "{} * (1 + 1e-9) + 1e-8"
@@ -81,6 +83,7 @@ class CheckedDay(NamedTuple):
     number: int
     """Days since 1970-01-01."""
     status: str
+    reason: str | None
     source: str | None
     rows: int
     """Rows that are really there."""
@@ -92,6 +95,7 @@ class _Line(NamedTuple):
 
     number: int
     status: str
+    reason: str | None
     rows: int
     expected_rows: int
     source: str | None
@@ -108,7 +112,8 @@ def check_series(store: StoreReader, series: Series, series_id: int, window: Win
     table, time, rules = _RULES[series.dataset]
     sound = _all(*rules.values())
     query = (
-        f"SELECT l.day, l.status, l.rows, l.expected_rows, l.source, count(r.series_id), coalesce(sum(NOT ({sound})), 0) "  # noqa: S608
+        "SELECT l.day, l.status, l.reason, l.rows, l.expected_rows, l.source, count(r.series_id), "  # noqa: S608
+        f"coalesce(sum(NOT ({sound})), 0) "
         f"FROM ledger l LEFT JOIN {table} r ON r.series_id = l.series_id "
         f"AND r.{time} >= l.day * {DAY_MS} AND r.{time} < (l.day + 1) * {DAY_MS} "
         "WHERE l.series_id = :series AND l.day BETWEEN :first AND :last GROUP BY l.day"
@@ -124,7 +129,7 @@ def check_series(store: StoreReader, series: Series, series_id: int, window: Win
             faults.update(_row_faults(store, series.dataset, line.number, place))
         text = day_text(line.number)
         differences = (Difference(kind, series.dataset, series.freq, series.symbol, text, more) for kind, more in faults.items())
-        yield CheckedDay(line.number, line.status, line.source, counted, tuple(differences))
+        yield CheckedDay(line.number, line.status, line.reason, line.source, counted, tuple(differences))
 
 
 def _ledger_faults(dataset: Dataset, freq: Freq | None, line: _Line, counted: int) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -159,6 +164,36 @@ def _row_faults(
         ((count, first),) = store.select(query, {**place, "start": number * DAY_MS})
         if count:
             yield kind, {"rows": count, "first_time": first}
+
+
+class SoundDay(NamedTuple):
+    """The rows of a symbol-day that keep all rules, and what the ledger says of where they came from."""
+
+    rows: list[Row]
+    marks: bytes
+    """For each row the bits of the sources whose values it holds."""
+    has_strangers: bool
+    """There are more rows than were written, or rows that nobody wrote: which of them are true cannot be told."""
+
+
+def sound_day(store: StoreReader, series: Series, day: date) -> SoundDay:
+    """Read a symbol-day of a damaged database; a word in the ledger that nobody knows is no obstacle here."""
+    table = TABLES[series.dataset]
+    series_id = series_ids(store, series.dataset, series.freq).get(series.symbol)
+    freq = Freq.parse(series.freq) if series.freq else None
+    sound = _all(*_RULES[series.dataset].rules.values())
+    place = {"series": series_id, "step": freq.milliseconds if freq else 1, "start": day_start_ms(day), "day": day_number(day)}
+    line = store.select("SELECT rows, source, row_marks FROM ledger WHERE series_id = :series AND day = :day", place)
+    query = (
+        f"SELECT ({sound}), {', '.join(table.columns)} FROM {table.name} "  # noqa: S608
+        f"WHERE series_id = :series AND {table.time} >= :start AND {table.time} < :start + {DAY_MS} ORDER BY {table.order}"
+    )
+    found = store.select(query, place)
+    written, source, marks = line[0] if line else (0, None, None)
+    if marks is None or len(marks) != len(found):
+        marks = mark_of_text(source) * len(found)
+    kept = [number for number, row in enumerate(found) if row[0]]
+    return SoundDay([found[number][1:] for number in kept], bytes(marks[number] for number in kept), len(found) > written)
 
 
 def rows_outside(store: StoreReader) -> Iterator[Difference]:

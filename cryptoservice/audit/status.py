@@ -15,6 +15,7 @@ from typing import ClassVar
 from cryptoservice.clock import Clock, raise_if_stopped
 from cryptoservice.config import WindowBounds
 from cryptoservice.days import Window, utc_text
+from cryptoservice.download.worklist import retried_gaps
 from cryptoservice.models import Dataset, Record, Status
 from cryptoservice.reasons import MissingReason
 from cryptoservice.sources.datasets import first_sources, plan_of
@@ -160,6 +161,7 @@ def _dataset_status(
     statuses = Counter(dict.fromkeys(Status, 0))
     reasons: Counter[tuple[Status, str | None]] = Counter()
     rows, last_checked = 0, None
+    retried = retried_gaps(now)
     for entry in store.entries(dataset, freq, window):
         left = wanted.get(entry.symbol)
         if left is None or entry.day not in left:
@@ -168,7 +170,8 @@ def _dataset_status(
         rows += entry.rows
         last_checked = max(last_checked or 0, entry.checked_at)
         if entry.status.settled:
-            left.remove(entry.day)
+            if not retried.holds(entry.status, entry.reason, entry.checked_at):
+                left.remove(entry.day)
         else:
             reasons[entry.status, entry.reason] += 1
     # What is left is what a download would fetch: unsettled, or never asked for.
@@ -184,7 +187,7 @@ def _dataset_status(
         confirmed_gaps=statuses[Status.CONFIRMED_GAP],
         incomplete=statuses[Status.INCOMPLETE],
         failed=statuses[Status.FAILED],
-        never_fetched=symbol_days - sum(reasons.values()),
+        never_fetched=sum(map(len, active.values())) - sum(statuses.values()),
         rows=rows,
         last_checked=None if last_checked is None else utc_text(last_checked),
         unsettled_reasons=tuple(UnsettledReason(*key, count) for key, count in ranked[:_REASONS_SHOWN]),

@@ -108,6 +108,7 @@ def _wanted(args: Args, clock: Clock | None, stop: threading.Event) -> dict[str,
         "window": _window(args),
         "download_market_metrics": args.download_market_metrics,
         "incremental": not args.no_incremental,
+        "retry_gaps": args.retry_gaps,
         "kline_source": KlineSource(args.kline_source),
         "network": _network(args, rates, WorkerConfig(api=args.max_api_workers, vision=args.max_vision_workers)),
         "clock": clock,
@@ -151,7 +152,7 @@ def _status(args: Args, clock: Clock | None, stop: threading.Event) -> int:
 
 def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.audit.verify import verify_universe  # noqa: PLC0415
-    from cryptoservice.cli.summaries import verify_shortfall  # noqa: PLC0415
+    from cryptoservice.cli.summaries import difference_lines, verify_shortfall  # noqa: PLC0415
 
     result = verify_universe(
         args.universe_file,
@@ -159,11 +160,14 @@ def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         window=_window(args),
         sample=args.sample,
         seed=args.seed,
+        repair=args.repair,
         network=_network(args, RateConfig(max_ban_wait=args.max_ban_wait), WorkerConfig()),
         clock=clock,
         stop=stop,
     )
     _print_report(result.to_dict())
+    for line, fields in difference_lines(result):
+        log.error("%s", line, extra={"fields": {"difference": fields}})
     if result.refused is not None:
         raise result.refused
     return _exit_code(verify_shortfall(result))

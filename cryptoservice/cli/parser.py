@@ -167,6 +167,10 @@ def _add_download(commands: Any) -> None:
         help="also fetch again what is complete; stored rows are not lost to a worse answer",
     )
     what.add_argument(
+        "--retry-gaps", action="store_true",
+        help="also ask again for confirmed gaps; those that rest on a bad archive file are asked for again after 30 days anyway",
+    )  # fmt: skip
+    what.add_argument(
         "--kline-source", choices=("auto", "vision", "api"), default="auto",
         help="where klines may come from: archive then API, the archive alone, the API alone (default %(default)s)",
     )  # fmt: skip
@@ -239,17 +243,26 @@ def _add_status(commands: Any) -> None:
 def _add_verify(commands: Any) -> None:
     parser = commands.add_parser(
         "verify",
-        help="check the rows of a database, and compare a sample with the other source",
-        description="Count all rows of a universe against the ledger, and check that they make sense. With --sample, fetch some\n"
-        "symbol-days again from the source that they did not come from, archive or API, and compare every field.\n"
-        "Nothing is changed.",
-        epilog=exit_codes(0, 1, 2, 3, 4, c3="something differs, or a sampled symbol-day could not be fetched"),
+        help="check the rows of a database, compare a sample with the other source, repair what differs",
+        description="Count all rows of a universe against the ledger, and check that they make sense and agree with one\n"
+        "another. With --sample, fetch some symbol-days again from the source that they did not come from, archive or\n"
+        "API, and compare every field. Nothing is changed without --repair.",
+        epilog=exit_codes(
+            0,
+            1,
+            2,
+            3,
+            4,
+            5,
+            c0="all is sound, or was repaired",
+            c3="something differs and was not repaired, or a sampled symbol-day could not be fetched",
+        ),
         **FORM,
     )
     what = parser.add_argument_group("what to verify")
     options.add_universe_file(what)
     what.add_argument(
-        "--db-path", required=True, metavar=FILE, help="the SQLite database that download wrote; it is never changed"
+        "--db-path", required=True, metavar=FILE, help="the SQLite database that download wrote; only --repair changes it"
     )
     options.add_window(what)
     sample = parser.add_argument_group("sample")
@@ -260,6 +273,11 @@ def _add_verify(commands: Any) -> None:
     sample.add_argument(
         "--seed", type=options.whole, metavar="S",
         help="draw the same symbol-days as before (default: a new seed, which the report names)",
+    )  # fmt: skip
+    repair = parser.add_argument_group("repair")
+    repair.add_argument(
+        "--repair", action="store_true",
+        help="ask every source for the symbol-days that differ, store what the most trusted of them say, verify these days again",
     )  # fmt: skip
     options.add_network(parser)
     options.add_output(parser)

@@ -1,13 +1,21 @@
-"""The last line of a run that ended but lacks something: how much is missing, the most frequent reason, and what to do."""
+"""What a run that ended but lacks something says last: where, how much, the most frequent reason, and what to do."""
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cryptoservice.audit.differences import Difference
     from cryptoservice.audit.findings import VerifyResult
     from cryptoservice.download.result import DownloadResult
+
+
+# So many differences are named, one a line; the report has the others.
+_LINES = 10
 
 
 def download_shortfall(result: DownloadResult) -> str | None:
@@ -22,14 +30,50 @@ def download_shortfall(result: DownloadResult) -> str | None:
 def verify_shortfall(result: VerifyResult) -> str | None:
     """What a verification found unsound; None when all is sound."""
     parts = []
-    if result.differences_by_kind:
-        total = result.differences_total
-        ((kind, count),) = Counter(result.differences_by_kind).most_common(1)
+    sample = ""
+    if result.sample and result.sample.symbol_days:
+        # Only the same sample finds the same differences again.
+        sample = f" --sample {len(result.sample.symbol_days)} --seed {result.sample.seed}"
+    if result.repair is not None and result.remaining:
+        left = [day for day in result.repair.days if not day.mended]
+        what = f"{len(left)} of {result.repair.symbol_days} symbol-days that differed could not be repaired"
+        ((reason, count),) = Counter(day.reason or "no better answer" for day in left).most_common(1)
+        parts.append(f'{what}, {count} of them with the reason "{reason}": try again later with verify --repair{sample}')
+    elif result.remaining:
+        total = len(result.remaining)
+        ((kind, count),) = Counter(difference.kind for difference in result.remaining).most_common(1)
         what = f'{total} difference{"s" if total > 1 else ""}, {count} of them of the kind "{kind}"'
-        parts.append(f"{what}: look them up in the report, then fetch those days again with download --no-incremental")
+        parts.append(f"{what}: repair them with verify --repair{sample}")
     if result.sample and result.sample.failed:
         failed, drawn = result.sample.failed, len(result.sample.symbol_days)
         ((reason, count),) = Counter(item.reason for item in failed).most_common(1)
         what = f"{len(failed)} of {drawn} sampled symbol-days could not be compared"
         parts.append(f'{what}, {count} of them with the reason "{reason}": run the same command again')
     return "; ".join(parts) or None
+
+
+def difference_lines(result: VerifyResult) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The first ten differences that are left, each as a line and as fields for a log of objects."""
+    for difference in itertools.islice(result.remaining, _LINES):
+        yield difference_line(difference), difference.to_dict()
+
+
+def difference_line(difference: Difference) -> str:
+    """Such as `klines 5m LINKUSDT 2026-02-10 10:00:00 close: stored 9.1, rest 9.0`."""
+    details = dict(difference.details)
+    where = " ".join(filter(None, (difference.dataset.value, difference.freq, difference.symbol, difference.date)))
+    moment = details.pop("open_time", None)
+    if isinstance(moment, int):
+        where += f" {datetime.fromtimestamp(moment / 1000, timezone.utc):%H:%M:%S}"
+    if "field" not in details:
+        return f"{where} {difference.kind}{_values(details)}"
+    # Both values stand with the name of the source that has them.
+    field, stored = details["field"], details["stored"]
+    if "aggregated" in details:
+        return f"{where} {field}: stored {stored}, all {details['aggregated_freq']} bars together {details['aggregated']}"
+    return f"{where} {field}: stored {stored}, {details['other_source']} {details['other']}"
+
+
+def _values(details: Mapping[str, Any]) -> str:
+    told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in details.items())
+    return f": {told}" if told else ""

@@ -14,7 +14,7 @@ from cryptoservice.days import utc_text
 from cryptoservice.download.commit_batch import CommitBatch
 from cryptoservice.download.pipeline import Pipeline
 from cryptoservice.download.result import DatasetCounts, DownloadResult, Tally
-from cryptoservice.download.worklist import Wanted, Worklist
+from cryptoservice.download.worklist import Wanted, Worklist, retried_gaps
 from cryptoservice.files import make_folder
 from cryptoservice.models import Freq
 from cryptoservice.progress import Progress
@@ -41,6 +41,7 @@ def download_universe_data(
     window: WindowBounds | None = None,
     download_market_metrics: bool = False,
     incremental: bool = True,
+    retry_gaps: bool = False,
     kline_source: KlineSource = KlineSource.AUTO,
     network: NetworkConfig | None = None,
     executor: Executor | None = None,
@@ -48,6 +49,9 @@ def download_universe_data(
     stop: threading.Event | None = None,
 ) -> DownloadResult:
     """Fetch every active symbol-day of the window that the ledger does not know as settled.
+
+    A confirmed gap is asked for again with `retry_gaps`, and by itself once in 30 days where it rests on an archive object
+    that could not be trusted.
 
     Rows and ledger line of a symbol-day are committed together; an interrupted run is continued by the next. With an
     `executor`, such as a ProcessPoolExecutor, long runs decode archive objects there; it is left open. Raises UsageError for
@@ -67,7 +71,8 @@ def download_universe_data(
         StoreWriter.open(database, stop) as store,
         BinanceClient(network, clock) as client,
     ):
-        worklist = Worklist(store, plans, wanted.active, wanted.window, incremental=incremental)
+        retried = retried_gaps(clock.time(), all_gaps=retry_gaps)
+        worklist = Worklist(store, plans, wanted.active, wanted.window, incremental=incremental, retried=retried)
         _say_what_is_to_do(wanted, worklist)
         progress = Progress("download", "symbol-days", worklist.symbol_days, clock, client.gauge)
         is_long = worklist.expected_rows >= _ROWS_FOR_HELPERS

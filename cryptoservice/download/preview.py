@@ -14,7 +14,7 @@ from cryptoservice.binance.client import DATA_POLICY, FUNDING_POLICY
 from cryptoservice.clock import Clock, raise_if_stopped
 from cryptoservice.config import NetworkConfig, WindowBounds
 from cryptoservice.days import Window
-from cryptoservice.download.worklist import Wanted, Worklist
+from cryptoservice.download.worklist import Wanted, Worklist, retried_gaps
 from cryptoservice.models import Dataset, Freq, Record
 from cryptoservice.sources.datasets import DatasetPlan, dataset_plans, first_sources
 from cryptoservice.sources.evidence import KlineSource, Source
@@ -98,6 +98,7 @@ def preview_download(
     window: WindowBounds | None = None,
     download_market_metrics: bool = False,
     incremental: bool = True,
+    retry_gaps: bool = False,
     kline_source: KlineSource = KlineSource.AUTO,
     network: NetworkConfig | None = None,
     clock: Clock | None = None,
@@ -113,7 +114,8 @@ def preview_download(
     plans = dataset_plans(wanted.interval, kline_source, clock.time(), metrics=download_market_metrics)
     if database.exists():
         with StoreReader.open(database) as store:
-            worklist = Worklist(store, plans, wanted.active, wanted.window, incremental=incremental)
+            retried = retried_gaps(clock.time(), all_gaps=retry_gaps)
+            worklist = Worklist(store, plans, wanted.active, wanted.window, incremental=incremental, retried=retried)
     else:
         worklist = Worklist(None, plans, wanted.active, wanted.window, incremental=incremental)
     shares: dict[tuple[Dataset, Source], Share] = {}

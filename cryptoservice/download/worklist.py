@@ -14,10 +14,19 @@ from cryptoservice.download.metrics_job import MetricsJob
 from cryptoservice.models import Dataset, Freq
 from cryptoservice.sources.alignment import Bars
 from cryptoservice.sources.datasets import DatasetPlan, KlinesPlan, MetricsPlan
+from cryptoservice.sources.verdict import DISTRUSTED_MARK
 from cryptoservice.storage.ledger import LedgerLine, Series, StoredDay
-from cryptoservice.storage.reader import StoreReader
+from cryptoservice.storage.reader import NO_GAPS, RetriedGaps, StoreReader
 from cryptoservice.universe.file import UniverseFile
 from cryptoservice.universe.model import ActiveDays, Universe
+
+# An object that could not be trusted may have been published anew by then.
+DISTRUSTED_RETRY_SECONDS = 30 * 86_400
+
+
+def retried_gaps(now: float, *, all_gaps: bool = False) -> RetriedGaps:
+    """The confirmed gaps that an incremental run at this time (epoch seconds) asks for again."""
+    return RetriedGaps(all_gaps, DISTRUSTED_MARK, int(now) - DISTRUSTED_RETRY_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -39,10 +48,20 @@ class Wanted:
 
 
 class Worklist:
-    """For each dataset and symbol, the days to fetch. Without a store nothing is settled."""
+    """For each dataset and symbol, the days to fetch. Without a store nothing is settled.
+
+    Confirmed gaps that are `retried` count as not settled.
+    """
 
     def __init__(
-        self, store: StoreReader | None, plans: Sequence[DatasetPlan], active: ActiveDays, window: Window, *, incremental: bool
+        self,
+        store: StoreReader | None,
+        plans: Sequence[DatasetPlan],
+        active: ActiveDays,
+        window: Window,
+        *,
+        incremental: bool,
+        retried: RetriedGaps = NO_GAPS,
     ) -> None:
         self.settled: dict[Dataset, int] = {}
         """Wanted symbol-days that the ledger knows as settled."""
@@ -53,8 +72,8 @@ class Worklist:
             settled: dict[str, set[date]] = {}
             lines: dict[str, dict[date, LedgerLine]] = {}
             if store is not None:
-                settled = store.settled_days(plan.dataset, plan.freq, window) if incremental else {}
-                lines = store.ledger(plan.dataset, plan.freq, window, unsettled=incremental)
+                settled = store.settled_days(plan.dataset, plan.freq, window, retried) if incremental else {}
+                lines = store.ledger(plan.dataset, plan.freq, window, unsettled=incremental, retried=retried)
             for symbol, days in active.items():
                 done = settled.get(symbol)
                 wanted = [day for day in days if day not in done] if done else days
@@ -83,7 +102,7 @@ class Worklist:
         `commit` writes what the run has finished so far: a job reads what is stored, klines of this very run included.
         """
         for plan, symbol, days, known in self._wanted:
-            reads = _StoredSymbol(self._store, Series(plan.dataset, plan.freq, symbol), known, commit)
+            reads = StoredSymbol(self._store, Series(plan.dataset, plan.freq, symbol), known, commit)
             for part in plan.split(days):
                 if isinstance(plan, MetricsPlan):
                     klines = KlinesPlan(Freq.m5, plan.now.date())
@@ -93,7 +112,7 @@ class Worklist:
 
 
 @dataclass
-class _StoredSymbol:
+class StoredSymbol:
     """What the database holds of a symbol, read when a job needs it."""
 
     store: StoreReader | None

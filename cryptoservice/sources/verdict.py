@@ -128,7 +128,9 @@ def _end(
     if not fresh_status.settled:
         brought = f"refetch brought {fresh_status} with {len(fresh.rows)} rows ({fresh_reason})"
         trouble = f"{brought}: {stored.status} with {len(stored.rows)} kept"
-    return Verdict(stored.status, stored.reason, stored.rows, stored.marks, expected, is_news=False, trouble=trouble)
+    # The age of a gap that rests on a distrusted object counts from the last time that its sources said so.
+    renewed = trouble is None and status is Status.CONFIRMED_GAP and DISTRUSTED_MARK in (stored.reason or "")
+    return Verdict(stored.status, stored.reason, stored.rows, stored.marks, expected, is_news=renewed, trouble=trouble)
 
 
 def _replace(route: DayRoute, evidence: Evidence, stored: StoredDay) -> Verdict:

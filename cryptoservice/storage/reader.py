@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptoservice.days import Window, day_number, day_start_ms
 from cryptoservice.errors import Remedy, StoreError
@@ -19,7 +19,29 @@ from cryptoservice.storage.schema import TABLES
 
 _STATUSES: Mapping[str, Status] = {status.value: status for status in Status}
 _SETTLED = ", ".join(f"'{status.value}'" for status in Status if status.settled)
-_FROM_LEDGER = "FROM series s JOIN ledger l ON l.series_id = s.id WHERE s.dataset = ? AND s.freq = ? AND l.day BETWEEN ? AND ?"
+# Confirmed gaps of which a run may ask once more: all, or those whose reason holds a word and whose line is old enough.
+_RETRIED = "status = 'confirmed_gap' AND (:all_gaps OR (instr(reason, :word) > 0 AND checked_at <= :checked_until))"
+_FROM_LEDGER = (
+    "FROM series s JOIN ledger l ON l.series_id = s.id "
+    "WHERE s.dataset = :dataset AND s.freq = :freq AND l.day BETWEEN :first AND :last"
+)
+
+
+class RetriedGaps(NamedTuple):
+    """Confirmed gaps that count as not settled; by default none."""
+
+    all_gaps: bool = False
+    word: str = ""
+    """Gaps whose reason holds this word, and whose line was written before `checked_until` (epoch seconds)."""
+    checked_until: int = -1
+
+    def holds(self, status: Status, reason: str | None, checked_at: int) -> bool:
+        """Whether a ledger line is one of them; the queries say the same in SQL."""
+        aged = self.word in (reason or "") and checked_at <= self.checked_until
+        return status is Status.CONFIRMED_GAP and (self.all_gaps or aged)
+
+
+NO_GAPS = RetriedGaps()
 
 
 class StoreReader:
@@ -40,28 +62,33 @@ class StoreReader:
         with open_for_reading(path) as db:
             yield cls(path, db)
 
-    def settled_days(self, dataset: Dataset, freq: str, window: Window) -> dict[str, set[date]]:
-        """The days of the window that the ledger calls settled, by symbol.
+    def settled_days(self, dataset: Dataset, freq: str, window: Window, retried: RetriedGaps = NO_GAPS) -> dict[str, set[date]]:
+        """The days of the window that the ledger calls settled, by symbol, but for the gaps that are tried again.
 
         Most lines of a ledger are settled, and most runs need no more than this of them: it is much quicker than `ledger`.
         """
-        query = f"SELECT s.symbol, l.day {_FROM_LEDGER} AND l.status IN ({_SETTLED})"
+        query = f"SELECT s.symbol, l.day {_FROM_LEDGER} AND l.status IN ({_SETTLED}) AND coalesce(NOT ({_RETRIED}), 1)"
         settled: dict[str, set[date]] = {}
         days, bounds = _days_and_bounds(dataset, freq, window)
+        bounds |= retried._asdict()
         with sqlite_errors(self.path):
             for symbol, number in self._db.execute(query, bounds):
                 settled.setdefault(symbol, set()).add(days[number])
         return settled
 
     def ledger(
-        self, dataset: Dataset, freq: str, window: Window, *, unsettled: bool = False
+        self, dataset: Dataset, freq: str, window: Window, *, unsettled: bool = False, retried: RetriedGaps = NO_GAPS
     ) -> dict[str, dict[date, LedgerLine]]:
-        """The ledger lines of the window by symbol and day; with `unsettled`, only those that a later run asks for again."""
+        """The ledger lines of the window by symbol and day.
+
+        With `unsettled`, only those that a later run asks for again, and the gaps that are tried again.
+        """
         query = f"SELECT s.symbol, l.day, l.status, l.reason, l.rows, l.expected_rows {_FROM_LEDGER}"
         if unsettled:
-            query += f" AND l.status NOT IN ({_SETTLED})"
+            query += f" AND (l.status NOT IN ({_SETTLED}) OR ({_RETRIED}))"
         lines: dict[str, dict[date, LedgerLine]] = {}
         days, bounds = _days_and_bounds(dataset, freq, window)
+        bounds |= retried._asdict()
         with sqlite_errors(self.path):
             for symbol, number, status, reason, rows, expected in self._db.execute(query, bounds):
                 lines.setdefault(symbol, {})[days[number]] = LedgerLine(self._status(status), reason, rows, expected)
@@ -141,7 +168,8 @@ class StoreReader:
         return known
 
 
-def _days_and_bounds(dataset: Dataset, freq: str, window: Window) -> tuple[dict[int, date], tuple[str, str, int, int]]:
+def _days_and_bounds(dataset: Dataset, freq: str, window: Window) -> tuple[dict[int, date], dict[str, Any]]:
     """The days of a window by their numbers, made once for all of its lines, and the parameters of `_FROM_LEDGER`."""
     days = {day_number(day): day for day in window.days()}
-    return days, (dataset.value, freq, day_number(window.start), day_number(window.end))
+    bounds = {"dataset": dataset.value, "freq": freq, "first": day_number(window.start), "last": day_number(window.end)}
+    return days, bounds

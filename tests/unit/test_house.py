@@ -24,6 +24,8 @@ BELOW: dict[str, set[str]] = {
 }
 for _command in ("define", "download", "export", "audit"):
     BELOW[_command] = {"base", "binance", "storage", "universe", "sources"}
+# What the next download would do is a question of its worklist, and a repair is a download of a few symbol-days.
+BELOW["audit"].add("download")
 BELOW["service"] = BELOW["cli"] = set(BELOW)
 BELOW["__main__"] = {"cli"}
 BELOW["__init__"] = BELOW["_version"] = set()

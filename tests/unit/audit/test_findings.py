@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cryptoservice.audit.cross_check import CrossCheck, Sampled
 from cryptoservice.audit.differences import Difference
-from cryptoservice.audit.findings import MAX_LISTED, CheckedDataset, Findings, SampleResult, VerifyResult
+from cryptoservice.audit.findings import (
+    MAX_LISTED,
+    CheckedDataset,
+    Findings,
+    RepairedDay,
+    RepairResult,
+    SampleResult,
+    VerifyResult,
+)
 from cryptoservice.days import Window
-from cryptoservice.models import Dataset, Freq
+from cryptoservice.models import Dataset, Freq, Status
 from cryptoservice.sources.evidence import AnswerKind, KlineSource, Source, SourceAnswer
 from tests.unit.audit.stored import BTC, NEXT_DAY
 from tests.unit.fakes import FEBRUARY
@@ -34,20 +44,48 @@ def result(kinds: dict[str, int], drawn: SampleResult | None = None) -> VerifyRe
         CheckedDataset(Dataset.KLINES, "5m", 4, 1, 288),
         CheckedDataset(Dataset.FUNDING_RATES, "", 4, 3, 9),
     )
-    differences = tuple(difference(kind) for kind in kinds)
-    return VerifyResult(Window(FEBRUARY, NEXT_DAY), datasets, kinds, differences, drawn, {"klines": 3}, 1, 0.5, 2.25)
+    differences = tuple(difference(kind) for kind, count in kinds.items() for _ in range(count))
+    return VerifyResult(Window(FEBRUARY, NEXT_DAY), datasets, differences, drawn, {"klines": 3}, 1, 0.5, 2.25)
 
 
-def test_all_are_counted_and_the_first_are_kept() -> None:
+def test_all_are_kept_in_order_and_a_short_report_lists_the_first() -> None:
     findings = Findings()
     findings.add(difference("row_count", f"day {number}") for number in range(MAX_LISTED - 1))
     findings.add([difference("value"), difference("time_off_grid")])
     findings.add([])
-    assert findings.total == MAX_LISTED + 1
-    assert findings.kinds == {"row_count": MAX_LISTED - 1, "value": 1, "time_off_grid": 1}
-    assert [item.kind for item in findings.listed[-2:]] == ["row_count", "value"]
-    assert [item.date for item in findings.listed[:2]] == ["day 0", "day 1"]
-    assert len(findings.listed) == MAX_LISTED
+    made = replace(result({}), differences=tuple(findings.listed))
+    assert (made.differences_total, len(findings.listed)) == (MAX_LISTED + 1, MAX_LISTED + 1)
+    assert made.differences_by_kind == {"row_count": MAX_LISTED - 1, "time_off_grid": 1, "value": 1}
+    short, full = made.to_dict(), made.to_dict(most=None)
+    assert short["differences"] == full["differences"][:MAX_LISTED]
+    assert [item["kind"] for item in full["differences"][-3:]] == ["row_count", "value", "time_off_grid"]
+    assert [item["date"] for item in short["differences"][:2]] == ["day 0", "day 1"]
+    assert short["differences_total"] == full["differences_total"] == MAX_LISTED + 1
+
+
+def test_a_repair_counts_what_is_left() -> None:
+    found = (difference("value"), difference("value"), difference("row_count", "2026-02-02"))
+    days = (
+        RepairedDay(Dataset.KLINES, "1h", BTC, "2026-02-01", True, Status.COMPLETE, None),
+        RepairedDay(Dataset.KLINES, "1h", BTC, "2026-02-02", False, Status.FAILED, "rest: http_503"),
+    )
+    made = replace(result({}), differences=found, repair=RepairResult(days, found[2:]))
+    assert (made.status, made.sound, made.differences_total, made.remaining) == ("different", False, 3, found[2:])
+    told = made.to_dict()["repair"]
+    assert (told["symbol_days"], told["mended"], told["differences_total"]) == (2, 1, 1)
+    assert told["days"][1] == {
+        "dataset": "klines", "freq": "1h", "symbol": BTC, "date": "2026-02-02", "mended": False, "status": "failed",
+        "reason": "rest: http_503",
+    }  # fmt: skip
+    assert replace(made, repair=RepairResult(days[:1], ())).status == "repaired"
+    assert replace(made, repair=RepairResult(days[:1], ()), sample=sample(check(AnswerKind.FAILED))).status == "not_verified"
+
+
+def test_known_differences_are_told_and_are_no_failure() -> None:
+    made = result({}, replace(sample(), known_differences=(difference("value"),) * (MAX_LISTED + 2)))
+    record = made.to_dict()
+    assert (made.status, record["known_differences_total"], len(record["known_differences"])) == ("sound", 502, 500)
+    assert "known_differences" not in record["sample"]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +112,8 @@ def test_the_json_object() -> None:
     record = result({"row_count": 3, "value": 2}, sample(check(AnswerKind.FAILED, "http_503"))).to_dict()
     assert list(record) == [
         "status", "window", "checked_symbol_days", "rows", "datasets", "differences_total", "differences_by_kind", "differences",
-        "sample", "requests", "retries", "waited_seconds", "elapsed_seconds",
+        "known_differences_total", "known_differences", "repair", "sample", "requests", "retries", "waited_seconds",
+        "elapsed_seconds",
     ]  # fmt: skip
     assert record["window"] == {"start_date": "2026-02-01", "end_date": "2026-02-02"}
     assert (record["checked_symbol_days"], record["rows"]) == (6, {"klines": 336, "metrics": 0, "funding_rates": 9})
@@ -82,7 +121,7 @@ def test_the_json_object() -> None:
         "dataset": "klines", "freq": "1h", "active_symbol_days": 4, "checked_symbol_days": 2, "rows": 48,
     }  # fmt: skip
     assert (record["differences_total"], record["differences_by_kind"]) == (5, {"row_count": 3, "value": 2})
-    assert [item["kind"] for item in record["differences"]] == ["row_count", "value"]
+    assert [item["kind"] for item in record["differences"]] == ["row_count"] * 3 + ["value"] * 2
     place = {"freq": "1h", "symbol": BTC, "date": "2026-02-01", "stored_source": "daily"}
     assert record["sample"] == {
         "seed": 7, "candidates": 5, "symbol_days": [place], "compared": 1, "rows": 24, "rows_other_lacks": 2,

@@ -46,7 +46,7 @@ def outside(stored: Stored) -> list[tuple[str | None, str, str, int]]:
 
 @pytest.mark.parametrize(("dataset", "rows"), [(Dataset.KLINES, 24), (Dataset.METRICS, 288), (Dataset.FUNDING_RATES, 3)], ids=str)
 def test_a_sound_day_is_recounted(stored: Stored, dataset: Dataset, rows: int) -> None:
-    assert checked(stored, dataset) == [integrity.CheckedDay(DAY_NUMBER, "complete", "daily", rows, ())]
+    assert checked(stored, dataset) == [integrity.CheckedDay(DAY_NUMBER, "complete", None, "daily", rows, ())]
     assert checked(stored, dataset, Window(NEXT_DAY, NEXT_DAY)) == []
     assert outside(stored) == []
 

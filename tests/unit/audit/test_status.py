@@ -194,3 +194,12 @@ def test_what_is_refused(case: Case) -> None:
     case.tamper("UPDATE ledger SET status = 'fine'")
     with pytest.raises(StoreError, match="unknown status 'fine'"):
         case.status()
+
+
+def test_a_gap_that_the_next_download_asks_for_again_counts_as_its_work(case: Case) -> None:
+    reason = "rest_alone (distrusted daily: checksum)"
+    case.fill([line("2026-02-03", Status.CONFIRMED_GAP, reason), line("2026-02-04", Status.CONFIRMED_GAP, "sources_agree")])
+    month = 30 * 86_400
+    for at, asked in ((NOON - 61 + month, 57), (NOON - 60 + month, 58)):
+        (klines,) = case.status(at).datasets
+        assert (klines.confirmed_gaps, klines.never_fetched, klines.next_download.symbol_days) == (2, 57, asked)

@@ -14,11 +14,13 @@ import pytest
 from cryptoservice.audit.findings import VerifyResult
 from cryptoservice.audit.verify import verify_universe
 from cryptoservice.config import Endpoints, NetworkConfig, RetryConfig, WindowBounds
-from cryptoservice.errors import Interrupted, Remedy, SourceRefused, UsageError
-from cryptoservice.models import Dataset
+from cryptoservice.errors import Interrupted, Remedy, SourceRefused, StoreBusy, UsageError
+from cryptoservice.models import Dataset, Status
+from cryptoservice.storage.ledger import Series, SymbolDay
+from cryptoservice.storage.lock import DatabaseLock
 from tests.unit.audit.stored import BTC, ETH, HOUR, HOURS, NEXT_DAY, RATES, Stored, symbol_day, write_universe
 from tests.unit.binance.loopback import Loopback, Reply, Seen
-from tests.unit.fakes import DAY, FEBRUARY_MS, FakeClock, kline
+from tests.unit.fakes import DAY, FEBRUARY, FEBRUARY_MS, FakeClock, kline
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +49,9 @@ def test_a_sound_database(stored: Stored) -> None:
         "differences_total": 0,
         "differences_by_kind": {},
         "differences": [],
+        "known_differences_total": 0,
+        "known_differences": [],
+        "repair": None,
         "sample": None,
         "requests": {},
         "retries": 0,
@@ -200,3 +205,37 @@ def test_a_stop_during_the_sample_ends_the_verification(stored: Stored) -> None:
 
     with pytest.raises(Interrupted):
         sampled(stored, answer, stop=stop)
+
+
+# -- series that contradict one another -----------------------------------------------------------------------------------
+
+
+def test_klines_of_two_intervals_and_metrics_are_held_against_each_other(stored: Stored) -> None:
+    halves = [kline(FEBRUARY_MS + number * HOUR // 2, 10.0, 1.0) for number in range(48)]
+    stored.fill([SymbolDay(Series(Dataset.KLINES, "30m", BTC), FEBRUARY, Status.COMPLETE, None, halves, 48, "daily", 0.0)])
+    # Two halves of three trades are six trades.
+    result = verify(stored)
+    assert result.differences_by_kind == {"aggregate": 24}
+    stored.tamper("UPDATE kline_rows SET trades = 6 WHERE trades = 3 AND series_id = (SELECT id FROM series WHERE freq = '1h')")
+    assert verify(stored).sound
+    # A price that moves every five minutes, and metrics that know it one bar too early.
+    prices = [100.0 + (number * 7919 % 101) for number in range(289)]
+    fives = [(FEBRUARY_MS + n * 300_000, prices[n], 300.0, 1.0, prices[n + 1], 2.0, 2.0, 3, 1.0, 1.0) for n in range(288)]
+    metrics = [(FEBRUARY_MS + n * 300_000, 1.0, prices[min(n + 2, 288)], None, None, None, None) for n in range(288)]
+    stored.tamper("DELETE FROM kline_rows", "DELETE FROM ledger WHERE rows IN (24, 48)")
+    stored.fill(
+        [
+            SymbolDay(Series(dataset, "5m", BTC), FEBRUARY, Status.COMPLETE, None, rows, 288, "daily", 0.0)
+            for dataset, rows in ((Dataset.KLINES, fives), (Dataset.METRICS, metrics))
+        ]
+    )
+    (difference,) = verify(stored).differences
+    assert (difference.kind, difference.details["rows_stand"]) == ("metrics_misaligned", "one_bar_early")
+
+
+def test_a_repair_is_a_run_that_writes(stored: Stored) -> None:
+    with DatabaseLock(stored.database, "2026-03-01T00:00:00+00:00"), pytest.raises(StoreBusy):
+        verify(stored, repair=True)
+    with pytest.raises(UsageError):
+        verify_universe(stored.universe, stored.database.with_name("none.db"), repair=True)
+    assert not stored.database.with_name("none.db.lock").exists()

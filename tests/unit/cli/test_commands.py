@@ -37,7 +37,7 @@ class Library:
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self.result = SimpleNamespace(
             to_dict=lambda: dict(REPORT), active_symbol_days=1, refused=None, complete=True, universe_file="u.json",
-            differences_by_kind={}, sample=None,
+            differences=(), remaining=(), repair=None, sample=None,
         )  # fmt: skip
         for where, name in (
             ("define.command", "define_universe"), ("download.command", "download_universe_data"),
@@ -86,7 +86,13 @@ def network(rates: RateConfig, workers: WorkerConfig, **others: Any) -> NetworkC
     return NetworkConfig(PUBLIC, others.pop("credentials", Credentials()), rates, RetryConfig(**others), workers)
 
 
-ONCE = {"window": WindowBounds(), "download_market_metrics": False, "incremental": True, "kline_source": KlineSource.AUTO}
+ONCE = {
+    "window": WindowBounds(),
+    "download_market_metrics": False,
+    "incremental": True,
+    "retry_gaps": False,
+    "kline_source": KlineSource.AUTO,
+}
 RATES, WORKERS = RateConfig(), WorkerConfig()
 
 
@@ -122,12 +128,13 @@ def test_download_and_its_plan_take_the_same(library: Library, capsys: pytest.Ca
     assert library.called(DOWNLOAD, "--plan") == (0, "preview_download", files, least)
     assert capsys.readouterr().err == "plan_text of 1\n"
     more = ("--interval", "5m", "--start-date", "2026-02-03", "--end-date", "2026-02-04", "--download-market-metrics",
-            "--no-incremental", "--kline-source", "vision", "--max-api-workers", "2", "--max-vision-workers", "3",
+            "--no-incremental", "--retry-gaps", "--kline-source", "vision", "--max-api-workers", "2", "--max-vision-workers", "3",
             "--api-request-delay", "0.1", "--vision-request-delay", "0.2", "--max-ban-wait", "8")  # fmt: skip
     limits = RateConfig(api_request_delay=0.1, vision_request_delay=0.2, max_ban_wait=8.0)
     all_of_it = {
         "interval": "5m", "window": WindowBounds("2026-02-03", "2026-02-04"), "download_market_metrics": True,
-        "incremental": False, "kline_source": KlineSource.VISION, "network": network(limits, WorkerConfig(2, 3)),
+        "incremental": False, "retry_gaps": True, "kline_source": KlineSource.VISION,
+        "network": network(limits, WorkerConfig(2, 3)),
     }  # fmt: skip
     assert library.called(DOWNLOAD, *more) == (0, "download_universe_data", files, {**all_of_it, "executor": HELPERS})
     assert library.called(DOWNLOAD, "--plan", *more) == (0, "preview_download", files, all_of_it)
@@ -153,10 +160,10 @@ def test_status_and_verify(library: Library, capsys: pytest.CaptureFixture[str])
     for silent in (["--quiet"], ["--log-format", "json"]):
         library.called(STATUS, *silent)
         assert capsys.readouterr().err == ""
-    least = {"window": WindowBounds(), "sample": 0, "seed": None, "network": network(RATES, WORKERS)}
+    least = {"window": WindowBounds(), "sample": 0, "seed": None, "repair": False, "network": network(RATES, WORKERS)}
     assert library.called(VERIFY) == (0, "verify_universe", ("u.json", "m.db"), least)
-    sampled = {**least, "sample": 9, "seed": 3, "network": network(RateConfig(max_ban_wait=0.0), WORKERS)}
-    assert library.called(VERIFY, "--sample", "9", "--seed", "3", "--max-ban-wait", "0")[3] == sampled
+    sampled = {**least, "sample": 9, "seed": 3, "repair": True, "network": network(RateConfig(max_ban_wait=0.0), WORKERS)}
+    assert library.called(VERIFY, "--sample", "9", "--seed", "3", "--repair", "--max-ban-wait", "0")[3] == sampled
 
 
 def test_what_is_missing_is_an_error_line_and_exit_code_3(

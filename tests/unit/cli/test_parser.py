@@ -38,7 +38,8 @@ LEAST: dict[str, dict[str, Any]] = {
     },
     DOWNLOAD: {
         **OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "download", "interval": "1m", "download_market_metrics": False,
-        "no_incremental": False, "kline_source": "auto", "plan": False, "max_api_workers": 5, "max_vision_workers": 8,
+        "no_incremental": False, "retry_gaps": False,
+        "kline_source": "auto", "plan": False, "max_api_workers": 5, "max_vision_workers": 8,
         "api_request_delay": 0.0, "vision_request_delay": 0.0,
     },
     EXPORT: {
@@ -46,7 +47,7 @@ LEAST: dict[str, dict[str, Any]] = {
         "export_freq": "1h", "no_klines": False, "no_metrics": False, "coverage_html": False,
     },
     STATUS: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "status", "db_path": None},
-    VERIFY: {**OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "verify", "sample": 0, "seed": None},
+    VERIFY: {**OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "verify", "sample": 0, "seed": None, "repair": False},
 }  # fmt: skip
 
 
@@ -77,17 +78,19 @@ def test_every_flag_arrives() -> None:
          {"symbols": "A,@f", "symbols_file": "g", "force": True, "description": "hello", "daily_check_workers": 7,
           "daily_check_request_delay": 0.5, "daily_check_max_requests_per_minute": 600, "api_key": "k", "api_secret": "s",
           "quiet": True}),
-        (f"{DOWNLOAD} --interval 5m --download-market-metrics --start-date a --end-date b --no-incremental --kline-source api"
+        (f"{DOWNLOAD} --interval 5m --download-market-metrics --start-date a --end-date b --no-incremental --retry-gaps"
+             " --kline-source api"
          " --plan --max-api-workers 1 --max-vision-workers 2 --api-request-delay 0.1 --vision-request-delay 0.2 -v"
          " --max-retries 0 --max-ban-wait 0 --api-base-url http://a --vision-base-url http://v --log-format json",
          {"interval": "5m", "download_market_metrics": True, "start_date": "a", "end_date": "b", "no_incremental": True,
+              "retry_gaps": True,
           "kline_source": "api", "plan": True, "max_api_workers": 1, "max_vision_workers": 2, "api_request_delay": 0.1,
           "vision_request_delay": 0.2, "verbose": True, "max_retries": 0, "max_ban_wait": 0.0, "api_base_url": "http://a",
           "vision_base_url": "http://v", "log_format": "json"}),
         (f"{EXPORT} --no-klines --no-metrics --coverage-html --api-key k",
          {"no_klines": True, "no_metrics": True, "coverage_html": True, "api_key": "k"}),
         (f"{STATUS} --db-path m.db --api-secret s", {"db_path": "m.db", "api_secret": "s"}),
-        (f"{VERIFY} --sample 9 --seed 0", {"sample": 9, "seed": 0}),
+        (f"{VERIFY} --sample 9 --seed 0 --repair", {"sample": 9, "seed": 0, "repair": True}),
     ):  # fmt: skip
         least = next(rest for start, rest in LEAST.items() if line.startswith(start))
         assert parse(line) == {**least, **expected}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from datetime import date
+from typing import Any
 
 from cryptoservice.audit.cross_check import CrossCheck, Sampled
-from cryptoservice.audit.findings import SampleResult, VerifyResult
-from cryptoservice.cli.summaries import download_shortfall, verify_shortfall
+from cryptoservice.audit.differences import Difference
+from cryptoservice.audit.findings import RepairedDay, RepairResult, SampleResult, VerifyResult
+from cryptoservice.cli.summaries import difference_line, difference_lines, download_shortfall, verify_shortfall
 from cryptoservice.days import Window
 from cryptoservice.download.result import DatasetCounts, DownloadResult, Unsettled
 from cryptoservice.models import Dataset, Freq, Status
@@ -30,7 +34,8 @@ def verify(kinds: dict[str, int], *answers: SourceAnswer) -> VerifyResult:
     sampled = Sampled(Freq.m1, "LINKUSDT", DAY, "daily", KlineSource.API)
     checks = tuple(CrossCheck(sampled, Source.REST, answer) for answer in answers)
     sample = SampleResult(7, 9, (sampled,) * 5, 5 - len(checks), 0, 0, checks) if answers else None
-    return VerifyResult(WINDOW, (), kinds, (), sample, {}, 0, 0.0, 0.0)
+    differences = tuple(Difference(kind, Dataset.KLINES, "1m", "LINKUSDT", "2026-02-01") for kind in Counter(kinds).elements())
+    return VerifyResult(WINDOW, (), differences, sample, {}, 0, 0.0, 0.0)
 
 
 def test_a_download() -> None:
@@ -44,7 +49,7 @@ def test_a_download() -> None:
 def test_a_verification() -> None:
     absent = SourceAnswer(AnswerKind.ABSENT)
     failed = SourceAnswer(AnswerKind.FAILED, reason="http_500")
-    differ = "look them up in the report, then fetch those days again with download --no-incremental"
+    differ, sampled = "repair them with verify --repair", " --sample 5 --seed 7"
     again = 'could not be compared, 1 of them with the reason "rest: http_500": run the same command again'
     for result, told in (
         (verify({}), None),
@@ -55,7 +60,57 @@ def test_a_verification() -> None:
         (verify({}, absent, failed), f"1 of 5 sampled symbol-days {again}"),
         (
             verify({"row_count": 2}, failed),
-            f'2 differences, 2 of them of the kind "row_count": {differ}; 1 of 5 sampled symbol-days {again}',
+            f'2 differences, 2 of them of the kind "row_count": {differ}{sampled}; 1 of 5 sampled symbol-days {again}',
         ),
     ):
         assert verify_shortfall(result) == told
+
+
+def test_a_repair_that_could_not_mend_all() -> None:
+    found = verify({"row_count": 3})
+    days = tuple(
+        RepairedDay(Dataset.KLINES, "1m", symbol, "2026-02-01", mended, None, reason)
+        for symbol, mended, reason in (
+            ("A", True, None),
+            ("B", False, None),
+            ("C", False, "rest: http_503"),
+            ("D", False, "rest: http_503"),
+        )
+    )
+    assert verify_shortfall(replace(found, repair=RepairResult(days[:1], ()))) is None
+    assert verify_shortfall(replace(found, repair=RepairResult(days, found.differences))) == (
+        '3 of 4 symbol-days that differed could not be repaired, 2 of them with the reason "rest: http_503": '
+        "try again later with verify --repair"
+    )
+
+
+def test_a_difference_as_a_line() -> None:
+    # 2026-02-01 10:05:00 UTC, as `date -d @1769940300` says.
+    moment = {"open_time": 1_769_940_300_000}
+
+    def line(kind: str, details: dict[str, Any], dataset: Dataset = Dataset.KLINES, freq: str = "1m") -> str:
+        return difference_line(Difference(kind, dataset, freq, "LINKUSDT", "2026-02-01", details))
+
+    sources = {"stored_source": "daily", "other_source": "rest"}
+    assert line("value", {**moment, "field": "close", "stored": 9.5, "other": 9.25, **sources}) == (
+        "klines 1m LINKUSDT 2026-02-01 10:05:00 close: stored 9.5, rest 9.25"
+    )
+    assert line(
+        "aggregate", {**moment, "field": "low", "stored": 9.5, "aggregated": 9.0, "aggregated_freq": "1m"}, freq="5m"
+    ) == ("klines 5m LINKUSDT 2026-02-01 10:05:00 low: stored 9.5, all 1m bars together 9.0")
+    assert line("row_not_stored", {**moment, **sources}) == (
+        "klines 1m LINKUSDT 2026-02-01 10:05:00 row_not_stored: stored source daily, other source rest"
+    )
+    assert line("row_count", {"ledger": 3, "database": 2}, Dataset.FUNDING_RATES, "") == (
+        "funding_rates LINKUSDT 2026-02-01 row_count: ledger 3, database 2"
+    )
+    assert line("outside_ledger", {}) == "klines 1m LINKUSDT 2026-02-01 outside_ledger"
+
+
+def test_the_first_ten_that_are_left_are_named() -> None:
+    found = verify({"row_count": 11})
+    lines = list(difference_lines(found))
+    assert [line for line, _ in lines] == ["klines 1m LINKUSDT 2026-02-01 row_count"] * 10
+    assert lines[0][1] == found.differences[0].to_dict()
+    assert len(list(difference_lines(replace(found, repair=RepairResult((), found.differences[:2]))))) == 2
+    assert list(difference_lines(verify({}))) == []

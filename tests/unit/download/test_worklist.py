@@ -10,11 +10,11 @@ import pytest
 
 from cryptoservice.config import WindowBounds
 from cryptoservice.days import Window
-from cryptoservice.download.worklist import Wanted, Worklist
+from cryptoservice.download.worklist import Wanted, Worklist, retried_gaps
 from cryptoservice.errors import UsageError
 from cryptoservice.models import Dataset, Freq, Status
 from cryptoservice.sources.datasets import DatasetPlan, FundingPlan, KlinesPlan
-from cryptoservice.sources.evidence import Source
+from cryptoservice.sources.evidence import AnswerKind, Source, SourceAnswer
 from cryptoservice.storage.ledger import Series, SymbolDay
 from cryptoservice.storage.writer import StoreWriter
 from tests.unit.fakes import FEBRUARY
@@ -99,3 +99,53 @@ def test_what_a_download_is_asked_for_is_checked_as_a_whole(tmp_path: Path) -> N
     ):
         with pytest.raises(UsageError):
             Wanted.of(path, interval, bounds)
+
+
+DISTRUSTED = "rest_alone (distrusted daily: checksum)"
+
+
+def gap(path: Path, reason: str) -> None:
+    """One confirmed gap without rows, written at 1,770,000,000."""
+    series = Series(Dataset.KLINES, "12h", "AUSDT")
+    with StoreWriter.open(path) as store:
+        store.write([SymbolDay(series, DAYS[0], Status.CONFIRMED_GAP, reason, (), 2, None, 1_770_000_000.0)])
+
+
+@pytest.mark.parametrize(
+    ("reason", "days_later", "all_gaps", "asked"),
+    [
+        (DISTRUSTED, 29.99, False, False),
+        (DISTRUSTED, 30, False, True),
+        ("sources_agree", 3000, False, False),
+        ("sources_agree", 0, True, True),
+    ],
+)
+def test_which_gaps_are_asked_for_again(tmp_path: Path, reason: str, days_later: float, all_gaps: bool, asked: bool) -> None:
+    gap(tmp_path / "market.db", reason)
+    retried = retried_gaps(1_770_000_000.0 + days_later * 86_400, all_gaps=all_gaps)
+    with StoreWriter.open(tmp_path / "market.db") as store:
+        worklist = Worklist(store, [KLINES], {"AUSDT": DAYS[:1]}, WINDOW, incremental=True, retried=retried)
+        assert wanted(worklist) == ([("AUSDT", DAYS[:1])] if asked else [])
+        assert worklist.settled == {Dataset.KLINES: 0 if asked else 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_news", "trouble"),
+    [
+        # The same again: the line is written anew, so that it is asked for again after another thirty days.
+        (AnswerKind.DISTRUSTED, True, None),
+        (AnswerKind.FAILED, False, "refetch brought failed with 0 rows (daily: checksum): confirmed_gap with 0 kept"),
+    ],
+)
+def test_a_gap_that_was_asked_for_again_is_as_old_as_its_last_answer(
+    tmp_path: Path, kind: AnswerKind, is_news: bool, trouble: str | None
+) -> None:
+    gap(tmp_path / "market.db", DISTRUSTED)
+    with StoreWriter.open(tmp_path / "market.db") as store:
+        (job,) = Worklist(store, [KLINES], {"AUSDT": DAYS[:1]}, WINDOW, incremental=True, retried=retried_gaps(1.8e9)).jobs()
+        (daily,) = job.begin().fetches
+        (rest,) = job.receive(daily, {DAYS[0]: SourceAnswer(kind, reason="checksum")}).fetches
+        (ended,) = job.receive(rest, {DAYS[0]: SourceAnswer(AnswerKind.NOT_SERVED, reason="-1121")}).ended
+    verdict = ended.verdict
+    assert (verdict.status, verdict.reason, list(verdict.rows)) == (Status.CONFIRMED_GAP, DISTRUSTED, [])
+    assert (verdict.is_news, verdict.trouble) == (is_news, trouble)

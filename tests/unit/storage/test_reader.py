@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from cryptoservice.days import Window
 from cryptoservice.errors import Remedy, StoreError
 from cryptoservice.models import Dataset, Status
-from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, Series
-from cryptoservice.storage.reader import StoreReader
+from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, Series, SymbolDay
+from cryptoservice.storage.reader import RetriedGaps, StoreReader
 from cryptoservice.storage.writer import StoreWriter
 from tests.unit.fakes import DAY, FEBRUARY, FEBRUARY_MS, MINUTE, kline
 from tests.unit.storage.samples import (
@@ -191,3 +191,35 @@ def test_every_float_comes_back_bit_by_bit(tmp_path_factory: pytest.TempPathFact
     path = written(tmp_path_factory.mktemp("store") / "market.db", symbol_day(BTC, rows))
     with StoreReader.open(path) as store:
         assert list(map(repr, store.rows(BTC, FEBRUARY))) == list(map(repr, rows))
+
+
+@pytest.mark.parametrize(
+    ("retried", "settled"),
+    [
+        (RetriedGaps(), [1, 2, 3, 4]),
+        (RetriedGaps(all_gaps=True), [1]),
+        # The third gap is a second too young, and the fourth says nothing of an object.
+        (RetriedGaps(word="distrusted", checked_until=1000), [1, 3, 4]),
+        (RetriedGaps(word="distrusted", checked_until=999), [1, 2, 3, 4]),
+    ],
+)
+def test_gaps_that_are_tried_again_are_not_settled(tmp_path: Path, retried: RetriedGaps, settled: list[int]) -> None:
+    lines = [
+        (1, Status.COMPLETE, "daily: 2 rows left out; distrusted", 0),
+        (2, Status.CONFIRMED_GAP, "rest_alone (distrusted daily: checksum)", 1000),
+        (3, Status.CONFIRMED_GAP, "rest_alone (distrusted daily: checksum)", 1001),
+        (4, Status.CONFIRMED_GAP, None, 0),
+        (5, Status.FAILED, "distrusted", 0),
+    ]
+    with StoreWriter.open(tmp_path / "market.db") as store:
+        series = Series(Dataset.KLINES, "1m", "AUSDT")
+        store.write(
+            SymbolDay(series, date(2026, 2, day), status, reason, (), 1440, None, at) for day, status, reason, at in lines
+        )
+        window = Window(date(2026, 2, 1), date(2026, 2, 5))
+        assert store.settled_days(Dataset.KLINES, "1m", window, retried) == {"AUSDT": {date(2026, 2, day) for day in settled}}
+        known = store.ledger(Dataset.KLINES, "1m", window, unsettled=True, retried=retried)
+        assert sorted(day.day for day in known["AUSDT"]) == [day for day in range(1, 6) if day not in settled]
+        entries = list(store.entries(Dataset.KLINES, "1m", window))
+        held = [entry.day.day for entry in entries if retried.holds(entry.status, entry.reason, entry.checked_at)]
+        assert held == [day for day in range(1, 5) if day not in settled]
