@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from cryptoservice.binance.archive_files import ArchiveFile, VerifiedZip, read_zip
 from cryptoservice.binance.parsers.metrics import parse_csv
 from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay
-from cryptoservice.days import Window
 from cryptoservice.models import Dataset, Freq
 from tests.unit.fakes import RECORDINGS
 
