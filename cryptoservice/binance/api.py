@@ -114,15 +114,21 @@ class FuturesApi:
         entries: dict[str, Any] = {}
         start, last = window.start_ms, window.end_ms - 1
 
-        def parse_record(record: Any) -> tuple[dict[str, Any], int, int]:
+        def parse_record(record: Any) -> tuple[dict[str, Any], int]:
+            """The entries of a page, and the moment up to which all are known (ms UTC)."""
+            page = funding.entries_of(record)
             # Entries that the page before held as well are judged already.
-            new = {text: entry for text, entry in funding.entries_of(record).items() if text not in entries}
-            table = funding.parse_rest(list(new.values()), symbol, window)
+            funding.parse_rest([entry for text, entry in page.items() if text not in entries], symbol, window)
+            table = funding.parse_rest(list(page.values()), symbol, window, is_judged=True)
             moments = [row[0] for rows in table.days.values() for row in rows]
+            # Rows as they were sent: one that was sent twice or left out does not make a full page the last.
+            is_full = len(record) >= FUNDING_PAGE_ROWS
             if moments and moments[0] < start:
                 # A server that ignores the start would be asked for the same page again and again.
                 raise InvalidData("row_outside_range")
-            return new, moments[-1] if moments else start, len(record)
+            if is_full and not moments:
+                raise InvalidData("unexpected_answer")
+            return page, moments[-1] if is_full else window.end_ms
 
         while start <= last:
             params: Mapping[str, str | int] = {
@@ -132,11 +138,8 @@ class FuturesApi:
                 "limit": FUNDING_PAGE_ROWS,
             }
             call = Call("funding_rates", "/fapi/v1/fundingRate", params, self._limits.funding)
-            new, latest, length = self._host.fetch(call, self._parser(parse_record))
-            entries |= new
-            # `length` counts rows as they were sent: one that was sent twice or left out does not make a full page the last.
-            if length < FUNDING_PAGE_ROWS:
-                break
+            page, latest = self._host.fetch(call, self._parser(parse_record))
+            entries |= page
             # The next page starts at the last valid moment, not after it: another rate type of that moment may come first.
             start = max(latest, start + 1)
         # All at once, because two entries that contradict each other may stand on two pages.

@@ -45,10 +45,10 @@ class Sieve:
         self._reasons: Counter[str] = Counter()
         self._days: dict[date, Counter[str]] = {}
 
-    def leave_out(self, reason: str, time_ms: int, count: int = 1) -> None:
+    def leave_out(self, reason: str, time_ms: int) -> None:
         """Count a row under the day of `time_ms` (ms UTC)."""
-        self._reasons[reason] += count
-        self._days.setdefault(day_of_ms(time_ms), Counter())[reason] += count
+        self._reasons[reason] += 1
+        self._days.setdefault(day_of_ms(time_ms), Counter())[reason] += 1
 
     def refuse_any(self, reason: str) -> None:
         """Raise InvalidData when even one row was left out for that reason."""

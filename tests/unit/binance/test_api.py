@@ -102,7 +102,7 @@ def test_klines_are_asked_for_in_pages_of_exact_bounds() -> None:
         assert {day: list(rows) for day, rows in table.days.items()} == {
             FEBRUARY: [as_row(FEBRUARY_MS + bar * MINUTE) for bar in range(1440)]
         }
-        assert table.conflicting == frozenset()
+        assert table.left_out == {}
         assert made.wired.traffic.requests == {"klines": 3}
 
 
@@ -152,10 +152,26 @@ def test_without_a_clock_of_the_server_ours_is_taken() -> None:
         assert list(made.futures.klines("BTCUSDT", Freq.m1, ONE_DAY).days[FEBRUARY]) == [as_row(FEBRUARY_MS)]
 
 
-def test_conflicting_rows_name_their_day() -> None:
-    page = [kline(FEBRUARY_MS, DAY), kline(FEBRUARY_MS + DAY, DAY), kline(FEBRUARY_MS + DAY, DAY, "10.5")]
-    with api(lambda _, __: page) as made:
-        assert made.futures.klines("BTCUSDT", Freq.d1, TWO_DAYS).conflicting == {NEXT}
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (["soon", *kline(FEBRUARY_MS + 9 * MINUTE)[1:]], "not_a_number"),
+        (kline(FEBRUARY_MS + 9 * MINUTE + 3_000), "time_off_grid"),
+        (kline(FEBRUARY_MS + 9 * MINUTE, close="12"), "high_below_low"),
+        (kline(FEBRUARY_MS + 8 * MINUTE, close="10.5"), "conflicting_rows"),
+    ],
+)
+def test_a_bad_kline_is_left_out_and_asked_for_no_second_time(bad: list[Any], reason: str) -> None:
+    def page(path: str, params: Params) -> list[Any]:
+        rows = serve_klines(path, params)
+        return [*rows[:9], bad, *rows[10:]] if int(params["startTime"]) == FEBRUARY_MS else rows
+
+    with api(page) as made:
+        table = made.futures.klines("BTCUSDT", Freq.m1, ONE_DAY)
+        bars = [bar for bar in range(1440) if bar != 9 and (bar != 8 or reason != "conflicting_rows")]
+        assert list(table.days[FEBRUARY]) == [as_row(FEBRUARY_MS + bar * MINUTE) for bar in bars]
+        assert table.left_out == {FEBRUARY: {reason: 2 if reason == "conflicting_rows" else 1}}
+        assert len(made.calls) == 3
 
 
 @pytest.mark.parametrize(
@@ -165,8 +181,10 @@ def test_conflicting_rows_name_their_day() -> None:
         ([kline(FEBRUARY_MS + 499 * MINUTE)], "row_outside_range"),
         ([kline(FEBRUARY_MS)[:-1]], "wrong_column_count"),
         ({"rows": []}, "wrong_column_count"),
-        ([["soon", *kline(FEBRUARY_MS)[1:]]], "not_a_number"),
-        ([kline(FEBRUARY_MS, close="12")], "high_below_low"),
+        ([kline(FEBRUARY_MS - MINUTE)], "row_outside_range"),
+        ([["soon", *kline(FEBRUARY_MS)[1:]]] * 2, "not_a_number"),
+        ([kline(FEBRUARY_MS, close="12")] * 2, "high_below_low"),
+        ([kline(FEBRUARY_MS), kline(FEBRUARY_MS, close="10.5")], "conflicting_rows"),
     ],
 )
 def test_a_bad_page_of_klines_is_asked_for_once_more(page: Any, expected: str) -> None:
@@ -224,15 +242,6 @@ def test_rows_sent_twice_do_not_make_a_full_page_the_last() -> None:
     pages = [[*HISTORY[:500], *HISTORY[:500]], HISTORY[499:502]]
     with api(lambda _, __: pages.pop(0)) as made:
         assert len(made.futures.funding_rates("BTCUSDT", ONE_DAY).days[FEBRUARY]) == 502
-
-
-def test_conflicts_between_two_funding_pages_name_their_day() -> None:
-    pages = [HISTORY[:1000], [{**HISTORY[999], "fundingRate": "0.5"}]]
-    with api(lambda _, __: pages.pop(0)) as made:
-        assert made.futures.funding_rates("BTCUSDT", ONE_DAY).conflicting == {FEBRUARY}
-    pages = [[HISTORY[0], {**HISTORY[0], "fundingRate": "0.5"}, *HISTORY[:998]], []]
-    with api(lambda _, __: pages.pop(0)) as made:
-        assert made.futures.funding_rates("BTCUSDT", ONE_DAY).conflicting == {FEBRUARY}
 
 
 def test_a_full_page_of_one_moment_does_not_page_for_ever() -> None:

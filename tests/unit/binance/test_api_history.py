@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import pytest
 from cryptoservice.binance.api import FuturesApi
 from cryptoservice.binance.client import DATA_POLICY, FUNDING_POLICY
 from cryptoservice.binance.http.host import Call
-from cryptoservice.binance.http.responses import Response, api_response_parser
+from cryptoservice.binance.http.responses import Response, Transient, api_response_parser
 from cryptoservice.binance.parsers.rows_by_day import RowsByDay
 from cryptoservice.days import Window
 from cryptoservice.errors import HistoryEnded, SymbolRefused
@@ -93,17 +94,55 @@ def test_a_page_with_a_doubled_row_is_still_a_full_page() -> None:
     assert moments(table) == [entry["fundingTime"] for entry in HOURS]
 
 
-@pytest.mark.parametrize("number", [3, 1200])
-def test_a_conflict_spoils_its_own_day_alone(number: int) -> None:
-    """A conflict on one page says nothing of days on another: they must not look as if nothing was paid."""
+@pytest.mark.parametrize("number", [3, 997, 998, 999, 1000, 1001, 1200, 1439])
+def test_a_conflict_takes_out_its_own_moment_alone(number: int) -> None:
+    """Also where the two rows stand on two pages, or the page after shows both of them once more."""
     other = rate(HOURS[number]["fundingTime"], "0.9")
-    table, _ = funding_of(sorted([*HOURS, other], key=lambda entry: int(entry["fundingTime"])))
-    day = FEBRUARY + timedelta(days=number // 24)
-    assert table.conflicting == {day}
-    answers = decode_rows(Fetch(Dataset.FUNDING_RATES, Freq.h1, Source.REST, "BTCUSDT", tuple(SIXTY.days())), table)
-    empty = [of for of, answer in answers.items() if of != day and len(answer.rows) != 24]
-    assert empty == []
-    assert answers[day].kind is AnswerKind.DISTRUSTED
+    for conflict in ([HOURS[number], other], [other, HOURS[number]]):
+        table, _ = funding_of([*HOURS[:number], *conflict, *HOURS[number + 1 :]])
+        assert moments(table) == [entry["fundingTime"] for entry in HOURS if entry is not HOURS[number]]
+        assert {row[1] for rows in table.days.values() for row in rows} == {0.0001}
+        day = FEBRUARY + timedelta(days=number // 24)
+        assert table.left_out == {day: {"conflicting_rows": 2}}
+        answers = decode_rows(Fetch(Dataset.FUNDING_RATES, Freq.h1, Source.REST, "BTCUSDT", tuple(SIXTY.days())), table)
+        assert {of: len(answer.rows) for of, answer in answers.items() if len(answer.rows) != 24} == {day: 23}
+        assert answers[day].kind is AnswerKind.ROWS
+
+
+@pytest.mark.parametrize("first", [0, 400, 950, 995, 999, 1000, 1400])
+@pytest.mark.parametrize("count", [1, 5, 40])
+def test_rows_left_out_neither_end_the_pages_nor_loop_them(first: int, count: int) -> None:
+    numbers = range(first, first + count)
+    bad = [{**entry, "fundingRate": "x"} if number in numbers else entry for number, entry in enumerate(HOURS)]
+    table, pages = funding_of(bad)
+    assert moments(table) == [entry["fundingTime"] for number, entry in enumerate(HOURS) if number not in numbers]
+    counts = Counter(FEBRUARY + timedelta(days=number // 24) for number in numbers)
+    assert table.left_out == {day: {"not_a_number": found} for day, found in counts.items()}
+    assert pages == 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 100])
+def test_a_full_last_page_that_ends_with_bad_rows_is_the_last_of_them(count: int) -> None:
+    """The page after shows nothing but what was judged before: it is no answer of nothing but bad rows."""
+    entries = [*HOURS[: 1000 - count], *({**entry, "markPrice": "-1"} for entry in HOURS[1000 - count : 1000])]
+    table, pages = funding_of(entries)
+    assert moments(table) == [entry["fundingTime"] for entry in HOURS[: 1000 - count]]
+    assert sum(sum(reasons.values()) for reasons in table.left_out.values()) == count
+    assert pages == 2
+
+
+@pytest.mark.parametrize("fault", [{"fundingRate": "x"}, {"fundingTime": 7}])
+def test_a_server_that_sends_the_same_bad_row_for_ever_is_given_up(fault: dict[str, Any]) -> None:
+    wire = Wire(lambda call: [{**HOURS[0], **fault}] * 1000)
+    with pytest.raises(Transient) as caught:
+        wire.api.funding_rates("BTCUSDT", SIXTY)
+    assert (caught.value.reason, len(wire.calls)) == ("unexpected_answer", 1)
+
+
+def test_a_full_page_with_too_many_bad_rows_is_not_trusted() -> None:
+    with pytest.raises(Transient) as caught:
+        funding_of([*HOURS[:899], *({**entry, "fundingRate": "x"} for entry in HOURS[899:1000]), *HOURS[1000:]])
+    assert caught.value.reason == "not_a_number"
 
 
 def data(call: Call) -> Any:
@@ -131,6 +170,20 @@ def test_metrics_pages_cover_the_window_exactly(days: int, pages: int) -> None:
         "openInterestHist": FIVE, "topLongShortAccountRatio": FIVE, "topLongShortPositionRatio": FIVE,
         "globalLongShortAccountRatio": FIVE, "takerlongshortRatio": 0,
     }  # fmt: skip
+
+
+def test_a_bad_value_of_an_endpoint_is_null_and_counted() -> None:
+    def answer(call: Call) -> Any:
+        page = data(call)
+        if "taker" in call.path:
+            page[7]["buySellRatio"] = "NaN"
+        return page
+
+    table = Wire(answer).api.metrics("BTCUSDT", Window(FEBRUARY, FEBRUARY))
+    blank = [row for row in table.days[FEBRUARY] if None in row]
+    assert blank == [(FEBRUARY_MS + 7 * FIVE, 1.5, 1.5, 1.5, 1.5, 1.5, None)]
+    assert len(table.days[FEBRUARY]) == 288
+    assert table.left_out == {FEBRUARY: {"not_finite": 1}}
 
 
 TOO_OLD = {"msg": "parameter 'startTime' is invalid.", "code": -1130}

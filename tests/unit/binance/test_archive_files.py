@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from cryptoservice.binance.archive_files import ArchiveFile, VerifiedZip, read_zip
 from cryptoservice.binance.parsers.rows_by_day import InvalidData
 from cryptoservice.models import Dataset, Freq
-from tests.unit.fakes import FEBRUARY, FEBRUARY_MS, RECORDINGS, recorded_rows
+from tests.unit.fakes import FEBRUARY, FEBRUARY_MS, RECORDINGS, recorded_fields, recorded_rows
 
 FIRST_LINE = f"{FEBRUARY_MS},0.1038,0.1040,0.1037,0.1040,242160.4,{FEBRUARY_MS + 59_999},25142.90126,102,126196.5,13109.51126,0\n"
 DAILY = ArchiveFile.daily(Dataset.KLINES, "ALGOUSDT", Freq.m1, FEBRUARY)
@@ -188,9 +188,22 @@ def test_a_wrong_crc_is_refused() -> None:
     assert refusal(bytes(body)) == "zip_unreadable"
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe" + FIRST_LINE.encode("utf-16-le"), FIRST_LINE.encode() + b"\x80", b"\xc3"])
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe" + FIRST_LINE.encode("utf-16-le"), FIRST_LINE.encode("utf-16-be"), b"\xc3", b"\x00"]
+)
 def test_what_is_not_utf8_is_refused(content: bytes) -> None:
-    assert refusal(zipped((MEMBER, content))) == "not_utf8"
+    assert refusal(zipped((MEMBER, content))) in ("wrong_column_count", "not_a_number")
+
+
+@pytest.mark.parametrize("broken", [b"\x80", b"\xc3", b"\xed\xa0\x80", b"\x00", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("number", [0, 700, 1439])
+def test_a_broken_byte_costs_its_own_row_alone(broken: bytes, number: int) -> None:
+    rows = recorded_rows("ALGOUSDT")[:1440]
+    lines = [",".join(fields).encode() for fields in recorded_fields("ALGOUSDT")[:1440]]
+    lines[number] = lines[number].replace(b".", b"." + broken, 1)
+    table = read_zip(archived(zipped((MEMBER, b"\n".join(lines)))))
+    assert list(table.days[FEBRUARY]) == [*rows[:number], *rows[number + 1 :]]
+    assert table.left_out == {FEBRUARY: {"not_a_number": 1}}
 
 
 def test_the_rows_are_checked_against_the_files_own_day() -> None:

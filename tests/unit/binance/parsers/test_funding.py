@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptoservice.binance.archive_files import ArchiveFile, VerifiedZip, read_zip
-from cryptoservice.binance.parsers.funding import parse_csv, parse_rest
+from cryptoservice.binance.parsers.funding import entries_of, parse_csv, parse_rest
 from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay
 from cryptoservice.days import Window
 from cryptoservice.models import Dataset, Freq
@@ -33,7 +33,7 @@ Row = tuple[Any, ...]
 
 def flat(table: RowsByDay) -> list[Row]:
     """All rows, after a look at the days that they stand under."""
-    assert table.conflicting == frozenset()
+    assert table.left_out == {}
     assert list(table.days) == sorted(table.days)
     for day, rows in table.days.items():
         assert {datetime.fromtimestamp(row[0] / 1000, timezone.utc).date() for row in rows} == {day}
@@ -89,32 +89,70 @@ def test_an_archive_file_has_neither_price_nor_type() -> None:
     assert parse_csv(HEADER + "\n", APRIL).days == {}
 
 
+def lines_of(count: int) -> list[str]:
+    return [f"{FIRST + number * HOUR},8,0.0001" for number in range(count)]
+
+
+def hours(*numbers: int) -> list[Row]:
+    return [(FIRST + number * HOUR, 0.0001, None, "Regular") for number in numbers]
+
+
+def rows_of(table: RowsByDay) -> list[Row]:
+    return [row for day in sorted(table.days) for row in table.days[day]]
+
+
 def test_doubled_archive_rows() -> None:
-    line = f"{FIRST},8,0.00010000\n"
-    assert len(flat(parse_csv(line * 3, APRIL))) == 1
-    assert parse_csv(line + f"{FIRST},8,0.00020000\n", APRIL).conflicting == {APRIL.start}
+    assert flat(parse_csv("\n".join(lines_of(3) * 3), APRIL)) == hours(0, 1, 2)
+    table = parse_csv("\n".join([*lines_of(30), f"{FIRST + 25 * HOUR},8,0.00020000"]), APRIL)
+    assert rows_of(table) == hours(*range(25), *range(26, 30))
+    assert table.left_out == {date(2026, 4, 2): {"conflicting_rows": 2}}
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        (f"{FIRST},0.0001", "wrong_column_count"),
-        (f"{FIRST},8,0.0001,1", "wrong_column_count"),
-        (f"{FIRST},8,", "not_a_number"),
-        (f"{FIRST},8,x", "not_a_number"),
-        (f"{FIRST},8,true", "not_a_number"),
-        (f"{FIRST},8,NaN", "not_finite"),
-        (f"{FIRST},8,-Infinity", "not_finite"),
-        (f"{FIRST},8,1e999", "number_out_of_range"),
-        (f"{FIRST}.5,8,0.1", "time_not_milliseconds"),
-        (f"{FIRST // 1000},8,0.1", "time_not_milliseconds"),
-        (f"{FIRST}000,8,0.1", "time_not_milliseconds"),
-        (f"{FIRST - 1},8,0.1", "row_outside_range"),
-        (f"{FIRST + 30 * 24 * HOUR},8,0.1", "row_outside_range"),
-    ],
-)
-def test_one_bad_line_disqualifies_the_archive_file(line: str, expected: str) -> None:
-    assert refused_csv(f"{HEADER}\n{FIRST + HOUR},8,0.0001\n{line}\n") == expected
+def test_the_interval_is_not_stored_and_disqualifies_nothing() -> None:
+    for interval in ("", "x", "NaN", '"', "-1", "\ufffd"):
+        assert flat(parse_csv(f"{FIRST},{interval},0.0001\n", APRIL)) == hours(0), interval
+
+
+BAD_LINES = [
+    (f"{FIRST},0.0001", "wrong_column_count"),
+    (f"{FIRST},8,0.0001,1", "wrong_column_count"),
+    (f"{FIRST},8,", "not_a_number"),
+    (f"{FIRST},8,x", "not_a_number"),
+    (f"{FIRST},8,true", "not_a_number"),
+    (f"{FIRST},8,0.0\r001", "not_a_number"),
+    (f"{FIRST},8,NaN", "not_finite"),
+    (f"{FIRST},8,-Infinity", "not_finite"),
+    (f"{FIRST},8,1e999", "number_out_of_range"),
+    (f"{FIRST}.5,8,0.1", "time_not_milliseconds"),
+    (f"{FIRST // 1000},8,0.1", "time_not_milliseconds"),
+    (f"{FIRST}000,8,0.1", "time_not_milliseconds"),
+    (f"{FIRST - 1},8,0.1", "row_outside_range"),
+    (f"{FIRST + 30 * 24 * HOUR},8,0.1", "row_outside_range"),
+    (",8,0.1", "not_a_number"),
+    ("\ufffd,8,0.1", "not_a_number"),
+    ("-", "wrong_column_count"),
+]
+
+
+@pytest.mark.parametrize(("line", "reason"), BAD_LINES)
+@pytest.mark.parametrize("at", [1, 10, 30])
+def test_a_bad_line_costs_itself_alone(line: str, reason: str, at: int) -> None:
+    # Without a time of April it is counted under the day of the row before it.
+    day = date(2026, 4, 1 if line.startswith(f"{FIRST},") or at < 25 else 2)
+    lines = lines_of(30)
+    table = parse_csv("\n".join([HEADER, *lines[1:at], line, *lines[at:]]), APRIL)
+    assert rows_of(table) == hours(*range(1, 30))
+    assert table.left_out == {day: {reason: 1}}
+
+
+@pytest.mark.parametrize(("line", "reason"), BAD_LINES)
+def test_many_bad_lines_disqualify_the_archive_file(line: str, reason: str) -> None:
+    assert refused_csv("\n".join([HEADER, *lines_of(30)[1:], *[line] * 4])) == reason
+
+
+@pytest.mark.parametrize("header", ["calc_time,last_funding_rate,funding_interval_hours", HEADER.replace("calc", '"calc')])
+def test_other_columns_disqualify_the_archive_file(header: str) -> None:
+    assert refused_csv("\n".join([header, *lines_of(30)])) == "unknown_columns"
 
 
 # -- REST -----------------------------------------------------------------------------------------------------------------
@@ -160,36 +198,71 @@ def test_a_day_ends_at_its_last_millisecond() -> None:
 
 def test_doubled_rest_rows() -> None:
     assert len(flat(parse_rest([entry(), entry()], "BTCUSDT", APRIL))) == 1
+    more = [entry(FIRST + number * HOUR) for number in range(1, 30)]
     for other in (entry(rate="0.5"), entry(markPrice="1"), entry(markPrice="")):
-        assert parse_rest([entry(), other], "BTCUSDT", APRIL).conflicting == {APRIL.start}
+        table = parse_rest([entry(), *more, other], "BTCUSDT", APRIL)
+        assert [row[0] for row in rows_of(table)] == [FIRST + number * HOUR for number in range(1, 30)]
+        assert table.left_out == {APRIL.start: {"conflicting_rows": 2}}
+        with pytest.raises(InvalidData, match="conflicting_rows"):
+            parse_rest([entry(), *more[:10], other], "BTCUSDT", APRIL)
+
+
+BAD_ENTRIES = [
+    (entry(rateType=1), "unknown_rate_type"),
+    (entry(rateType="a,b"), "unknown_rate_type"),
+    (entry(rateType="x" * 33), "unknown_rate_type"),
+    (entry(markPrice="-1"), "number_out_of_range"),
+    (entry(markPrice="high"), "not_a_number"),
+    (entry(rate=""), "not_a_number"),
+    (entry(rate="NaN"), "not_finite"),
+    (entry(rate="101"), "number_out_of_range"),
+    (entry(fundingTime=True), "not_a_number"),
+    (entry(fundingTime=float(FIRST)), "time_not_milliseconds"),
+    (entry(FIRST // 1000), "time_not_milliseconds"),
+]
+
+
+@pytest.mark.parametrize(("bad", "reason"), BAD_ENTRIES)
+def test_a_bad_entry_costs_itself_alone(bad: dict[str, Any], reason: str) -> None:
+    more = [entry(FIRST + number * HOUR) for number in range(1, 20)]
+    table = parse_rest([bad, *more], "BTCUSDT", APRIL)
+    assert [row[0] for row in rows_of(table)] == [FIRST + number * HOUR for number in range(1, 20)]
+    assert table.left_out == {APRIL.start: {reason: 1}}
+    # What one row says will not be better the next time, even where it is all of the page.
+    assert parse_rest([bad], "BTCUSDT", APRIL) == RowsByDay({}, {APRIL.start: {reason: 1}})
+    for page in ([bad, bad, *more[:17]], [bad] * 2):
+        with pytest.raises(InvalidData, match=reason):
+            parse_rest(page, "BTCUSDT", APRIL)
+        assert parse_rest(page, "BTCUSDT", APRIL, is_judged=True).left_out == {APRIL.start: {reason: 2}}
 
 
 @pytest.mark.parametrize(
     ("page", "expected"),
     [
+        (None, "unexpected_answer"),
         ({"msg": "?"}, "unexpected_answer"),
         ([[1, 2]], "unexpected_answer"),
         ([{"fundingTime": FIRST}], "unexpected_answer"),
         ([entry(symbol="ETHUSDT")], "wrong_symbol"),
-        ([entry(rateType=1)], "unknown_rate_type"),
-        ([entry(rateType="a,b")], "unknown_rate_type"),
-        ([entry(rateType="x" * 33)], "unknown_rate_type"),
-        ([entry(markPrice="-1")], "number_out_of_range"),
-        ([entry(markPrice="high")], "not_a_number"),
-        ([entry(rate="")], "not_a_number"),
-        ([entry(rate="NaN")], "not_finite"),
-        ([entry(rate="101")], "number_out_of_range"),
-        ([entry(fundingTime=True)], "not_a_number"),
-        ([entry(fundingTime=float(FIRST))], "time_not_milliseconds"),
-        ([entry(FIRST // 1000)], "time_not_milliseconds"),
         ([entry(FIRST - 1)], "row_outside_range"),
         ([entry(FIRST + 30 * 24 * HOUR)], "row_outside_range"),
     ],
 )
 def test_answers_that_cannot_be_trusted(page: Any, expected: str) -> None:
-    with pytest.raises(InvalidData) as caught:
-        parse_rest(page, "BTCUSDT", APRIL)
-    assert caught.value.reason == expected
+    more = [entry(FIRST + number * HOUR) for number in range(1, 30)]
+    for whole in (page, [*more, *page]) if isinstance(page, list) else (page,):
+        with pytest.raises(InvalidData) as caught:
+            parse_rest(whole, "BTCUSDT", APRIL)
+        assert caught.value.reason == expected
+
+
+def test_entries_are_told_apart_by_their_text() -> None:
+    one, other = entry(), entry(rate="0.5")
+    turned = dict(reversed(one.items()))
+    assert list(entries_of([one, other, turned, one]).values()) == [one, other]
+    for page in (None, {"msg": "?"}, "[]"):
+        with pytest.raises(InvalidData, match="unexpected_answer"):
+            entries_of(page)
 
 
 MOMENTS = st.dictionaries(

@@ -63,7 +63,7 @@ def test_order_and_identical_doubles_change_nothing(order: list[int], doubled: l
     shuffled = [KLINE_LINES[1 + number] for number in [*order, *doubled]]
     table = klines.parse_csv(["\n".join(shuffled)], Freq.m1, ONE_DAY)
     assert list(table.days[FEBRUARY]) == list(plain.days[FEBRUARY])
-    assert not table.conflicting
+    assert not table.left_out
 
 
 @fuzzed(st.lists(st.tuples(st.integers(0, 39), st.integers(0, 11), odd.anything), max_size=3), odd.anything, st.integers(0, 40))

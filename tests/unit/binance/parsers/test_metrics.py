@@ -1,10 +1,12 @@
-"""Market metrics: archive files in both label conventions and REST answers to the same rows."""
+"""Market metrics of archive files: rows by label, bad ones left out."""
 
 from __future__ import annotations
 
 import csv
-import json
-from datetime import date, datetime, timedelta, timezone
+import hashlib
+import random
+import zipfile
+from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -12,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptoservice.binance.parsers.metrics import Labels, RestSeries, detect_labels, join_rest, parse_csv, parse_rest
+from cryptoservice.binance.archive_files import ArchiveFile, VerifiedZip, read_zip
+from cryptoservice.binance.parsers.metrics import parse_csv
 from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay
-from cryptoservice.days import Window
+from cryptoservice.models import Dataset, Freq
 from tests.unit.fakes import RECORDINGS
 
 RECORDED = RECORDINGS / "metrics"
@@ -22,7 +25,6 @@ HEADER = (
     "create_time,symbol,sum_open_interest,sum_open_interest_value,count_toptrader_long_short_ratio,"
     "sum_toptrader_long_short_ratio,count_long_short_ratio,sum_taker_long_short_vol_ratio"
 )
-EVER = range(10**15)
 FIVE = 300_000
 DAY = 86_400_000
 OLD, NEW = date(2026, 6, 24), date(2026, 6, 25)
@@ -47,18 +49,17 @@ def rows(day: date, first: int = 0, after: int = 288) -> list[Row]:
     return [row(midnight(day) + number * FIVE, number) for number in range(first, after)]
 
 
-def text(found: list[Row], shift: int, symbol: str = "BTCUSDT") -> str:
-    """A file whose labels stand `shift` ms after the start of the bar."""
+def text(found: list[Row], symbol: str = "BTCUSDT", blank: str = "") -> str:
+    """A file with these rows, each keyed by its label."""
     lines = [
-        ",".join([stamp(at + shift), symbol, *("" if value is None else f"{value:.8f}" for value in values)])
-        for at, *values in found
+        ",".join([stamp(at), symbol, *(blank if value is None else f"{value:.8f}" for value in values)]) for at, *values in found
     ]
     return "\n".join([HEADER, *lines]) + "\n"
 
 
 def parsed(content: str, day: date = OLD, symbol: str = "BTCUSDT") -> list[Row]:
     table = parse_csv(content, symbol, day)
-    assert table.conflicting == frozenset()
+    assert table.left_out == {}
     assert set(table.days) <= {day}
     return list(table.days.get(day, ()))
 
@@ -72,108 +73,67 @@ def reason(content: str, day: date = OLD) -> str:
 # -- recordings -----------------------------------------------------------------------------------------------------------
 
 
+def independent(lines: list[str]) -> list[Row]:
+    """Recorded lines read with the csv module and Decimal; each row is keyed by its label."""
+    found = []
+    for line in csv.DictReader(lines):
+        label = datetime.strptime(line["create_time"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc)
+        found.append((int(label.timestamp()) * 1000, *(float(Decimal(line[name])) for name in HEADER.split(",")[2:])))
+    return found
+
+
+def test_the_recorded_day_has_its_288_rows() -> None:
+    day = date(2024, 1, 2)
+    path = RECORDED / "BTCUSDT-metrics-2024-01-02.zip"
+    with zipfile.ZipFile(path) as archive:
+        lines = archive.read("BTCUSDT-metrics-2024-01-02.csv").decode().splitlines()
+    expected = independent(lines)
+    table = read_zip(VerifiedZip(ArchiveFile.daily(Dataset.METRICS, "BTCUSDT", Freq.m5, day), path.read_bytes(), "", None, 0.0))
+    assert list(table.days[day]) == expected
+    assert table.left_out == {}
+    assert hashlib.sha256(path.read_bytes()).hexdigest().startswith("a8e8580d")
+    # 2024-01-02 00:00 and 23:55 UTC, as `date -u -d @1704153600` says; the values stand in the first and the last line.
+    assert (len(expected), expected[0][0], expected[-1][0]) == (288, 1704153600000, 1704239700000)
+    assert [row[0] for row in expected] == list(range(1704153600000, 1704240000000, FIVE))
+    assert expected[0] == (1704153600000, 76608.798, 3388422457.2996, 1.02072986, 1.25576533, 1.08284578, 1.16475026)
+
+
 def test_the_recorded_excerpt_has_its_fifty_rows() -> None:
     content = (RECORDED / "HYPEUSDT-metrics-2025-05-30.excerpt.csv").read_text()
-    expected = []
-    for line in csv.DictReader(content.splitlines()):
-        label = datetime.strptime(line["create_time"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc)
-        start = label - timedelta(minutes=5)
-        numbers = [float(Decimal(line[name])) for name in HEADER.split(",")[2:]]
-        expected.append((int(start.timestamp()) * 1000, *numbers))
+    expected = independent(content.splitlines())
     table = parse_csv(content, "HYPEUSDT", date(2025, 5, 30))
     assert len(expected) == 50
     assert list(table.days[date(2025, 5, 30)]) == expected
-    assert expected[0] == (1748600700000, 14088.01, 473864.30436, 0.51818182, 0.802265, 0.61231884, 1.302922)
-    assert table.note == "labels_at_bar_end_by_date", "an excerpt does not show its ends"
-
-
-def test_recorded_answers_are_read() -> None:
-    page = json.loads((RECORDED / "rest.openInterestHist.BTCUSDT.5m.json").read_text())
-    expected = {
-        entry["timestamp"] - FIVE: {0: float(Decimal(entry["sumOpenInterest"])), 1: float(Decimal(entry["sumOpenInterestValue"]))}
-        for entry in page
-    }
-    assert parse_rest(RestSeries.OPEN_INTEREST, page, "BTCUSDT", EVER) == expected
-    assert len(expected) == 3
-    page = json.loads((RECORDED / "rest.globalLongShortAccountRatio.BTCUSDT.5m.json").read_text())
-    assert parse_rest(RestSeries.GLOBAL_ACCOUNT, page, "BTCUSDT", EVER) == {1788786600000: {4: 1.1133}}
+    # 2025-05-30 10:30 UTC, as `date -u -d @1748601000` says.
+    assert expected[0] == (1748601000000, 14088.01, 473864.30436, 0.51818182, 0.802265, 0.61231884, 1.302922)
 
 
 # -- labels ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("day", [date(2021, 1, 1), OLD, NEW, date(2027, 3, 1)])
-@pytest.mark.parametrize(("shift", "note"), [(FIVE, "labels_at_bar_end"), (0, "labels_at_bar_start")])
-def test_both_conventions_give_the_same_rows_whatever_the_date(day: date, shift: int, note: str) -> None:
-    table = parse_csv(text(rows(day), shift), "BTCUSDT", day)
-    assert dict(table.days) == {day: rows(day)}
-    assert table.note == note
-
-
-def test_neighbouring_files_around_a_switch_share_a_label_and_no_row() -> None:
-    before, after = text(rows(OLD), FIVE), text(rows(NEW), 0)
-    shared = "2026-06-25 00:00:00"
-    assert before.count(shared) == after.count(shared) == 1
-    assert parsed(before, OLD) + parsed(after, NEW) == rows(OLD) + rows(NEW)
-
-
-@pytest.mark.parametrize(
-    ("first", "after", "note"),
-    [
-        (0, 1, "labels_at_bar_end_by_date"),
-        (100, 200, "labels_at_bar_end_by_date"),
-        (100, 288, "labels_at_bar_end"),
-        (287, 288, "labels_at_bar_end"),
-    ],
-)
-def test_a_part_of_an_old_file(first: int, after: int, note: str) -> None:
-    table = parse_csv(text(rows(OLD, first, after), FIVE), "BTCUSDT", OLD)
-    assert (dict(table.days), table.note) == ({OLD: rows(OLD, first, after)}, note)
-
-
-@pytest.mark.parametrize(
-    ("first", "after", "note"),
-    [
-        (0, 1, "labels_at_bar_start"),
-        (0, 100, "labels_at_bar_start"),
-        (1, 200, "labels_at_bar_start_by_date"),
-        (287, 288, "labels_at_bar_start_by_date"),
-    ],
-)
-def test_a_part_of_a_new_file(first: int, after: int, note: str) -> None:
-    table = parse_csv(text(rows(NEW, first, after), 0), "BTCUSDT", NEW)
-    assert (dict(table.days), table.note) == ({NEW: rows(NEW, first, after)}, note)
-
-
-def test_a_file_with_both_midnights_gives_no_row_to_its_neighbours() -> None:
-    both = text(rows(OLD), 0) + text(rows(OLD)[-1:], FIVE).splitlines()[1] + "\n"
-    table = parse_csv(both, "BTCUSDT", OLD)
-    assert table.note == "labels_at_bar_end_by_date"
-    assert set(table.days) == {OLD}
-    assert len(table.days[OLD]) == 288
-    table = parse_csv(both.replace("06-25 ", "06-26 ").replace("06-24 ", "06-25 "), "BTCUSDT", NEW)
-    assert table.note == "labels_at_bar_start_by_date"
-    assert dict(table.days) == {NEW: rows(NEW)}
-
-
-def test_the_words_for_conventions_are_stable() -> None:
-    assert [str(labels) for labels in Labels] == [
-        "labels_at_bar_end", "labels_at_bar_start", "labels_at_bar_end_by_date", "labels_at_bar_start_by_date",
-    ]  # fmt: skip
-    assert detect_labels([], OLD) is Labels.BAR_END_BY_DATE
-    assert detect_labels([], NEW) is Labels.BAR_START_BY_DATE
+@pytest.mark.parametrize(("first", "after"), [(0, 288), (1, 289), (0, 289), (100, 200), (0, 1), (288, 289)])
+def test_rows_keep_their_labels_whatever_the_labels_and_the_date_are(day: date, first: int, after: int) -> None:
+    found = rows(day, first, after)
+    assert parse_csv(text(found), "BTCUSDT", day) == RowsByDay({day: found})
 
 
 # -- content --------------------------------------------------------------------------------------------------------------
 
 
 def test_order_line_ends_and_header_do_not_matter() -> None:
-    content = text(rows(OLD), FIVE)
+    content = text(rows(OLD))
     head, *lines = content.splitlines()
+    shuffled = random.Random(1).sample(lines, len(lines))
     for other in (
         "\n".join([head, *reversed(lines)]),
+        "\n".join([head, *shuffled]),
+        "\n".join([head, *shuffled, *lines]),
+        "\n".join([head, *(line for line in lines for _ in "12")]),
         "\r\n".join([head, *lines]) + "\r\n",
+        "\r\n".join([head, *lines]) + "\r",
         "\ufeff" + content + "\n\n",
+        "\n\n".join(["", head, *lines]),
         "\n".join(lines) + "\n",
     ):
         assert parsed(other) == rows(OLD)
@@ -181,19 +141,31 @@ def test_order_line_ends_and_header_do_not_matter() -> None:
     assert parse_csv("", "BTCUSDT", OLD) == RowsByDay({})
 
 
-def test_identical_rows_collapse_and_conflicting_ones_are_named() -> None:
-    assert parsed(text([one for one in rows(OLD) for _ in "12"], FIVE)) == rows(OLD)
+def test_conflicting_rows_are_left_out_both() -> None:
     last = rows(OLD)[-1]
     for other in ((*last[:-1], 9.0), (*last[:-1], None)):
-        assert parse_csv(text([*rows(OLD), other], FIVE), "BTCUSDT", OLD).conflicting == {OLD}
+        table = parse_csv(text([*rows(OLD), other]), "BTCUSDT", OLD)
+        assert table == RowsByDay({OLD: rows(OLD)[:-1]}, {OLD: {"conflicting_rows": 2}})
 
 
-def test_blank_is_null_and_zero_is_zero() -> None:
+def test_a_label_of_the_next_midnight_counts_under_the_day_of_its_file() -> None:
+    found = rows(OLD, 1, 289)
+    table = parse_csv(text([*found, (*found[-1][:-1], 9.0)]), "BTCUSDT", OLD)
+    assert table == RowsByDay({OLD: found[:-1]}, {OLD: {"conflicting_rows": 2}})
+
+
+@pytest.mark.parametrize("blank", ["", '""'])
+def test_blank_is_null_and_zero_is_zero(blank: str) -> None:
     found = rows(OLD)
     found[0] = (found[0][0], None, 0.0, None, 0.0, 0.0, None)
     found[5] = row(found[5][0], None)
     found[287] = (*found[287][:6], None)
-    assert parsed(text(found, FIVE)) == found
+    assert parsed(text(found, blank=blank)) == found
+    assert parsed(text(found, blank=blank).replace("\n", "\r\n")) == found
+
+
+def test_blanks_of_both_kinds_in_one_row() -> None:
+    assert parsed('2026-06-24 00:05:00,BTCUSDT,"",1,,2,"",3\n') == [(midnight(OLD) + FIVE, None, 1.0, None, 2.0, None, 3.0)]
 
 
 BAD: dict[str, tuple[str, str]] = {
@@ -206,46 +178,93 @@ BAD: dict[str, tuple[str, str]] = {
     "negative": ("1.0,1.0,1.0,1.0,1.0,-0.5", "number_out_of_range"),
     "a word": ("1.0,1.0,nan,1.0,1.0,1.0", "not_a_number"),
     "quoted": ('1.0,1.0,"1.0",1.0,1.0,1.0', "not_a_number"),
+    "quotes inside": ('1.0,1.0,1""0.5,1.0,1.0,1.0', "not_a_number"),
+    "three quotes": ('1.0,1.0,"""1.0,1.0,1.0,1.0', "not_a_number"),
+    "a line end inside": ("1.0,1.0,1\r0.5,1.0,1.0,1.0", "not_a_number"),
+    "a broken byte": ("1.0,1.0,1\ufffd,1.0,1.0,1.0", "not_a_number"),
     "a truth value": ("1.0,1.0,true,1.0,1.0,1.0", "not_a_number"),
     "a list": ("1.0,[1.0,1.0],1.0,1.0,1.0", "not_a_number"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_one_bad_number_disqualifies_the_file(name: str) -> None:
+@pytest.mark.parametrize("at", [0, 100, 287])
+def test_one_bad_row_among_288_costs_itself_alone(name: str, at: int) -> None:
     values, expected = BAD[name]
-    assert reason(text(rows(OLD)[:-1], FIVE) + f"2026-06-25 00:00:00,BTCUSDT,{values}\n") == expected
+    head, *lines = text(rows(OLD)).splitlines()
+    lines[at] = f"{stamp(rows(OLD)[at][0])},BTCUSDT,{values}"
+    for content in ("\n".join([head, *lines]), "\n".join(lines), "\r\n".join([*reversed(lines), ""])):
+        assert parse_csv(content, "BTCUSDT", OLD) == RowsByDay({OLD: rows(OLD)[:at] + rows(OLD)[at + 1 :]}, {OLD: {expected: 1}})
 
 
-@pytest.mark.parametrize(
-    "label",
-    ["2026-06-24 00:07:00", "2026-06-24 00:05:01", "2026-06-23 23:55:00", "2026-06-25 00:05:00", "2026-06-24T00:05:00", "",
-     "2026-06-24 24:00:00", "1782259500000"],
-)  # fmt: skip
-def test_labels_off_the_day_and_grid_disqualify_the_file(label: str) -> None:
+OFF_LABELS = [
+    "2026-06-24 00:07:00", "2026-06-24 00:05:03", "2026-06-23 23:55:00", "2026-06-25 00:05:00", "2026-06-24T00:05:00",
+    "2026-06-24 24:00:00", "1782259500000", "", "\ufffd", " 2026-06-24 00:05:00", '"2026-06-24 00:05:00"',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("label", OFF_LABELS)
+@pytest.mark.parametrize("at", [0, 100, 287])
+def test_a_label_off_the_day_or_the_grid_costs_its_row_alone(label: str, at: int) -> None:
+    lines = text(rows(OLD)).splitlines()[1:]
+    lines[at] = f"{label},BTCUSDT,1,1,1,1,1,1"
+    table = parse_csv("\n".join(lines), "BTCUSDT", OLD)
+    assert table == RowsByDay({OLD: rows(OLD)[:at] + rows(OLD)[at + 1 :]}, {OLD: {"time_off_grid": 1}})
     assert reason(f"{HEADER}\n{label},BTCUSDT,1,1,1,1,1,1\n") == "time_off_grid"
 
 
+@pytest.mark.parametrize(("bad", "trusted"), [(28, True), (29, False), (30, False), (288, False)])
+def test_more_than_a_tenth_of_bad_rows_disqualify_the_file(bad: int, trusted: bool) -> None:
+    numbers = set(random.Random(bad).sample(range(288), bad))
+    head, *lines = text(rows(OLD)).splitlines()
+    content = "\n".join([head, *(line + "x" if number in numbers else line for number, line in enumerate(lines))])
+    if trusted:
+        good = [one for number, one in enumerate(rows(OLD)) if number not in numbers]
+        assert parse_csv(content, "BTCUSDT", OLD) == RowsByDay({OLD: good}, {OLD: {"not_a_number": bad}})
+    else:
+        assert reason(content) == "not_a_number"
+
+
 def test_another_symbol_disqualifies_the_file() -> None:
-    assert reason(text(rows(OLD), FIVE, "ETHUSDT")) == "wrong_symbol"
-    assert reason(text(rows(OLD)[:3], FIVE) + text(rows(OLD)[3:], FIVE, "ETHUSDT").split("\n", 1)[1]) == "wrong_symbol"
+    assert reason(text(rows(OLD), "ETHUSDT")) == "wrong_symbol"
+    for foreign in (287, 3):
+        assert reason(text(rows(OLD)[:foreign]) + text(rows(OLD)[foreign:], "ETHUSDT").split("\n", 1)[1]) == "wrong_symbol"
+    # Also where another row keeps the file from being read at once.
+    assert reason(text(rows(OLD)[:287]) + "x\n" + text(rows(OLD)[287:], "ETHUSDT").split("\n", 1)[1]) == "wrong_symbol"
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (
+            HEADER.replace("sum_open_interest,sum_open_interest_value", "sum_open_interest_value,sum_open_interest"),
+            "unknown_columns",
+        ),
+        (",".join(f'"{name}"' for name in HEADER.split(",")), "unknown_columns"),
+        (HEADER.removesuffix(",sum_taker_long_short_vol_ratio"), "wrong_column_count"),
+    ],
+)
+def test_other_columns_disqualify_the_file(header: str, expected: str) -> None:
+    assert reason(text(rows(OLD)).replace(HEADER, header)) == expected
+
+
+def test_rows_of_another_width_disqualify_the_file() -> None:
+    for content in (text(rows(OLD)).replace(",BTCUSDT", ""), text(rows(OLD)).replace(",BTCUSDT", ",BTCUSDT,1")):
+        assert reason(content) == "wrong_column_count"
 
 
 AMOUNT = st.one_of(st.none(), st.integers(0, 10**15).map(lambda scaled: scaled / 10**8))
 VALUES = st.tuples(*[AMOUNT] * 6)
-TABLES = st.dictionaries(st.integers(0, 287), VALUES, min_size=1, max_size=40)
+TABLES = st.dictionaries(st.integers(0, 288), VALUES, min_size=1, max_size=40)
 
 
 @settings(max_examples=60, deadline=None)
-@given(table=TABLES, day=st.sampled_from([OLD, NEW]), shuffle=st.randoms(use_true_random=False), twice=st.booleans())
-def test_any_rows_survive_both_conventions(table: dict[int, Row], day: date, shuffle: Any, twice: bool) -> None:
-    # With its edge a file shows its convention; the test is about rows, not about guessing.
-    table = {0: (1.0,) * 6, 287: (2.0,) * 6} | table
-    expected = [(midnight(day) + number * FIVE, *table[number]) for number in sorted(table)]
+@given(table=TABLES, shuffle=st.randoms(use_true_random=False), twice=st.booleans(), blank=st.sampled_from(["", '""']))
+def test_any_rows_come_back_whole_and_in_order(table: dict[int, Row], shuffle: Any, twice: bool, blank: str) -> None:
+    expected = [(midnight(OLD) + number * FIVE, *table[number]) for number in sorted(table)]
     jumbled = expected * (2 if twice else 1)
     shuffle.shuffle(jumbled)
-    for shift in (FIVE, 0):
-        assert parsed(text(jumbled, shift), day) == expected
+    assert parsed(text(jumbled, blank=blank)) == expected
 
 
 @settings(max_examples=60, deadline=None)
@@ -261,87 +280,3 @@ def test_any_text_is_rows_or_invalid_data(content: str, full: bool) -> None:
             assert len(found) == 7
             assert all(value is None or 0 <= value <= 1e18 for value in found[1:])
             assert 0 <= found[0] - midnight(OLD) < DAY
-
-
-# -- REST -----------------------------------------------------------------------------------------------------------------
-
-FIELDS = {
-    RestSeries.OPEN_INTEREST: {"sumOpenInterest": 0, "sumOpenInterestValue": 1},
-    RestSeries.TOP_ACCOUNT: {"longShortRatio": 2},
-    RestSeries.TOP_POSITION: {"longShortRatio": 3},
-    RestSeries.GLOBAL_ACCOUNT: {"longShortRatio": 4},
-    RestSeries.TAKER_VOLUME: {"buySellRatio": 5},
-}
-
-
-def page_of(series: RestSeries, found: list[Row]) -> list[dict[str, Any]]:
-    """The endpoint's page of these rows."""
-    shift = 0 if series is RestSeries.TAKER_VOLUME else FIVE
-    named = {} if series is RestSeries.TAKER_VOLUME else {"symbol": "BTCUSDT"}
-    return [
-        {**named, **{field: f"{one[1 + column]:.8f}" for field, column in FIELDS[series].items()}, "timestamp": one[0] + shift}
-        for one in found
-    ]
-
-
-def test_five_endpoints_and_an_archive_file_give_the_same_rows() -> None:
-    assert {series.path for series in RestSeries} == {
-        f"/futures/data/{name}"
-        for name in ("openInterestHist", "topLongShortAccountRatio", "topLongShortPositionRatio",
-                     "globalLongShortAccountRatio", "takerlongshortRatio")
-    }  # fmt: skip
-    wide = [*rows(date(2026, 6, 23))[-3:], *rows(OLD), *rows(NEW)[:3]]
-    parts = [parse_rest(series, page_of(series, wide), "BTCUSDT", EVER) for series in RestSeries]
-    table = join_rest(parts, Window(OLD, OLD))
-    assert dict(table.days) == dict(parse_csv(text(rows(OLD), FIVE), "BTCUSDT", OLD).days) == {OLD: rows(OLD)}
-
-
-def test_what_one_endpoint_lacks_is_null() -> None:
-    some = [one for number, one in enumerate(rows(OLD)) if number % 10]
-    parts = [
-        parse_rest(series, page_of(series, some if series is RestSeries.TAKER_VOLUME else rows(OLD)), "BTCUSDT", EVER)
-        for series in RestSeries
-    ]
-    expected = [one if number % 10 else (*one[:6], None) for number, one in enumerate(rows(OLD))]
-    assert list(join_rest(parts, Window(OLD, OLD)).days[OLD]) == expected
-    assert join_rest([], Window(OLD, OLD)).days == {}
-
-
-def entry(**changes: Any) -> list[dict[str, Any]]:
-    return [{"symbol": "BTCUSDT", "longShortRatio": "1.5", "timestamp": midnight(OLD) + FIVE, **changes}]
-
-
-def test_forms_of_an_answer() -> None:
-    expected = {midnight(OLD): {2: 1.5}}
-    assert parse_rest(RestSeries.TOP_ACCOUNT, entry(timestamp=str(midnight(OLD) + FIVE)), "BTCUSDT", EVER) == expected
-    assert parse_rest(RestSeries.TOP_ACCOUNT, entry(longShortRatio=1.5, new_field=1), "BTCUSDT", EVER) == expected
-    assert parse_rest(RestSeries.TOP_ACCOUNT, entry() * 2, "BTCUSDT", EVER) == expected
-    for blank in ("", None):
-        assert parse_rest(RestSeries.TOP_ACCOUNT, entry(longShortRatio=blank), "BTCUSDT", EVER) == {midnight(OLD): {2: None}}
-    assert parse_rest(RestSeries.TOP_ACCOUNT, [], "BTCUSDT", EVER) == {}
-
-
-@pytest.mark.parametrize(
-    ("page", "expected"),
-    [
-        ({"code": 1}, "unexpected_answer"),
-        ([1], "unexpected_answer"),
-        ([{}], "unexpected_answer"),
-        (entry(timestamp="soon"), "unexpected_answer"),
-        (entry(timestamp=None), "unexpected_answer"),
-        (entry(timestamp=float("inf")), "unexpected_answer"),
-        (entry(timestamp=midnight(OLD) + 1), "time_off_grid"),
-        (entry(symbol="ETHUSDT"), "wrong_symbol"),
-        (entry(longShortRatio="NaN"), "not_finite"),
-        (entry(longShortRatio="x"), "not_a_number"),
-        (entry(longShortRatio="1,2"), "not_a_number"),
-        (entry(longShortRatio=True), "not_a_number"),
-        (entry(longShortRatio=[1]), "not_a_number"),
-        (entry(longShortRatio="-1"), "number_out_of_range"),
-        (entry() + entry(longShortRatio="2"), "conflicting_rows"),
-    ],
-)
-def test_answers_that_cannot_be_trusted(page: Any, expected: str) -> None:
-    with pytest.raises(InvalidData) as caught:
-        parse_rest(RestSeries.TOP_ACCOUNT, page, "BTCUSDT", EVER)
-    assert caught.value.reason == expected

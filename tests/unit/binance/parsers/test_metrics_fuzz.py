@@ -1,8 +1,7 @@
-"""Any metrics are sane or refused, and labels become bars of their day."""
+"""Any metrics are sane or refused, and every row keeps its label."""
 
 from __future__ import annotations
 
-from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +16,10 @@ from tests.unit.fuzzing import Fuzz, Test
 
 ONE_DAY = Window(FEBRUARY, FEBRUARY)
 FIVE = 5 * MINUTE
+HEADER = (
+    "create_time,symbol,sum_open_interest,sum_open_interest_value,count_toptrader_long_short_ratio,"
+    "sum_toptrader_long_short_ratio,count_long_short_ratio,sum_taker_long_short_vol_ratio"
+)
 fuzzed = Fuzz()
 
 
@@ -30,23 +33,31 @@ label_texts = (
 @fuzzed(
     st.lists(st.integers(0, 288), unique=True, min_size=1, max_size=40),
     st.lists(st.integers(0, 288), max_size=5),
-    st.sampled_from([FEBRUARY, metrics.SWITCH_DAY]),
+    st.sampled_from(["", '""', "1"]),
 )
-def test_labels_become_bars_of_their_day_whatever_the_convention(bars: list[int], doubled: list[int], day: date) -> None:
-    labels = [odd.metric_label(bar * 5).replace(str(FEBRUARY + timedelta(days=1)), str(day + timedelta(days=1))) for bar in bars]
-    labels = [label.replace(str(FEBRUARY), str(day)) for label in labels]
-    lines = [f"{label},X,{bar},1,1,1,1,1" for label, bar in zip(labels, bars, strict=True)]
+def test_every_row_keeps_its_label_and_none_is_invented(bars: list[int], doubled: list[int], other: str) -> None:
+    lines = [f"{odd.metric_label(bar * 5)},X,{bar},{other},1,1,1,1" for bar in bars]
     lines += [lines[number % len(lines)] for number in doubled]
-    table = metrics.parse_csv("\n".join(lines), "X", day)
-    rows = list(table.days.get(day, ()))
-    assert set(table.days) <= {day}
-    assert not table.conflicting
-    shift = {5 * MINUTE} if 288 in bars and 0 not in bars else {0} if 0 in bars and 288 not in bars else {0, FIVE}
-    start = FEBRUARY_MS + (day - FEBRUARY).days * DAY
-    # The value of each row is the number of its label: every row stands where its own label says, and none is invented.
-    assert {start + row[1] * FIVE - row[0] for row in rows} <= shift
-    assert len({start + row[1] * FIVE - row[0] for row in rows}) <= 1
-    assert len(rows) >= len(bars) - 1
+    table = metrics.parse_csv("\n".join(lines), "X", FEBRUARY)
+    value = 1 if other == "1" else None
+    assert table.days == {FEBRUARY: [(FEBRUARY_MS + bar * FIVE, bar, value, 1, 1, 1, 1) for bar in sorted(bars)]}
+    assert not table.left_out
+
+
+@fuzzed(
+    st.dictionaries(st.integers(0, 99), st.tuples(st.integers(0, 7), st.one_of(odd.scalars.map(str), label_texts)), max_size=5)
+)
+def test_odd_text_in_a_row_never_changes_another(edits: dict[int, tuple[int, str]]) -> None:
+    lines = [[odd.metric_label(bar * 5), "X", str(bar), *["1"] * 5] for bar in range(100)]
+    for number, (column, junk) in edits.items():
+        # A row of another symbol, or one that is two lines, is no matter of a row.
+        lines[number][column] = "X" if column == 1 else junk.replace("\n", "")
+    table = metrics.parse_csv("\n".join([HEADER, *map(",".join, lines)]), "X", FEBRUARY)
+    found = {row[0]: row for row in table.days[FEBRUARY]}
+    clashing = {junk for column, junk in edits.values() if column == 0}
+    for bar in range(100):
+        if bar not in edits and odd.metric_label(bar * 5) not in clashing:
+            assert found[FEBRUARY_MS + bar * FIVE] == (FEBRUARY_MS + bar * FIVE, bar, 1, 1, 1, 1, 1)
 
 
 @fuzzed(st.lists(st.lists(st.one_of(label_texts, st.just("X"), odd.scalars.map(str)), min_size=8, max_size=8), max_size=4))
