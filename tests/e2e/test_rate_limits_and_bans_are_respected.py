@@ -86,7 +86,7 @@ def test_a_short_ban_in_mid_download_is_one_pause(api_only: tuple[Workspace, Rep
     flags = ("--interval", "5m", "--kline-source", "api", "--max-api-workers", "1", "--end-date", "2026-02-12")
     running = workspace.start("universe", "download", *files, *flags)
     wait_until(lambda: len(exchange.requests) >= 10)
-    exchange.faults.add(Fault.banned(int((time.time() + 3.0) * 1000), host="api", times=1))
+    exchange.faults.add(Fault.banned_for(3.0, host="api", times=1))
     stdout, stderr = running.communicate(timeout=60)
     assert running.returncode == 0, stderr
     assert stderr.count("banned until") == 1
