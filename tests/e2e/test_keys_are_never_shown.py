@@ -63,7 +63,7 @@ def test_the_key_is_in_no_output_file_or_foreign_request(workspace: Workspace, e
     made = workspace.run(*define, *flags)
     assert made.code == 0, made
     # A short ban, which is written down, and one day that only the API has.
-    exchange.faults.add(Fault.banned(int(time.time() * 1000) + 1500, path="/fapi/v1/klines"))
+    exchange.faults.add(Fault.banned_for(1.5, path="/fapi/v1/klines"))
     got = workspace.download("-v", "--download-market-metrics", "--log-format", "json", "--kline-source", "api", *flags)
     assert got.code in (0, 3), got
     sent = workspace.export("-v", "--log-format", "json", *flags)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypedDict
@@ -90,6 +91,11 @@ class Fault:
     def banned(cls, until_ms: int, retry_after: int | None = None, **where: Unpack[Where]) -> Fault:
         """418 -1003 "banned until", in epoch milliseconds."""
         return cls._of_error(banned(until_ms, retry_after), where)
+
+    @classmethod
+    def banned_for(cls, seconds: float, **where: Unpack[Where]) -> Fault:
+        """The same, counted from the moment it strikes: on a slow machine it is no ban that has ended already."""
+        return cls("banned", lambda reply: cls.banned(int((time.time() + seconds) * 1000)).change(reply), where)
 
     @classmethod
     def forbidden_html(cls, **where: Unpack[Where]) -> Fault:
