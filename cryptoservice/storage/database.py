@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from cryptoservice.errors import Remedy, StoreError, UsageError
 from cryptoservice.files import refuse_folder
+from cryptoservice.storage import inode_lock
 from cryptoservice.storage.migration import READABLE_VERSIONS, migrate
 from cryptoservice.storage.schema import SCHEMA, SCHEMA_VERSION
 
@@ -99,7 +100,8 @@ def refuse_foreign(path: Path) -> None:
 def _connect(path: Path, *, mode: str) -> sqlite3.Connection:
     # In an absolute URI every name means a file, `:memory:` and names with `?` or `%` too.
     address = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
-    return sqlite3.connect(address, uri=True, timeout=_READER_WAIT_SECONDS, isolation_level=None)
+    with inode_lock.opening:
+        return sqlite3.connect(address, uri=True, timeout=_READER_WAIT_SECONDS, isolation_level=None)
 
 
 def _is_new(path: Path, db: sqlite3.Connection) -> bool:
