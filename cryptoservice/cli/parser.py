@@ -214,6 +214,9 @@ def _add_export(commands: Any) -> None:
     what.add_argument(
         "--coverage-html", action="store_true", help="also write the report as one HTML page: a map of symbols by days"
     )
+    what.add_argument(
+        "--prune", action="store_true", help="remove files of days without rows in this database, which are kept otherwise"
+    )
     options.add_ignored_credentials(parser)
     options.add_output(parser)
 

@@ -43,7 +43,7 @@ LEAST: dict[str, dict[str, Any]] = {
     },
     EXPORT: {
         **OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "export", "export_base_path": "out", "source_freq": "5m",
-        "export_freq": "1h", "no_klines": False, "no_metrics": False, "coverage_html": False,
+        "export_freq": "1h", "no_klines": False, "no_metrics": False, "coverage_html": False, "prune": False,
     },
     STATUS: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "status", "db_path": None},
     VERIFY: {**OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "verify", "sample": 0, "seed": None},
@@ -84,8 +84,8 @@ def test_every_flag_arrives() -> None:
           "kline_source": "api", "plan": True, "max_api_workers": 1, "max_vision_workers": 2, "api_request_delay": 0.1,
           "vision_request_delay": 0.2, "verbose": True, "max_retries": 0, "max_ban_wait": 0.0, "api_base_url": "http://a",
           "vision_base_url": "http://v", "log_format": "json"}),
-        (f"{EXPORT} --no-klines --no-metrics --coverage-html --api-key k",
-         {"no_klines": True, "no_metrics": True, "coverage_html": True, "api_key": "k"}),
+        (f"{EXPORT} --no-klines --no-metrics --coverage-html --prune --api-key k",
+         {"no_klines": True, "no_metrics": True, "coverage_html": True, "prune": True, "api_key": "k"}),
         (f"{STATUS} --db-path m.db --api-secret s", {"db_path": "m.db", "api_secret": "s"}),
         (f"{VERIFY} --sample 9 --seed 0", {"sample": 9, "seed": 0}),
     ):  # fmt: skip
