@@ -77,7 +77,8 @@ def export_universe_data(
     however much is written to it meanwhile. An `executor`, such as a ProcessPoolExecutor, takes its share of a long export and
     is left open.
 
-    A day without rows gets no file. One that is there already, perhaps from another machine, is kept; `prune` removes it.
+    A day without rows gets no file. One that is there already, perhaps from another machine, is kept when symbols are active
+    on that day; `prune` removes it.
 
     Missing data is no error: it is what the report is for. Raises UsageError for bad input or a database without the source
     frequency, StoreError when the database cannot be read, OutputError when a file cannot be written, and Interrupted when
@@ -188,7 +189,7 @@ def _warn_of_gaps(export: DayExport, summary: Mapping[str, Any], report: Path) -
     """Missing data is no error, but a run must not pass over it in silence."""
     told = {
         StaleFile.KEPT: "%d day files from before were kept, from %s to %s: this database has no rows for them",
-        StaleFile.REMOVED: "%d day files from before were removed, from %s to %s: this database has no rows for them",
+        StaleFile.REMOVED: "%d day files of an earlier export were removed, from %s to %s: this database has no rows for them",
     }
     for fate, days in export.stale.items():
         if days:

@@ -55,7 +55,7 @@ class Target(NamedTuple):
 
     base: Path
     prune: bool
-    """Remove them. Otherwise they stay: another machine, with another database, may have written them."""
+    """Remove them. Otherwise those with active symbols stay: another machine, with another database, may have written them."""
 
 
 def export_days(
@@ -108,7 +108,9 @@ def _export_day(
                 yield csv_lines(symbol, rows)
 
     path = spec.path(target.base, task.day)
-    stale = write_day(path, ("symbol", *columns(spec.dataset)), pieces(), prune=target.prune)
+    # The universe says of a day without active symbols that it has no rows, so its file can only be out of date.
+    prune = target.prune or not task.symbols
+    stale = write_day(path, ("symbol", *columns(spec.dataset)), pieces(), prune=prune)
     return DayDone(task.day, spec.dataset, totals, missing, stale)
 
 

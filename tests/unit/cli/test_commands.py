@@ -145,12 +145,13 @@ def test_export(library: Library) -> None:
     assert library.called(EXPORT, "--end-date", "2026-02-09")[3] == {**least, "window": WindowBounds(None, "2026-02-09")}
 
 
-def test_export_says_how_to_remove_what_it_kept(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
-    library.called(EXPORT)
-    assert "--prune" not in capsys.readouterr().err
-    library.result.kept_files = 2
-    assert library.called(EXPORT)[0] == 0
-    assert capsys.readouterr().err == "to remove such files, export again with --prune\n"
+def test_export_says_how_to_remove_what_it_kept(library: Library, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        library.called(EXPORT)
+        assert caplog.messages == []
+        library.result.kept_files = 2
+        assert library.called(EXPORT)[0] == 0
+    assert caplog.messages == ["to remove such files, export again with --prune"]
 
 
 def test_status_and_verify(library: Library, capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,8 +116,8 @@ def test_what_is_missing_is_said(filled: Stored, tmp_path: Path, caplog: pytest.
         stale.parent.mkdir(parents=True)
         stale.write_text("from an earlier export\n")
     gone = tmp_path / "out/klines/freq=4h/date=2026-02-02/klines.csv"
-    fate = "from before were {}, from 2026-02-02 to 2026-02-02: this database has no rows for them"
-    for prune, word in ((False, "kept"), (True, "removed")):
+    fate = "{}, from 2026-02-02 to 2026-02-02: this database has no rows for them"
+    for prune, word in ((False, "from before were kept"), (True, "of an earlier export were removed")):
         caplog.clear()
         result = export(filled, tmp_path / "out", metrics=False, prune=prune)
         assert caplog.messages == [

@@ -131,6 +131,19 @@ def test_days_are_written_and_counted(stored: Stored, tmp_path: Path) -> None:
     ]
 
 
+def test_a_file_of_a_day_on_which_the_universe_has_no_symbol_is_out_of_date(stored: Stored, tmp_path: Path) -> None:
+    stored.fill_all()
+    for day in (FEBRUARY, NEXT_DAY):
+        path = KLINES.path(tmp_path, day)
+        path.parent.mkdir(parents=True)
+        path.write_text("from before\n")
+    tasks = [DayTask(FEBRUARY, ()), DayTask(NEXT_DAY, (BTC,))]
+    with StoreReader.open(stored.database) as store:
+        done = export_days(store, Target(tmp_path, prune=False), [KLINES], tasks)
+    assert [day.stale for day in done] == [StaleFile.REMOVED, StaleFile.KEPT]
+    assert [KLINES.path(tmp_path, day).exists() for day in (FEBRUARY, NEXT_DAY)] == [False, True]
+
+
 def test_all_datasets_of_a_day(stored: Stored, tmp_path: Path) -> None:
     stored.fill_all()
     specs = [ExportSpec.of(dataset, Freq.h1, Freq.d1) for dataset in Dataset]
