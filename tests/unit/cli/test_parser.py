@@ -59,6 +59,9 @@ def commands(parser: argparse.ArgumentParser, *words: str) -> Iterator[tuple[str
                 yield from commands(below, *words, word)
 
 
+LONG = "/data/binance/usdt_margined_futures/a1b2c3d4e5f6a7b8c9d0a1b2c3d4e5f6a7b8c9d0/universe=2026.json"
+
+
 def parse(line: str) -> dict[str, Any]:
     args = vars(build_parser().parse_args(line.split()))
     args.pop("print_completion", None)
@@ -114,11 +117,32 @@ def test_what_cannot_be_used_is_refused_in_these_words() -> None:
         (f"{STATUS} --my-key VERYSECRET", "unrecognized arguments: --my-key ***", None),
         (f"{STATUS} --secret=VERYSECRET", "unrecognized arguments: --secret=***", None),
         (f"{STATUS} {'aB3' * 20}", "unrecognized arguments: ***", None),
+        (f"{STATUS} --api-kye VERYSECRET", "unrecognized arguments: --api-kye ***", None),
+        (f"{STATUS} BINANCE_API_KEY=VERYSECRET", "unrecognized arguments: BINANCE_API_KEY=***", None),
+        (f"{STATUS} --api-secret= VERYSECRET", "unrecognized arguments: ***", None),
+        (f"{DOWNLOAD} --my-key a --max-retries a", "argument --max-retries: invalid whole number value: '***'", None),
+        # What only looks like one is.
+        (f"{DOWNLOAD} --api-key", "argument --api-key: expected one argument", None),
+        (f"{DOWNLOAD} --api-key --api-secret s", "argument --api-key: expected one argument", None),
+        (f"{STATUS} {LONG}", f"unrecognized arguments: {LONG}", None),
+        (f"{DOWNLOAD} --max-retries {LONG}", f"argument --max-retries: invalid whole number value: '{LONG}'", None),
     ):
         with pytest.raises(UsageError) as refused:
             parse(line)
         assert refused.value.message == message, line
         assert hint in (None, refused.value.hint), line
+
+
+def test_two_dashes_after_an_equals_sign_are_a_value() -> None:
+    assert parse(f"{STATUS} --db-path=--")["db_path"] == "--"
+    for line, message in (
+        (f"{DOWNLOAD} --max-retries=--", "argument --max-retries: invalid whole number value: '--'"),
+        (f"{DOWNLOAD} --kline-source=--", "argument --kline-source: invalid choice: '--'"),
+        (f"{STATUS} --db-path --", "argument --db-path: expected one argument"),
+    ):
+        with pytest.raises(UsageError) as refused:
+            parse(line)
+        assert refused.value.message.startswith(message)
 
 
 def test_a_command_without_its_area_is_led_there() -> None:
