@@ -111,11 +111,26 @@ def refuse_foreign(path: Path) -> None:
 
     Raises UsageError for a folder and StoreError for a file that this program did not write.
     """
+    _is_unfilled(path, mode="rw")
+
+
+def is_unfilled(path: Path) -> bool:
+    """Say whether there is nothing to read, neither a file nor a table in it, where a download would begin. Nothing is written.
+
+    Raises UsageError for a folder and StoreError for a file that this program did not write.
+    """
+    refuse_folder(path, "database")
+    _roll_back(path)
+    return _is_unfilled(path, mode="ro")
+
+
+def _is_unfilled(path: Path, *, mode: str) -> bool:
     refuse_folder(path, "database")
     with sqlite_errors(path):
         if path.exists() and path.stat().st_size:
-            with contextlib.closing(_connect(path, mode="rw")) as db:
-                _is_new(path, db)
+            with contextlib.closing(_connect(path, mode=mode)) as db:
+                return _is_new(path, db)
+    return True
 
 
 def _connect(path: Path, *, mode: str, for_worker: bool = False) -> sqlite3.Connection:
