@@ -72,8 +72,8 @@ def atomic_text(target: Path, *, replace: bool = True, durable: bool = True) -> 
     """
     target = Path(os.path.realpath(target))
     make_folder(target.parent)
-    # The name is cut so that it does not become too long; the thread's number separates the writers of one process.
-    temp = target.with_name(f".{target.name[:80]}.{threading.get_ident()}.{_HOST}-{os.getpid()}.tmp")
+    # The thread's number separates the writers of one process.
+    temp = target.with_name(f".{_cut(target.name)}.{threading.get_ident()}.{_HOST}-{os.getpid()}.tmp")
     try:
         # newline="" keeps the bytes the same on Windows.
         with temp.open("w", encoding="utf-8", newline="") as handle:
@@ -92,6 +92,11 @@ def atomic_text(target: Path, *, replace: bool = True, durable: bool = True) -> 
     finally:
         with contextlib.suppress(OSError):
             temp.unlink()
+
+
+def _cut(name: str) -> str:
+    """The begin of a name, short enough to add something: file systems count bytes, and no character is cut in two."""
+    return os.fsencode(name)[:80].decode("utf-8", "ignore")
 
 
 def _place_new(temp: Path, target: Path) -> None:

@@ -138,6 +138,7 @@ class MarketDataService:
         klines: bool = True,
         metrics: bool = True,
         coverage_html: bool = False,
+        prune: bool = False,
     ) -> ExportResult:
         """`export_universe_data` with flat arguments. Dates are inclusive UTC days."""
         return await self._in_thread(
@@ -151,6 +152,7 @@ class MarketDataService:
             klines=klines,
             metrics=metrics,
             coverage_html=coverage_html,
+            prune=prune,
         )
 
     def _network(self, rates: RateConfig, retry: RetryConfig | None, workers: WorkerConfig) -> NetworkConfig:

@@ -132,10 +132,14 @@ def _export(args: Args, clock: Clock | None, stop: threading.Event) -> int:
             klines=not args.no_klines,
             metrics=not args.no_metrics,
             coverage_html=args.coverage_html,
+            prune=args.prune,
             executor=helpers,
             clock=clock,
             stop=stop,
         )
+    if result.kept_files:
+        # The library has warned about them already, but it names no flag.
+        log.info("to remove such files, export again with --prune")
     _print_report(result.to_dict())
     return errors.EXIT_OK
 

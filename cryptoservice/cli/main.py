@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from cryptoservice.clock import Clock
 
 Args = argparse.Namespace
+_LIMIT = "raise the limit on processes of this user (ulimit -u) or of this container"
+_FOR_THREADS = {
+    "define": f"use a smaller --daily-check-workers, or {_LIMIT}",
+    "download": f"use a smaller --max-api-workers and --max-vision-workers, or {_LIMIT}",
+}
 
 
 def main(argv: Sequence[str], clock: Clock | None = None) -> int:
@@ -47,11 +52,11 @@ def main(argv: Sequence[str], clock: Clock | None = None) -> int:
     except errors.Interrupted:
         return _report(stop.error(), args, redact)
     except Exception as error:  # noqa: BLE001 - the last line of defence: one line for people, not a traceback
-        return _report(known_error(error), args, redact)
+        return _report(known_error(error, args.command), args, redact)
 
 
-def known_error(error: Exception) -> errors.CryptoserviceError:
-    """The error of this package that tells a person what the exception means."""
+def known_error(error: Exception, command: str = "") -> errors.CryptoserviceError:
+    """The error of this package that tells a person what the exception means, in a run of that command."""
     if isinstance(error, errors.CryptoserviceError):
         return error
     if isinstance(error, BrokenPipeError):
@@ -63,6 +68,8 @@ def known_error(error: Exception) -> errors.CryptoserviceError:
         return errors.CryptoserviceError(
             f"the package {error.name} is not installed", hint="install what this program needs with: pip install ."
         )
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return errors.CryptoserviceError("the system lets this run start no more threads", hint=_FOR_THREADS.get(command, _LIMIT))
     hint = "run again with -v for the traceback, and report it as a bug"
     return errors.CryptoserviceError(f"unexpected {type(error).__name__}: {error}", hint=hint)
 

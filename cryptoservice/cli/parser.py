@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from cryptoservice._version import __version__
@@ -27,13 +29,30 @@ stdout carries one JSON object, the run's report; progress, logs and errors go t
 class Parser(argparse.ArgumentParser):
     """Its errors are one line and a hint, like all others."""
 
+    _given: Sequence[str] = ()
+
     def error(self, message: str) -> Any:
-        """UsageError with the message, but without what may be a secret."""
+        """UsageError with the message, but without what was given as a secret."""
+        text = " ".join(message.split())
         # A mistyped --api-key would put the key itself into the log.
-        masked = re.sub(r"(\S*(?:key|secret)[^\s=]*[\s=]+)\S+", r"\1***", " ".join(message.split()), flags=re.IGNORECASE)
-        # And so would a key in any other place: no name or number is a word of that length.
-        masked = re.sub(r"[A-Za-z0-9+/_=]{20,}", "***", masked)
-        raise UsageError(masked, hint=self._hint(message))
+        for secret in sorted(map(re.escape, _secrets_among(self._given)), key=len, reverse=True):
+            text = re.sub(rf"(?<![^\s='\"]){secret}(?![^\s,'\"])", "***", text)
+        # And so would a key that was given to another flag, or to none. No path is one word of that length.
+        text = re.sub(r"(?<![\w./-])[A-Za-z0-9]{40,}(?![\w./-])", "***", text)
+        raise UsageError(text, hint=self._hint(message))
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As every parser, but it remembers what it was given."""
+        self._given = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(self._given, namespace)
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        # argparse takes the value of `--flag=--` for the end of the flags, and makes an empty list of it.
+        if action.option_strings and arg_strings == ["--"]:
+            value = self._get_value(action, "--")
+            self._check_value(action, value)
+            return value
+        return super()._get_values(action, arg_strings)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As every parser, but an error about an unknown argument names the command that the argument was given to."""
@@ -47,6 +66,25 @@ class Parser(argparse.ArgumentParser):
     def _hint(self, message: str) -> str:
         left_out = re.search(r"invalid choice: '(define|download|export|status|verify)' \(choose from '?universe", message)
         return f"write: {self.prog} universe {left_out[1]} ..." if left_out else f"see {self.prog} --help"
+
+
+def _secrets_among(words: Sequence[str]) -> Iterator[str]:
+    """The values of flags that are, or nearly are, those for key and secret; `NAME_KEY=value` is one as well."""
+    for word, following in pairwise([*words, ""]):
+        name, equals, value = word.partition("=")
+        if not (word.startswith("-") or equals) or not _means_a_secret(name):
+            continue
+        if value:
+            yield value
+        elif following and not following.startswith("--"):
+            yield following
+
+
+def _means_a_secret(name: str) -> bool:
+    import difflib  # noqa: PLC0415 - only an error needs it
+
+    plain = name.strip("-").lower().replace("_", "-")
+    return bool(re.search("key|secret", plain) or difflib.get_close_matches(plain, ("api-key", "api-secret"), 1, 0.7))
 
 
 class PrintCompletion(argparse.Action):
@@ -217,6 +255,9 @@ def _add_export(commands: Any) -> None:
     what.add_argument("--no-metrics", action="store_true", help="leave out metrics and funding rates")
     what.add_argument(
         "--coverage-html", action="store_true", help="also write the report as one HTML page: a map of symbols by days"
+    )
+    what.add_argument(
+        "--prune", action="store_true", help="remove files of days without rows in this database, which are kept otherwise"
     )
     options.add_ignored_credentials(parser)
     options.add_output(parser)

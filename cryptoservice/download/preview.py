@@ -18,6 +18,7 @@ from cryptoservice.download.worklist import Wanted, Worklist, retried_gaps
 from cryptoservice.models import Dataset, Freq, Record
 from cryptoservice.sources.datasets import DatasetPlan, dataset_plans, first_sources
 from cryptoservice.sources.evidence import KlineSource, Source
+from cryptoservice.storage.database import is_unfilled
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.universe.notices import nothing_active_notice
 
@@ -112,7 +113,8 @@ def preview_download(
         log.warning("nothing to do: %s", nothing_active)
     database = Path(db_path)
     plans = dataset_plans(wanted.interval, kline_source, clock.time(), metrics=download_market_metrics)
-    if database.exists():
+    # Download fills an empty file as it fills a new one.
+    if not is_unfilled(database):
         with StoreReader.open(database) as store:
             retried = retried_gaps(clock.time(), all_gaps=retry_gaps)
             worklist = Worklist(store, plans, wanted.active, wanted.window, incremental=incremental, retried=retried)

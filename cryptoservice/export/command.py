@@ -18,12 +18,13 @@ from cryptoservice.days import Window, utc_text
 from cryptoservice.errors import Remedy, UsageError
 from cryptoservice.export.coverage_map.page import write_map
 from cryptoservice.export.coverage_report import SCHEMA_VERSION, Coverage
-from cryptoservice.export.daily_csv import DayTask
-from cryptoservice.export.day_batches import DayExport
+from cryptoservice.export.daily_csv import DayTask, StaleFile, Target
+from cryptoservice.export.day_batches import DayExport, share, wake
 from cryptoservice.export.resampling import check_frequencies
 from cryptoservice.export.spec import ExportSpec
 from cryptoservice.models import Dataset, Freq, Record, encode
 from cryptoservice.storage.reader import StoreReader
+from cryptoservice.storage.snapshot import Snapshot
 from cryptoservice.universe.file import UniverseFile
 from cryptoservice.universe.notices import nothing_active_notice
 
@@ -42,6 +43,8 @@ class ExportResult(Record):
     """The `summary` of the coverage report."""
     coverage_html_path: str | None = None
     """The coverage map; None when it was not asked for."""
+    kept_files: int = 0
+    """Files from before, of days for which the database has no rows."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of this result; without a coverage map it has no key for one."""
@@ -62,6 +65,7 @@ def export_universe_data(
     klines: bool = True,
     metrics: bool = True,
     coverage_html: bool = False,
+    prune: bool = False,
     executor: Executor | None = None,
     clock: Clock | None = None,
     stop: threading.Event | None = None,
@@ -69,8 +73,12 @@ def export_universe_data(
     """Write `klines/freq=F/date=D/klines.csv` and its siblings under the base path, and the coverage report beside them.
 
     Klines are resampled from `source_freq` to `export_freq`. `metrics` means funding rates as well. With `coverage_html` the
-    report also becomes a page to look at, under the report's name with `.html`. An `executor`, such as a
-    ProcessPoolExecutor, takes its share of a long export and is left open.
+    report also becomes a page to look at, under the report's name with `.html`. All files hold one state of the database,
+    however much is written to it meanwhile. An `executor`, such as a ProcessPoolExecutor, takes its share of a long export and
+    is left open.
+
+    A day without rows gets no file. One that is there already, perhaps from another machine, is kept when symbols are active
+    on that day; `prune` removes it.
 
     Missing data is no error: it is what the report is for. Raises UsageError for bad input or a database without the source
     frequency, StoreError when the database cannot be read, OutputError when a file cannot be written, and Interrupted when
@@ -85,21 +93,24 @@ def export_universe_data(
     if base.exists() and not base.is_dir():
         raise UsageError(f"export path {base} is a file", hint=Remedy.NAME_A_FOLDER)
     nothing_active = nothing_active_notice(loaded.universe, days)
-    with StoreReader.open(Path(db_path)) as store:
-        if nothing_active:
-            log.warning("nothing to export but the coverage report: %s", nothing_active)
-        else:
-            wanted.check_database(store)
-        files.make_folder(base)
-        files.clean_temps(base)
-        specs = wanted.specs(store, days)
     coverage = Coverage(wanted.main)
     tasks = []
     for snapshot in loaded.universe.snapshots(days):
         coverage.defined(snapshot.date, dict(snapshot.missing_symbols))
         tasks.append(DayTask(snapshot.date, snapshot.active_symbols))
-    export = DayExport(Path(db_path), base, specs, tasks, coverage, executor)
-    export.run(clock, stop)
+    executor = wake(executor, tasks, wanted.bars_per_day)
+    with Snapshot.open(Path(db_path)) as view:
+        if nothing_active:
+            log.warning("nothing to export but the coverage report: %s", nothing_active)
+        else:
+            wanted.check_database(view.store)
+        files.make_folder(base)
+        files.clean_temps(base)
+        executor = share(executor, view, stop)
+        # From here on the snapshot stays the same.
+        specs = wanted.specs(view.store, days)
+        export = DayExport(view, Target(base, prune), specs, tasks, coverage, executor)
+        export.run(clock, stop)
     raise_if_stopped(stop)
     report_path = base / f"coverage_{wanted.target}_{days.start}_{days.end}.json"
     report = _report(loaded, wanted, days, coverage, clock)
@@ -112,7 +123,9 @@ def export_universe_data(
         log.info("the coverage map of an earlier export is out of date and was removed: %s", map_path)
     _warn_of_gaps(export, report["summary"], report_path)
     html_path = str(map_path) if coverage_html else None
-    return ExportResult(str(report_path), export.files, export.rows, report["summary"], html_path)
+    return ExportResult(
+        str(report_path), export.files, export.rows, report["summary"], html_path, len(export.stale[StaleFile.KEPT])
+    )
 
 
 @dataclass(frozen=True)
@@ -128,6 +141,11 @@ class _Wanted:
     def main(self) -> Dataset:
         """The dataset that the report's `summary` counts."""
         return Dataset.KLINES if self.klines else Dataset.METRICS
+
+    @property
+    def bars_per_day(self) -> int:
+        """At most so many rows of bars a symbol-day has, all datasets together."""
+        return self.klines * self.source.bars_per_day + self.metrics * Freq.m5.bars_per_day
 
     def check(self) -> None:
         """UsageError for frequencies that do not fit, or when no dataset is left."""
@@ -169,13 +187,13 @@ def _report(loaded: UniverseFile, wanted: _Wanted, window: Window, coverage: Cov
 
 def _warn_of_gaps(export: DayExport, summary: Mapping[str, Any], report: Path) -> None:
     """Missing data is no error, but a run must not pass over it in silence."""
-    if export.removed:
-        log.warning(
-            "%d day files of an earlier export were removed, from %s to %s: this database has no rows for them",
-            len(export.removed),
-            min(export.removed),
-            max(export.removed),
-        )
+    told = {
+        StaleFile.KEPT: "%d day files from before were kept, from %s to %s: this database has no rows for them",
+        StaleFile.REMOVED: "%d day files of an earlier export were removed, from %s to %s: this database has no rows for them",
+    }
+    for fate, days in export.stale.items():
+        if days:
+            log.warning(told[fate], len(days), min(days), max(days))
     if summary["missing"] or summary["partial"]:
         counts = (summary["missing"], summary["active_symbol_days"], summary["partial"])
         log.warning("%d of %d symbol-days are missing and %d partial: why, says %s", *counts, report)

@@ -1,4 +1,4 @@
-"""One day of one dataset: its CSV file from SQLite, and what the day has and lacks. This also runs in helper processes."""
+"""One day of one dataset: its CSV file from SQLite, and what the day has and lacks. This also runs in workers of an executor."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import date
+from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from cryptoservice.sources.alignment import Reading
 from cryptoservice.storage.ledger import LedgerLine, Series
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.storage.schema import columns
+from cryptoservice.storage.snapshot import SnapshotKey, shared_reader
 
 
 class DayTask(NamedTuple):
@@ -28,6 +30,13 @@ class DayTask(NamedTuple):
 
     day: date
     symbols: Sequence[str]
+
+
+class StaleFile(Enum):
+    """What became of a day's file from before, for which this database has no rows."""
+
+    KEPT = "kept"
+    REMOVED = "removed"
 
 
 class DayDone(NamedTuple):
@@ -38,22 +47,40 @@ class DayDone(NamedTuple):
     totals: Totals
     missing: dict[str, dict[str, Any]]
     """Symbols that are not whole: {expected, actual, reason}, and `partial_bars` when some bars lack source bars."""
-    removed: bool
-    """True when the day has no rows, and the file of an earlier export was removed."""
+    stale: StaleFile | None
+    """What became of the file that was there before, when the day has no rows; None when there was none."""
+
+
+class Target(NamedTuple):
+    """Where the files of an export go, and what becomes of those that are there already for days without rows."""
+
+    base: Path
+    prune: bool
+    """Remove them. Otherwise those with active symbols stay: another machine, with another database, may have written them."""
 
 
 def export_days(
-    database: Path, base: Path, specs: Sequence[ExportSpec], tasks: Sequence[DayTask], stop: threading.Event | None = None
+    store: StoreReader,
+    target: Target,
+    specs: Sequence[ExportSpec],
+    tasks: Sequence[DayTask],
+    stop: threading.Event | None = None,
 ) -> list[DayDone]:
-    """Export these neighbouring days, all from one snapshot of the database.
+    """Export these neighbouring days from the snapshot that the reader sees.
 
-    StoreError or OutputError when that fails, Interrupted when `stop` is set. An event cannot reach a helper process, so an
-    executor is given none.
+    StoreError or OutputError when that fails, Interrupted when `stop` is set.
     """
     window = Window(tasks[0].day, tasks[-1].day)
-    with StoreReader.open(database) as store:
-        ledgers = {spec.dataset: store.ledger(spec.dataset, spec.stored_freq, window) for spec in specs}
-        return [_export_day(store, spec, ledgers[spec.dataset], task, base, stop) for task in tasks for spec in specs]
+    ledgers = {spec.dataset: store.ledger(spec.dataset, spec.stored_freq, window) for spec in specs}
+    return [_export_day(store, spec, ledgers[spec.dataset], task, target, stop) for task in tasks for spec in specs]
+
+
+def export_days_as_worker(
+    key: SnapshotKey, target: Target, specs: Sequence[ExportSpec], tasks: Sequence[DayTask]
+) -> list[DayDone] | None:
+    """`export_days` in a worker of an executor, which no stop event can reach; None when it cannot see the run's snapshot."""
+    with shared_reader(key) as store:
+        return None if store is None else export_days(store, target, specs, tasks)
 
 
 def _export_day(
@@ -61,7 +88,7 @@ def _export_day(
     spec: ExportSpec,
     ledger: dict[str, dict[date, LedgerLine]],
     task: DayTask,
-    base: Path,
+    target: Target,
     stop: threading.Event | None,
 ) -> DayDone:
     totals = Totals()
@@ -82,8 +109,11 @@ def _export_day(
             if rows:
                 yield csv_lines(symbol, rows)
 
-    removed = write_day(spec.path(base, task.day), ("symbol", *columns(spec.dataset)), pieces())
-    return DayDone(task.day, spec.dataset, totals, missing, removed)
+    path = spec.path(target.base, task.day)
+    # The universe says of a day without active symbols that it has no rows, so its file can only be out of date.
+    prune = target.prune or not task.symbols
+    stale = write_day(path, ("symbol", *columns(spec.dataset)), pieces(), prune=prune)
+    return DayDone(task.day, spec.dataset, totals, missing, stale)
 
 
 def is_unproven(line: LedgerLine | None) -> bool:
@@ -107,23 +137,29 @@ def csv_lines(symbol: str, rows: Sequence[Row]) -> str:
     return f"{symbol},{body.replace('],[', f'{chr(10)}{symbol},')}\n"
 
 
-def write_day(path: Path, header: Sequence[str], pieces: Iterator[str]) -> bool:
-    """Write one day's CSV, whole or not at all. Without rows, remove the file of an earlier export; True if there was one."""
+def write_day(path: Path, header: Sequence[str], pieces: Iterator[str], *, prune: bool) -> StaleFile | None:
+    """Write one day's CSV, whole or not at all.
+
+    Without rows nothing is written. A file that is there already stays as it is, or is removed with `prune`; which of them, is
+    returned.
+    """
     files.clean_temps(path.parent)
     first = next(pieces, None)
     if first is None:
-        return _remove(path)
+        return _leave(path, prune=prune)
     # A day can be exported again at any time, so its file need not survive a power cut, and the fsync is saved.
     with files.atomic_text(path, durable=False) as handle:
         handle.write(",".join(header) + "\n")
         handle.write(first)
         handle.writelines(pieces)
-    return False
+    return None
 
 
-def _remove(path: Path) -> bool:
+def _leave(path: Path, *, prune: bool) -> StaleFile | None:
+    if not prune:
+        return StaleFile.KEPT if path.exists() else None
     removed = files.remove(path)
     with suppress(OSError):
         # Only an empty folder can be removed, so the files of others stay.
         path.parent.rmdir()
-    return removed
+    return StaleFile.REMOVED if removed else None

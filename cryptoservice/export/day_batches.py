@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
 from typing import NamedTuple
 
 from cryptoservice import files
-from cryptoservice.clock import POLL_SECONDS, Clock, raise_if_stopped
+from cryptoservice.clock import POLL_SECONDS, Clock, raise_if_stopped, wait_for_some
+from cryptoservice.errors import Interrupted
 from cryptoservice.export.coverage_report import Coverage
-from cryptoservice.export.daily_csv import DayDone, DayTask, export_days
+from cryptoservice.export.daily_csv import DayDone, DayTask, StaleFile, Target, export_days, export_days_as_worker
 from cryptoservice.export.spec import ExportSpec
 from cryptoservice.models import Dataset
 from cryptoservice.progress import Progress
+from cryptoservice.storage.snapshot import Snapshot, can_see
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,13 @@ _ROWS_IN_BATCH = 12_000
 _BATCHES_IN_EXECUTOR = 2
 # Below this many rows an export is done before a helper process has started.
 _ROWS_FOR_EXECUTOR = 100_000
+# A worker answers within milliseconds. When all of them are busy with other work, they are asked batch by batch later.
+_POLLS_FOR_ANSWER = 20
+# The next commit seldom comes in the few milliseconds between the two looks at the database.
+_SHARING_ATTEMPTS = 5
+_MOST_REFUSALS = 8
+_UNUSABLE = "helper processes cannot be used any more (%s): exporting in this process instead"
+_CHANGED = "the database changes while it is exported, and helper processes cannot see the same state: exporting without them"
 
 Batch = Sequence[DayTask]
 
@@ -36,23 +45,76 @@ class _Started(NamedTuple):
     """A batch that somebody works on or has finished, but whose days are not counted yet."""
 
     batch: Batch
-    future: Future[list[DayDone]]
+    future: Future[list[DayDone] | None]
+
+
+def wake(executor: Executor | None, tasks: Sequence[DayTask], bars_per_day: int) -> Executor | None:
+    """The executor when there may be enough to do for it; its processes are started before the database is opened.
+
+    A process that is forked while a connection is open could not read that database.
+    """
+    if executor is None or bars_per_day * sum(len(task.symbols) for task in tasks) < _ROWS_FOR_EXECUTOR:
+        return None
+    try:
+        executor.submit(os.getpid)
+    except (BrokenExecutor, OSError) as error:
+        log.warning(_UNUSABLE, error)
+        return None
+    return executor
+
+
+def share(executor: Executor | None, snapshot: Snapshot, stop: threading.Event | None) -> Executor | None:
+    """The executor when a worker sees the run's snapshot, which is taken anew if need be; None when it must do without.
+
+    Raises Interrupted when `stop` is set.
+    """
+    if executor is None or snapshot.key is None:
+        return None
+    for _ in range(_SHARING_ATTEMPTS):
+        try:
+            answer = executor.submit(can_see, snapshot.key)
+            if not _is_answered(answer, stop):
+                return executor
+            if answer.result() and snapshot.is_latest():
+                return executor
+        except (BrokenExecutor, OSError) as error:
+            log.warning(_UNUSABLE, error)
+            return None
+        snapshot.renew()
+        if snapshot.key is None:
+            return None
+    log.info(_CHANGED)
+    return None
+
+
+def _is_answered(answer: Future[bool], stop: threading.Event | None) -> bool:
+    try:
+        for _ in range(_POLLS_FOR_ANSWER):
+            if wait_for_some([answer], stop):
+                return True
+        return not answer.cancel() and answer.done()
+    except Interrupted:
+        # What a worker has begun is waited for, so that it has closed the database when the run ends.
+        if not answer.cancel():
+            wait([answer])
+        raise
 
 
 @dataclass
 class DayExport:
     """The days of one export: what to write, and what has been written so far."""
 
-    database: Path
-    base: Path
+    snapshot: Snapshot
+    target: Target
     specs: Sequence[ExportSpec]
     tasks: Sequence[DayTask]
     coverage: Coverage
     executor: Executor | None = None
     files: int = 0
     rows: dict[Dataset, int] = field(default_factory=lambda: dict.fromkeys(Dataset, 0))
-    removed: list[date] = field(default_factory=list)
-    """Days whose file of an earlier export was removed."""
+    stale: dict[StaleFile, list[date]] = field(default_factory=lambda: {fate: [] for fate in StaleFile})
+    """Days without rows whose file from before was kept, or removed; a day stands there once for each dataset."""
+    _refused: int = 0
 
     def run(self, clock: Clock, stop: threading.Event | None) -> None:
         """Export all days. StoreError or OutputError when that fails, Interrupted when `stop` is set."""
@@ -79,17 +141,18 @@ class DayExport:
         if not remaining:
             wait([started[0].future], timeout=POLL_SECONDS)
             return
-        batch, future = remaining.popleft(), Future[list[DayDone]]()
+        batch, future = remaining.popleft(), Future[list[DayDone] | None]()
         # Noted before the work begins, so that an interrupted batch is cleaned up as well.
         started.append(_Started(batch, future))
         future.set_result(self._export(batch, stop))
 
     def _submit(self, batch: Batch, started: deque[_Started]) -> bool:
         """Hand a batch to the executor; False when it has no room or cannot be used."""
-        if self.executor is None or sum(not item.future.done() for item in started) >= _BATCHES_IN_EXECUTOR:
+        key = self.snapshot.key
+        if self.executor is None or key is None or sum(not item.future.done() for item in started) >= _BATCHES_IN_EXECUTOR:
             return False
         try:
-            future = self.executor.submit(export_days, self.database, self.base, self.specs, batch)
+            future = self.executor.submit(export_days_as_worker, key, self.target, self.specs, batch)
         except (BrokenExecutor, OSError) as error:
             self._go_on_alone(error)
             return False
@@ -104,6 +167,11 @@ class DayExport:
                 done = future.result()
             except BrokenExecutor as error:
                 self._go_on_alone(error)
+                done = None
+            else:
+                if done is None:
+                    self._note_refusal()
+            if done is None:
                 done = self._export(batch, stop)
             self._count(done)
             progress.advance(sum(len(task.symbols) for task in batch), rows=sum(day.totals.exported_bars for day in done))
@@ -111,11 +179,18 @@ class DayExport:
         progress.tick()
 
     def _export(self, batch: Batch, stop: threading.Event | None) -> list[DayDone]:
-        return export_days(self.database, self.base, self.specs, batch, stop)
+        return export_days(self.snapshot.store, self.target, self.specs, batch, stop)
+
+    def _note_refusal(self) -> None:
+        """A worker has come too late to see the snapshot. Others may see it, but not if so many do not."""
+        self._refused += 1
+        if self._refused == _MOST_REFUSALS and self.executor is not None:
+            log.info(_CHANGED)
+            self.executor = None
 
     def _go_on_alone(self, error: BaseException) -> None:
         if self.executor is not None:
-            log.warning("helper processes cannot be used any more (%s): exporting in this process instead", error)
+            log.warning(_UNUSABLE, error)
             self.executor = None
 
     def _clean_up(self, started: Sequence[_Started]) -> None:
@@ -124,12 +199,12 @@ class DayExport:
         for batch, _ in started:
             for task in batch:
                 for spec in self.specs:
-                    files.clean_temps(spec.path(self.base, task.day).parent)
+                    files.clean_temps(spec.path(self.target.base, task.day).parent)
 
     def _count(self, done: Sequence[DayDone]) -> None:
-        for day, dataset, totals, missing, removed in done:
+        for day, dataset, totals, missing, stale in done:
             self.coverage.exported(dataset, day, totals, missing)
             self.rows[dataset] += totals.exported_bars
             self.files += totals.exported_bars > 0
-            if removed:
-                self.removed.append(day)
+            if stale is not None:
+                self.stale[stale].append(day)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 from cryptoservice.errors import Remedy, StoreError, UsageError
 from cryptoservice.files import refuse_folder
+from cryptoservice.storage import inode_lock
 from cryptoservice.storage.migration import READABLE_VERSIONS, migrate
 from cryptoservice.storage.schema import SCHEMA, SCHEMA_VERSION
 
@@ -45,22 +46,43 @@ def _hint_for(text: str) -> str | Remedy:
 
 
 @contextlib.contextmanager
-def open_for_reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """Give a read-only connection that sees one snapshot of the database.
+def open_for_reading(path: Path, *, for_worker: bool = False) -> Iterator[sqlite3.Connection]:
+    """Give a read-only connection that sees one snapshot of the database: that of the moment at which the block begins.
 
-    Raises UsageError when the file does not exist, and StoreError when it is empty or not a database of this program.
+    With `for_worker` it hardly waits for another program, and another thread may close it. Raises UsageError when the file
+    does not exist, and StoreError when it is empty or not a database of this program.
     """
     refuse_folder(path, "database")
     if not path.exists():
         raise UsageError(f"database {path} does not exist", hint=Remedy.DOWNLOAD_FIRST)
     _roll_back(path)
-    with sqlite_errors(path), contextlib.closing(_connect(path, mode="ro")) as db:
+    with sqlite_errors(path), contextlib.closing(_connect(path, mode="ro", for_worker=for_worker)) as db:
+        db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        # One transaction holds one snapshot: a download that runs at the same time cannot change what an export sees. The
+        # snapshot is that of the first look at the file, so the look is taken within the transaction.
+        db.execute("BEGIN")
         if _is_new(path, db):
             raise StoreError(f"database {path} is empty", hint=Remedy.DOWNLOAD_FIRST)
-        db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        # One transaction holds one snapshot: a download that runs at the same time cannot change what an export sees.
-        db.execute("BEGIN")
         yield db
+
+
+@contextlib.contextmanager
+def watch_commits(path: Path) -> Iterator[Callable[[], int | None]]:
+    """Give a function whose number changes when any program commits anything to the file; None while nobody can say."""
+    with contextlib.ExitStack() as stack:
+
+        def version() -> int | None:
+            try:
+                return int(db.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.Error:
+                return None
+
+        try:
+            db = stack.enter_context(contextlib.closing(_connect(path, mode="ro", for_worker=True)))
+        except sqlite3.Error:
+            yield lambda: None
+        else:
+            yield version
 
 
 @contextlib.contextmanager
@@ -89,17 +111,39 @@ def refuse_foreign(path: Path) -> None:
 
     Raises UsageError for a folder and StoreError for a file that this program did not write.
     """
+    _is_unfilled(path, mode="rw")
+
+
+def is_unfilled(path: Path) -> bool:
+    """Say whether there is nothing to read, neither a file nor a table in it, where a download would begin. Nothing is written.
+
+    Raises UsageError for a folder and StoreError for a file that this program did not write.
+    """
+    refuse_folder(path, "database")
+    _roll_back(path)
+    return _is_unfilled(path, mode="ro")
+
+
+def _is_unfilled(path: Path, *, mode: str) -> bool:
     refuse_folder(path, "database")
     with sqlite_errors(path):
         if path.exists() and path.stat().st_size:
-            with contextlib.closing(_connect(path, mode="rw")) as db:
-                _is_new(path, db)
+            with contextlib.closing(_connect(path, mode=mode)) as db:
+                return _is_new(path, db)
+    return True
 
 
-def _connect(path: Path, *, mode: str) -> sqlite3.Connection:
+def _connect(path: Path, *, mode: str, for_worker: bool = False) -> sqlite3.Connection:
     # In an absolute URI every name means a file, `:memory:` and names with `?` or `%` too.
     address = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
-    return sqlite3.connect(address, uri=True, timeout=_READER_WAIT_SECONDS, isolation_level=None)
+    with inode_lock.opening:
+        return sqlite3.connect(
+            address,
+            uri=True,
+            timeout=BUSY_MS / 1000 if for_worker else _READER_WAIT_SECONDS,
+            isolation_level=None,
+            check_same_thread=not for_worker,
+        )
 
 
 def _is_new(path: Path, db: sqlite3.Connection) -> bool:

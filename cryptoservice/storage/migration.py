@@ -18,6 +18,8 @@ READABLE_VERSIONS = (1, SCHEMA_VERSION)
 _FROM_1_TO_2 = f"""
     BEGIN IMMEDIATE;
     ALTER TABLE ledger ADD COLUMN row_marks BLOB;
+    CREATE TABLE commits (count INTEGER NOT NULL);
+    INSERT INTO commits VALUES (0);
     UPDATE ledger SET status = 'incomplete', reason = '{STALE_METRICS}'
         WHERE rows > 0 AND source LIKE '%daily%' AND series_id IN (SELECT id FROM series WHERE dataset = 'metrics');
     PRAGMA user_version = 2;

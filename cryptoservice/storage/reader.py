@@ -62,6 +62,14 @@ class StoreReader:
         with open_for_reading(path) as db:
             yield cls(path, db)
 
+    def commits(self) -> int | None:
+        """How many times rows were committed, by which two readers know that they see the same; None in an older database."""
+        with sqlite_errors(self.path):
+            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'commits'").fetchone():
+                return None
+            found = self._db.execute("SELECT count FROM commits").fetchone()
+            return int(found[0]) if found else None
+
     def settled_days(self, dataset: Dataset, freq: str, window: Window, retried: RetriedGaps = NO_GAPS) -> dict[str, set[date]]:
         """The days of the window that the ledger calls settled, by symbol, but for the gaps that are tried again.
 

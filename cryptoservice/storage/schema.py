@@ -39,6 +39,8 @@ CREATE TABLE source_objects (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL, last_modified TEXT, fetched_at TEXT NOT NULL,
     UNIQUE (name, sha256)
 );
+CREATE TABLE commits (count INTEGER NOT NULL);
+INSERT INTO commits VALUES (0);
 CREATE VIEW klines AS
     SELECT s.symbol, s.freq, r.open_time, r.open, r.high, r.low, r.close, r.volume, r.quote_volume, r.trades,
            r.taker_buy_volume, r.taker_buy_quote_volume

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ log = logging.getLogger(__name__)
 _ROWS_A_STATEMENT = 72
 # How many pages the write-ahead log may hold before it is merged: four times SQLite's own number, so a long run copies less.
 _LOG_PAGES = 4000
-# An attempt takes one or two times BUSY_MS, so a run waits ten to twenty minutes for another program.
-_BUSY_ATTEMPTS = 3000
+# So long a run waits for another program. It is counted by the clock, since SQLite's own share of an attempt varies.
+_BUSY_SECONDS = 600.0
 
 
 class StoreWriter(StoreReader):
@@ -65,6 +66,8 @@ class StoreWriter(StoreReader):
             try:
                 for symbol_day in batch:
                     self._write_day(symbol_day)
+                # By this number an export and its helpers know that they see the same rows.
+                self._db.execute("UPDATE commits SET count = count + 1")
                 self._db.execute("COMMIT")
             except BaseException:
                 # These ids may belong to lines that are rolled back.
@@ -144,17 +147,22 @@ class StoreWriter(StoreReader):
 
     def _when_free(self, statement: str) -> None:
         """Run the statement as soon as no other program locks the database; StoreError when that takes too long."""
-        for attempt in range(_BUSY_ATTEMPTS):
+        started = time.monotonic()
+        is_told = False
+        while True:
             try:
                 self._db.execute(statement)
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error):
                     raise
-                raise_if_stopped(self._stop)
-                if attempt == 0:
-                    log.warning("database %s: waiting for another program that uses it", self.path)
-                # SQLite itself does not wait where that could end in a deadlock.
-                (self._stop or threading.Event()).wait(BUSY_MS / 1000)
             else:
                 return
-        raise StoreError(f"database {self.path} is locked", hint="close the program that uses it and run again")
+            raise_if_stopped(self._stop)
+            if not is_told:
+                log.warning("database %s: waiting for another program that uses it", self.path)
+                is_told = True
+            left = started + _BUSY_SECONDS - time.monotonic()
+            if left <= 0:
+                raise StoreError(f"database {self.path} is locked", hint="close the program that uses it and run again")
+            # SQLite itself does not wait where that could end in a deadlock.
+            (self._stop or threading.Event()).wait(min(left, BUSY_MS / 1000))

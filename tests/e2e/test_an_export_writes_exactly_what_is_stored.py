@@ -292,15 +292,23 @@ def test_bars_are_never_invented(holed: Workspace) -> None:
     assert f"ALGOUSDT,{NOON + HOUR}," in text
 
 
-def test_a_stale_file_of_a_day_without_rows_is_removed(holed: Workspace) -> None:
+def test_a_file_of_a_day_without_rows_is_kept_until_it_is_pruned(holed: Workspace) -> None:
+    """It may be another machine's, which has that day: a folder can be filled from several databases."""
     folder = holed.folder / "stale" / folder_of("5m", "2026-02-05")
     folder.mkdir(parents=True)
-    (folder / "klines.csv").write_text("rows of long ago\n")
+    (folder / "klines.csv").write_text("rows of another machine\n")
     other = holed.folder / "stale" / folder_of("5m", "2026-02-06")
     other.mkdir()
     (other / "klines.csv").write_text("not of this window\n")
-    assert holed.export(folder="stale").code == 0
-    assert not (folder / "klines.csv").exists()
+    outcome = holed.export(folder="stale")
+    assert (outcome.code, outcome.report["kept_files"]) == (0, 1)
+    assert (folder / "klines.csv").read_text() == "rows of another machine\n"
+    kept = [line for line in outcome.stderr.splitlines() if "kept" in line]
+    assert kept == ["warning: 1 day files from before were kept, from 2026-02-05 to 2026-02-05: this database has no rows for them"]
+    assert "export again with --prune" in outcome.stderr
+    outcome = holed.export("--prune", folder="stale")
+    assert (outcome.code, outcome.report["kept_files"]) == (0, 0)
+    assert not folder.exists()
     assert (other / "klines.csv").read_text() == "not of this window\n"
 
 

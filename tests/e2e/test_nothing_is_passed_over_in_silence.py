@@ -45,7 +45,10 @@ def test_an_export_says_what_it_lacks_and_removes(workspace: Workspace) -> None:
     assert (workspace.folder / report).is_file()
     (workspace.folder / "market.db").unlink()
     assert workspace.run(*DOWNLOAD, "--end-date", "2026-02-10").code == 0
-    second = workspace.run(*EXPORT)
+    kept = workspace.run(*EXPORT)
+    assert "18 day files from before were kept, from 2026-02-11 to 2026-02-28: this database has no rows for them" in kept.stderr
+    assert len(list((workspace.folder / "exports/klines/freq=5m").iterdir())) == 28
+    second = workspace.run(*EXPORT, "--prune")
     assert second.code == 0
     assert "18 day files of an earlier export were removed, from 2026-02-11 to 2026-02-28" in second.stderr
     assert f"54 of 84 symbol-days are missing and 0 partial: why, says {second.report['report_path']}" in second.stderr

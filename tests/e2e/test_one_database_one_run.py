@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shutil
 import signal
@@ -9,6 +11,7 @@ import socket
 import sqlite3
 import subprocess
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -26,6 +29,7 @@ from tests.e2e.crash_steps import (
     json_file,
     kill,
     make_reference,
+    tables,
     temps,
 )
 from tests.e2e.steps import query, wait_for_line, wait_until, write_universe
@@ -91,6 +95,82 @@ def test_another_name_of_the_same_file(
         assert_failure(workspace.run(*_at(names[1])), f"pid {running.pid}", code=5)
     finally:
         kill(running)
+
+
+@contextlib.contextmanager
+def _held_up(workspace: Workspace, exchange: ReplayExchange, name: str) -> Iterator[subprocess.Popen[str]]:
+    """A download that holds a database by this name until the block ends."""
+    before = len(exchange.requests)
+    exchange.faults.add(Fault.slow(60.0, times=None))
+    running = workspace.start(*_at(name))
+    wait_until(lambda: len(exchange.requests) > before)
+    try:
+        yield running
+    finally:
+        kill(running)
+        exchange.faults.clear()
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["a file without a table", "a finished database"])
+def test_a_hard_link_is_the_same_database(
+    workspace: Workspace, exchange: ReplayExchange, database: Path, reference: Reference, is_new: bool
+) -> None:
+    """Neither name leads to the other, and each has a lock file of its own."""
+    if is_new:
+        database.touch()
+    else:
+        assert workspace.run(*DOWNLOAD, "--end-date", "2026-02-07").code == 0
+    (workspace.folder / "elsewhere").mkdir()
+    os.link(database, workspace.folder / "elsewhere" / "linked.db")
+    with _held_up(workspace, exchange, "market.db") as running:
+        outcome = workspace.run(*_at("elsewhere/linked.db"))
+        assert_failure(outcome, "another run holds this database", "under another name", f"pid {running.pid}", code=5)
+        assert workspace.run(*_at("market.db")).code == 5
+    # A holder that was killed holds nothing, under no name.
+    assert workspace.run(*_at("elsewhere/linked.db")).code == 0
+    assert tables(database) == reference.tables
+
+
+def _can_mount(folder: Path) -> bool:
+    (folder / "probe-a").touch()
+    (folder / "probe-b").touch()
+    done = subprocess.run(
+        ["unshare", "-m", "mount", "--bind", "probe-a", "probe-b"], cwd=folder, capture_output=True, check=False
+    )
+    return done.returncode == 0
+
+
+def test_a_file_that_is_mounted_elsewhere_is_the_same_database(
+    workspace: Workspace, exchange: ReplayExchange, database: Path, reference: Reference
+) -> None:
+    """As a container sees it: a bind mount in a mount namespace of its own. Who may not mount makes a hard link instead."""
+    assert workspace.run(*DOWNLOAD, "--end-date", "2026-02-07").code == 0
+    inside = workspace.folder / "container"
+    inside.mkdir()
+    reference.give(inside, "universe.json")
+    mounted = shutil.which("unshare") is not None and _can_mount(workspace.folder)
+    if mounted:
+        (inside / "market.db").touch()
+        enter = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" container/market.db && cd container && exec "$@"', str(database)]
+    else:
+        os.link(database, inside / "market.db")
+        enter = ["sh", "-c", 'cd container && exec "$@"', "sh"]
+
+    def run_inside() -> subprocess.CompletedProcess[str]:
+        command = [*enter, *workspace.command(*DOWNLOAD)]
+        return subprocess.run(
+            command, cwd=workspace.folder, env=workspace.env(), capture_output=True, text=True, timeout=60, check=False
+        )
+
+    with _held_up(workspace, exchange, "market.db") as running:
+        outcome = run_inside()
+        assert outcome.returncode == 5, outcome
+        assert "another run holds this database under another name" in outcome.stderr
+        assert f"pid {running.pid}" in outcome.stderr
+    outcome = run_inside()
+    assert outcome.returncode == 0, outcome
+    assert not mounted or (inside / "market.db").stat().st_size == 0, "the mount is seen in its own namespace alone"
+    assert tables(database) == reference.tables
 
 
 @pytest.mark.slow

@@ -57,6 +57,23 @@ def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path: Path) -> Non
     assert target.read_text(encoding="utf-8") == "new"
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["a" * 250 + ".csv", "币" * 83 + ".json", "a" + "币" * 83 + ".csv", "𝄞" * 62 + ".csv", os.fsdecode(b"\xff" * 250 + b".csv")],
+    ids=["one byte each", "three bytes each", "three, off by one", "four bytes each", "no UTF-8 at all"],
+)
+def test_every_name_that_the_file_system_allows_can_be_written(tmp_path: Path, name: str) -> None:
+    assert 250 <= len(os.fsencode(name)) <= 255
+    with files.atomic_text(tmp_path / name) as handle:
+        handle.write("text")
+        (temp,) = tmp_path.iterdir()
+        # It is one that is cleaned up after a crash, and a valid text wherever the target's is.
+        assert files._TEMP_FORM.match(temp.name)
+        temp.name.encode("utf-8")
+    assert (tmp_path / name).read_text(encoding="utf-8") == "text"
+    assert names(tmp_path) == [name]
+
+
 @pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
 def test_a_failing_block_leaves_the_old_file_and_no_temp(tmp_path: Path, error: BaseException) -> None:
     target = tmp_path / "out.csv"

@@ -73,19 +73,19 @@ CALLS: list[Call] = [
         "export_universe_data", EXPORT, ("u.json", "m.db", "out"),
         {
             "source_freq": Freq.m5, "export_freq": Freq.m5, "window": WindowBounds(), "klines": True, "metrics": True,
-            "coverage_html": False,
+            "coverage_html": False, "prune": False,
         },
     ),
     (
         "export_universe_data",
         {
             **EXPORT, "source_freq": "1h", "export_freq": "1d", "start_date": DATES[0], "end_date": DATES[1], "klines": False,
-            "metrics": False, "coverage_html": True,
+            "metrics": False, "coverage_html": True, "prune": True,
         },
         ("u.json", "m.db", "out"),
         {
             "source_freq": "1h", "export_freq": "1d", "window": WindowBounds(*DATES), "klines": False, "metrics": False,
-            "coverage_html": True,
+            "coverage_html": True, "prune": True,
         },
     ),
 ]  # fmt: skip

@@ -37,7 +37,7 @@ class Library:
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self.result = SimpleNamespace(
             to_dict=lambda: dict(REPORT), active_symbol_days=1, refused=None, complete=True, universe_file="u.json",
-            differences=(), remaining=(), repair=None, sample=None,
+            differences=(), remaining=(), repair=None, sample=None, kept_files=0,
         )  # fmt: skip
         for where, name in (
             ("define.command", "define_universe"), ("download.command", "download_universe_data"),
@@ -144,12 +144,21 @@ def test_export(library: Library) -> None:
     paths = ("u.json", "m.db", "out")
     least = {
         "source_freq": "5m", "export_freq": "1h", "window": WindowBounds(), "klines": True, "metrics": True,
-        "coverage_html": False, "executor": HELPERS,
+        "coverage_html": False, "prune": False, "executor": HELPERS,
     }  # fmt: skip
     assert library.called(EXPORT) == (0, "export_universe_data", paths, least)
     assert library.called(EXPORT, "--no-klines")[3] == {**least, "klines": False}
-    assert library.called(EXPORT, "--no-metrics", "--coverage-html")[3] == {**least, "metrics": False, "coverage_html": True}
+    assert library.called(EXPORT, "--coverage-html", "--prune")[3] == {**least, "coverage_html": True, "prune": True}
     assert library.called(EXPORT, "--end-date", "2026-02-09")[3] == {**least, "window": WindowBounds(None, "2026-02-09")}
+
+
+def test_export_says_how_to_remove_what_it_kept(library: Library, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        library.called(EXPORT)
+        assert caplog.messages == []
+        library.result.kept_files = 2
+        assert library.called(EXPORT)[0] == 0
+    assert caplog.messages == ["to remove such files, export again with --prune"]
 
 
 def test_status_and_verify(library: Library, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,10 @@ ERRORS: list[tuple[Exception, int, str, str | None]] = [
         ModuleNotFoundError("No module named 'requests'", name="requests"), 1, "the package requests is not installed",
         "install what this program needs with: pip install .",
     ),
+    (
+        RuntimeError("can't start new thread"), 1, "the system lets this run start no more threads",
+        "raise the limit on processes of this user (ulimit -u) or of this container",
+    ),
     (ZeroDivisionError("division by zero"), 1, "unexpected ZeroDivisionError: division by zero", BUG),
     (MemoryError(), 1, "unexpected MemoryError: ", BUG),
 ]  # fmt: skip
@@ -70,6 +74,14 @@ def test_every_error_has_its_exit_code_and_its_lines(
         entry = json.loads(line)
         assert (entry["level"], entry["message"], entry["hint"], entry["exit_code"]) == ("error", message, hint, code)
         assert "traceback" not in entry
+
+
+def test_a_thread_too_many_names_the_flags_of_the_command() -> None:
+    error = RuntimeError("can't start new thread")
+    assert "--daily-check-workers" in str(known_error(error, "define").hint)
+    hint = str(known_error(error, "download").hint)
+    assert "--max-api-workers" in hint
+    assert "--max-vision-workers" in hint
 
 
 def test_all_families_of_errors_stand_in_the_table() -> None:

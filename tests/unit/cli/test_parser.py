@@ -44,7 +44,7 @@ LEAST: dict[str, dict[str, Any]] = {
     },
     EXPORT: {
         **OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "export", "export_base_path": "out", "source_freq": "5m",
-        "export_freq": "1h", "no_klines": False, "no_metrics": False, "coverage_html": False,
+        "export_freq": "1h", "no_klines": False, "no_metrics": False, "coverage_html": False, "prune": False,
     },
     STATUS: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "status", "db_path": None},
     VERIFY: {**OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "verify", "sample": 0, "seed": None, "repair": False},
@@ -58,6 +58,9 @@ def commands(parser: argparse.ArgumentParser, *words: str) -> Iterator[tuple[str
         if isinstance(action.choices, dict):
             for word, below in action.choices.items():
                 yield from commands(below, *words, word)
+
+
+LONG = "/data/binance/usdt_margined_futures/a1b2c3d4e5f6a7b8c9d0a1b2c3d4e5f6a7b8c9d0/universe=2026.json"
 
 
 def parse(line: str) -> dict[str, Any]:
@@ -87,8 +90,8 @@ def test_every_flag_arrives() -> None:
           "kline_source": "api", "plan": True, "max_api_workers": 1, "max_vision_workers": 2, "api_request_delay": 0.1,
           "vision_request_delay": 0.2, "verbose": True, "max_retries": 0, "max_ban_wait": 0.0, "api_base_url": "http://a",
           "vision_base_url": "http://v", "log_format": "json"}),
-        (f"{EXPORT} --no-klines --no-metrics --coverage-html --api-key k",
-         {"no_klines": True, "no_metrics": True, "coverage_html": True, "api_key": "k"}),
+        (f"{EXPORT} --no-klines --no-metrics --coverage-html --prune --api-key k",
+         {"no_klines": True, "no_metrics": True, "coverage_html": True, "prune": True, "api_key": "k"}),
         (f"{STATUS} --db-path m.db --api-secret s", {"db_path": "m.db", "api_secret": "s"}),
         (f"{VERIFY} --sample 9 --seed 0 --repair", {"sample": 9, "seed": 0, "repair": True}),
     ):  # fmt: skip
@@ -117,11 +120,32 @@ def test_what_cannot_be_used_is_refused_in_these_words() -> None:
         (f"{STATUS} --my-key VERYSECRET", "unrecognized arguments: --my-key ***", None),
         (f"{STATUS} --secret=VERYSECRET", "unrecognized arguments: --secret=***", None),
         (f"{STATUS} {'aB3' * 20}", "unrecognized arguments: ***", None),
+        (f"{STATUS} --api-kye VERYSECRET", "unrecognized arguments: --api-kye ***", None),
+        (f"{STATUS} BINANCE_API_KEY=VERYSECRET", "unrecognized arguments: BINANCE_API_KEY=***", None),
+        (f"{STATUS} --api-secret= VERYSECRET", "unrecognized arguments: ***", None),
+        (f"{DOWNLOAD} --my-key a --max-retries a", "argument --max-retries: invalid whole number value: '***'", None),
+        # What only looks like one is.
+        (f"{DOWNLOAD} --api-key", "argument --api-key: expected one argument", None),
+        (f"{DOWNLOAD} --api-key --api-secret s", "argument --api-key: expected one argument", None),
+        (f"{STATUS} {LONG}", f"unrecognized arguments: {LONG}", None),
+        (f"{DOWNLOAD} --max-retries {LONG}", f"argument --max-retries: invalid whole number value: '{LONG}'", None),
     ):
         with pytest.raises(UsageError) as refused:
             parse(line)
         assert refused.value.message == message, line
         assert hint in (None, refused.value.hint), line
+
+
+def test_two_dashes_after_an_equals_sign_are_a_value() -> None:
+    assert parse(f"{STATUS} --db-path=--")["db_path"] == "--"
+    for line, message in (
+        (f"{DOWNLOAD} --max-retries=--", "argument --max-retries: invalid whole number value: '--'"),
+        (f"{DOWNLOAD} --kline-source=--", "argument --kline-source: invalid choice: '--'"),
+        (f"{STATUS} --db-path --", "argument --db-path: expected one argument"),
+    ):
+        with pytest.raises(UsageError) as refused:
+            parse(line)
+        assert refused.value.message.startswith(message)
 
 
 def test_a_command_without_its_area_is_led_there() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from cryptoservice.config import NetworkConfig, RateConfig, WorkerConfig
 from cryptoservice.download.command import download_universe_data
 from cryptoservice.download.preview import preview_download
+from cryptoservice.errors import StoreError, UsageError
 from cryptoservice.models import Dataset
 from cryptoservice.sources.evidence import KlineSource, Source
 from tests.exchange import ReplayExchange
@@ -73,6 +76,25 @@ def test_what_is_settled_is_not_planned_again(
     again = preview_download(universe, database, interval="1h", incremental=False, network=network, clock=CLOCK)
     assert (again.already_complete, again.symbol_days) == (0, 55)
     assert len(exchange.requests) == sent
+
+
+@pytest.mark.parametrize("script", ["", "CREATE TABLE passing (x); DROP TABLE passing;"], ids=["no byte", "no table"])
+def test_an_empty_database_file_is_as_good_as_none(tmp_path: Path, universe: Path, script: str) -> None:
+    """Download accepts it, and so must its preview."""
+    database = tmp_path / "market.db"
+    database.touch()
+    with contextlib.closing(sqlite3.connect(database)) as db:
+        db.executescript(script)
+    before = database.read_bytes()
+    assert preview_download(universe, database, interval="5m", clock=CLOCK) == preview_download(
+        universe, tmp_path / "none.db", interval="5m", clock=CLOCK
+    )
+    assert database.read_bytes() == before
+    database.write_text("symbol,open_time\n" * 100)
+    with pytest.raises(StoreError, match="file is not a database"):
+        preview_download(universe, database, interval="5m", clock=CLOCK)
+    with pytest.raises(UsageError, match="is a folder"):
+        preview_download(universe, tmp_path, interval="5m", clock=CLOCK)
 
 
 def test_a_remembered_ban_does_not_matter_to_who_sends_nothing(

@@ -70,7 +70,7 @@ def test_files_and_report(filled: Stored, tmp_path: Path) -> None:
     assert set(report["datasets"]) == {"klines", "metrics", "funding_rates"}
     assert result.to_dict() == {
         "report_path": result.report_path, "files": 3, "rows": {"klines": 6, "metrics": 6, "funding_rates": 3},
-        "summary": report["summary"],
+        "summary": report["summary"], "kept_files": 0,
     }  # fmt: skip
 
 
@@ -115,11 +115,16 @@ def test_what_is_missing_is_said(filled: Stored, tmp_path: Path, caplog: pytest.
         stale = tmp_path / f"out/klines/freq=4h/date={day}/klines.csv"
         stale.parent.mkdir(parents=True)
         stale.write_text("from an earlier export\n")
-    result = export(filled, tmp_path / "out", metrics=False)
-    assert caplog.messages == [
-        "1 day files of an earlier export were removed, from 2026-02-02 to 2026-02-02: this database has no rows for them",
-        f"3 of 4 symbol-days are missing and 0 partial: why, says {result.report_path}",
-    ]
+    gone = tmp_path / "out/klines/freq=4h/date=2026-02-02/klines.csv"
+    fate = "{}, from 2026-02-02 to 2026-02-02: this database has no rows for them"
+    for prune, word in ((False, "from before were kept"), (True, "of an earlier export were removed")):
+        caplog.clear()
+        result = export(filled, tmp_path / "out", metrics=False, prune=prune)
+        assert caplog.messages == [
+            f"1 day files {fate.format(word)}",
+            f"3 of 4 symbol-days are missing and 0 partial: why, says {result.report_path}",
+        ]
+        assert (result.kept_files, gone.exists()) == ((0, False) if prune else (1, True))
     caplog.clear()
     write_universe(filled.universe, "2026-02-01", "2026-02-01", symbols=[BTC])
     export(filled, tmp_path / "out", metrics=False)

@@ -11,10 +11,23 @@ import pytest
 
 from cryptoservice.errors import Interrupted
 from cryptoservice.export.coverage_report import Totals
-from cryptoservice.export.daily_csv import DayDone, DayTask, csv_lines, export_days, reason_of, write_day
+from cryptoservice.export.daily_csv import (
+    DayDone,
+    DayTask,
+    StaleFile,
+    Target,
+    csv_lines,
+    export_days,
+    export_days_as_worker,
+    reason_of,
+    write_day,
+)
 from cryptoservice.export.spec import ExportSpec
 from cryptoservice.models import Dataset, Freq, Status
 from cryptoservice.storage.ledger import LedgerLine, Series, SymbolDay
+from cryptoservice.storage.reader import StoreReader
+from cryptoservice.storage.snapshot import Snapshot
+from cryptoservice.storage.writer import StoreWriter
 from tests.unit.audit.stored import BTC, ETH, HOUR, HOURS, METRICS, NEXT_DAY, RATES, Stored, symbol_day
 from tests.unit.fakes import FEBRUARY, FEBRUARY_MS
 
@@ -54,7 +67,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         assert not path.exists()
         yield "B,2\n"
 
-    assert write_day(path, ("symbol", "open_time"), pieces()) is False
+    assert write_day(path, ("symbol", "open_time"), pieces(), prune=True) is None
     assert path.read_bytes() == b"symbol,open_time\nA,1\nB,2\n"
 
     def broken() -> Iterator[str]:
@@ -62,25 +75,35 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         raise Interrupted
 
     with pytest.raises(Interrupted):
-        write_day(path, ("symbol", "open_time"), broken())
+        write_day(path, ("symbol", "open_time"), broken(), prune=True)
     assert path.read_bytes() == b"symbol,open_time\nA,1\nB,2\n"
     assert [entry.name for entry in path.parent.iterdir()] == ["klines.csv"]
 
 
-def test_without_rows_the_file_of_an_earlier_export_goes_and_others_stay(tmp_path: Path) -> None:
+def test_without_rows_a_file_from_before_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "date=2026-02-01" / "klines.csv"
-    assert write_day(path, ("symbol",), iter(())) is False
+    assert write_day(path, ("symbol",), iter(()), prune=False) is None
+    assert not path.parent.exists()
+    path.parent.mkdir()
+    path.write_text("from another machine\n")
+    assert write_day(path, ("symbol",), iter(()), prune=False) is StaleFile.KEPT
+    assert path.read_text() == "from another machine\n"
+
+
+def test_with_prune_the_file_from_before_goes_and_others_stay(tmp_path: Path) -> None:
+    path = tmp_path / "date=2026-02-01" / "klines.csv"
+    assert write_day(path, ("symbol",), iter(()), prune=True) is None
     assert not path.parent.exists()
     path.parent.mkdir()
     path.write_text("from an earlier export\n")
-    assert write_day(path, ("symbol",), iter(())) is True
+    assert write_day(path, ("symbol",), iter(()), prune=True) is StaleFile.REMOVED
     assert not path.parent.exists()
     path.parent.mkdir()
     path.write_text("from an earlier export\n")
     (path.parent / "notes.txt").write_text("somebody's own")
     # Process number 4194399 is beyond every Linux limit: nobody lives there.
     (path.parent / ".klines.csv.4194399.tmp").write_text("half a fi")
-    assert write_day(path, ("symbol",), iter(())) is True
+    assert write_day(path, ("symbol",), iter(()), prune=True) is StaleFile.REMOVED
     assert [entry.name for entry in path.parent.iterdir()] == ["notes.txt"]
 
 
@@ -89,12 +112,13 @@ def test_days_are_written_and_counted(stored: Stored, tmp_path: Path) -> None:
     partly = SymbolDay(series, FEBRUARY, Status.CONFIRMED_GAP, "sources_agree", HOURS[:6], 24, "rest", 0.0)
     stored.fill([symbol_day(Dataset.KLINES, HOURS), partly])
     tasks = [DayTask(FEBRUARY, (ETH, BTC)), DayTask(NEXT_DAY, (BTC,))]
-    first, second = export_days(stored.database, tmp_path / "out", [FOUR_HOURS], tasks)
+    with StoreReader.open(stored.database) as store:
+        first, second = export_days(store, Target(tmp_path / "out", prune=False), [FOUR_HOURS], tasks)
     # Six hours make one bar of four hours that is whole, and one of two hours.
     lack = {ETH: {"expected": 6, "actual": 2, "reason": "confirmed_gap", "partial_bars": 1}}
-    assert first == DayDone(FEBRUARY, Dataset.KLINES, Totals(2, 1, 1, 0, 12, 8, 1), lack, removed=False)
+    assert first == DayDone(FEBRUARY, Dataset.KLINES, Totals(2, 1, 1, 0, 12, 8, 1), lack, stale=None)
     lack = {BTC: {"expected": 6, "actual": 0, "reason": "not_downloaded"}}
-    assert second == DayDone(NEXT_DAY, Dataset.KLINES, Totals(1, 0, 0, 1, 6, 0, 0), lack, removed=False)
+    assert second == DayDone(NEXT_DAY, Dataset.KLINES, Totals(1, 0, 0, 1, 6, 0, 0), lack, stale=None)
     (path,) = (tmp_path / "out").rglob("*.csv")
     assert path == tmp_path / "out/klines/freq=4h/date=2026-02-01/klines.csv"
     header, *lines = path.read_text().splitlines()
@@ -108,10 +132,24 @@ def test_days_are_written_and_counted(stored: Stored, tmp_path: Path) -> None:
     ]
 
 
+def test_a_file_of_a_day_on_which_the_universe_has_no_symbol_is_out_of_date(stored: Stored, tmp_path: Path) -> None:
+    stored.fill_all()
+    for day in (FEBRUARY, NEXT_DAY):
+        path = KLINES.path(tmp_path, day)
+        path.parent.mkdir(parents=True)
+        path.write_text("from before\n")
+    tasks = [DayTask(FEBRUARY, ()), DayTask(NEXT_DAY, (BTC,))]
+    with StoreReader.open(stored.database) as store:
+        done = export_days(store, Target(tmp_path, prune=False), [KLINES], tasks)
+    assert [day.stale for day in done] == [StaleFile.REMOVED, StaleFile.KEPT]
+    assert [KLINES.path(tmp_path, day).exists() for day in (FEBRUARY, NEXT_DAY)] == [False, True]
+
+
 def test_all_datasets_of_a_day(stored: Stored, tmp_path: Path) -> None:
     stored.fill_all()
     specs = [ExportSpec.of(dataset, Freq.h1, Freq.d1) for dataset in Dataset]
-    done = export_days(stored.database, tmp_path, specs, [DayTask(FEBRUARY, (BTC,))])
+    with StoreReader.open(stored.database) as store:
+        done = export_days(store, Target(tmp_path, prune=False), specs, [DayTask(FEBRUARY, (BTC,))])
     assert [(day.dataset, day.totals.exported_bars, day.missing) for day in done] == [
         (Dataset.KLINES, 1, {}), (Dataset.METRICS, 1, {}), (Dataset.FUNDING_RATES, 3, {}),
     ]  # fmt: skip
@@ -151,6 +189,24 @@ def test_a_stop_leaves_no_file_of_the_day(stored: Stored, tmp_path: Path) -> Non
     stored.fill_all()
     stop = threading.Event()
     stop.set()
-    with pytest.raises(Interrupted):
-        export_days(stored.database, tmp_path / "out", [KLINES], [DayTask(FEBRUARY, (BTC,))], stop)
+    with StoreReader.open(stored.database) as store, pytest.raises(Interrupted):
+        export_days(store, Target(tmp_path / "out", prune=False), [KLINES], [DayTask(FEBRUARY, (BTC,))], stop)
     assert not list((tmp_path / "out").rglob("*"))
+
+
+def test_a_worker_writes_from_the_snapshot_of_the_run_or_not_at_all(stored: Stored, tmp_path: Path) -> None:
+    tasks, target = [DayTask(FEBRUARY, (BTC,))], Target(tmp_path / "out", prune=False)
+    with StoreWriter.open(stored.database) as writer:
+        writer.write([symbol_day(Dataset.KLINES, [])])
+        with Snapshot.open(stored.database) as snapshot:
+            writer.write([symbol_day(Dataset.KLINES, HOURS)])
+            assert snapshot.key is not None
+            assert export_days_as_worker(snapshot.key, target, [KLINES], tasks) is None
+            assert not (tmp_path / "out").exists()
+            snapshot.renew()
+            done = export_days_as_worker(snapshot.key, target, [KLINES], tasks)
+            # What it has opened it keeps: a later commit changes nothing.
+            writer.write([symbol_day(Dataset.KLINES, [])])
+            assert export_days_as_worker(snapshot.key, target, [KLINES], tasks) == done
+    assert done is not None
+    assert [day.totals.exported_bars for day in done] == [24]

@@ -17,11 +17,12 @@ import pytest
 
 from cryptoservice.errors import Interrupted, OutputError, StoreError
 from cryptoservice.export.coverage_report import Coverage
-from cryptoservice.export.daily_csv import DayTask
+from cryptoservice.export.daily_csv import DayTask, StaleFile, Target
 from cryptoservice.export.day_batches import DayExport
 from cryptoservice.export.spec import ExportSpec
 from cryptoservice.models import Dataset, Freq, Status
 from cryptoservice.storage.ledger import Series, SymbolDay
+from cryptoservice.storage.snapshot import Snapshot
 from cryptoservice.storage.writer import StoreWriter
 from tests.unit.fakes import DAY, FEBRUARY, FEBRUARY_MS, MINUTE, FakeClock, kline
 
@@ -105,7 +106,7 @@ class Done:
 
     files: dict[str, bytes]
     report: dict[str, Any]
-    totals: tuple[int, int, list[date]]
+    totals: tuple[int, int, dict[StaleFile, list[date]]]
     warnings: list[str]
 
 
@@ -127,15 +128,16 @@ def export(database: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
         coverage = Coverage(Dataset.KLINES)
         for day in DAYS:
             coverage.defined(day, {})
-        made = DayExport(database, base, [SPEC], [DayTask(day, SYMBOLS) for day in DAYS], coverage, executor)
         caplog.clear()
-        with caplog.at_level(logging.WARNING):
+        with caplog.at_level(logging.WARNING), Snapshot.open(database) as snapshot:
+            tasks = [DayTask(day, SYMBOLS) for day in DAYS]
+            made = DayExport(snapshot, Target(base, prune=True), [SPEC], tasks, coverage, executor)
             if clock is not None:
                 clock.base = base
             made.run(clock or FakeClock(), stop)
         files = {str(path.relative_to(base)): path.read_bytes() for path in base.rglob("*") if path.is_file()}
         warnings = [record.getMessage() for record in caplog.records]
-        return Done(files, coverage.to_dict(), (made.files, made.rows[Dataset.KLINES], made.removed), warnings)
+        return Done(files, coverage.to_dict(), (made.files, made.rows[Dataset.KLINES], made.stale), warnings)
 
     yield run
 
@@ -144,7 +146,7 @@ def test_alone_it_writes_every_day_that_has_rows(export: Exporter) -> None:
     done = export()
     assert set(done.files) == {f"klines/freq=5m/date={day}/klines.csv" for day in DAYS if day != DAYS[3]}
     # Seven symbols with one five-minute bar each.
-    assert done.totals == (5, 35, [DAYS[3]])
+    assert done.totals == (5, 35, {StaleFile.KEPT: [], StaleFile.REMOVED: [DAYS[3]]})
     assert done.report["summary"] == {
         "days": 6, "active_symbol_days": 120, "complete": 0, "partial": 35, "missing": 85, "expected_bars": 120 * 288,
         "exported_bars": 35, "partial_bars": 0, "coverage_ratio": 35 / (120 * 288),
@@ -177,8 +179,9 @@ def test_two_batches_are_handed_over_while_this_process_works_on_the_others(expo
 def test_a_small_export_needs_no_executor(database: Path, tmp_path: Path) -> None:
     executor = HeldExecutor()
     tasks = [DayTask(day, SYMBOLS) for day in DAYS[:3]]
-    made = DayExport(database, tmp_path, [SPEC], tasks, Coverage(Dataset.KLINES), executor)
-    made.run(FakeClock(), None)
+    with Snapshot.open(database) as snapshot:
+        made = DayExport(snapshot, Target(tmp_path, prune=False), [SPEC], tasks, Coverage(Dataset.KLINES), executor)
+        made.run(FakeClock(), None)
     assert (executor.days, made.files) == ([], 3)
 
 
@@ -296,7 +299,9 @@ def test_what_a_lost_process_had_begun_is_removed(database: Path, tmp_path: Path
             future.set_exception(StoreError("the database has gone"))
             return future
 
-    made = DayExport(database, tmp_path, [SPEC], [DayTask(day, SYMBOLS) for day in DAYS], Coverage(Dataset.KLINES), Lost())
-    with pytest.raises(StoreError, match="has gone"):
-        made.run(FakeClock(), None)
+    tasks = [DayTask(day, SYMBOLS) for day in DAYS]
+    with Snapshot.open(database) as snapshot:
+        made = DayExport(snapshot, Target(tmp_path, prune=False), [SPEC], tasks, Coverage(Dataset.KLINES), Lost())
+        with pytest.raises(StoreError, match="has gone"):
+            made.run(FakeClock(), None)
     assert {path.name for path in tmp_path.rglob("*.tmp")} == {f".klines.csv.{os.getpid()}.tmp"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cryptoservice.errors import Remedy, StoreError, UsageError
-from cryptoservice.storage.database import open_for_reading, open_for_writing, refuse_foreign, sqlite_errors
+from cryptoservice.storage.database import is_unfilled, open_for_reading, open_for_writing, refuse_foreign, sqlite_errors
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.storage.writer import StoreWriter
 from tests.unit.fakes import FEBRUARY
@@ -85,12 +85,20 @@ def test_creating_needs_a_folder_and_no_folder_in_the_place_of_the_file(tmp_path
 
 def test_a_look_before_the_lock_accepts_what_can_become_a_database_and_leaves_no_trace(path: Path, tmp_path: Path) -> None:
     refuse_foreign(path)
+    assert is_unfilled(path)
     assert names(tmp_path) == []
     path.touch()
     refuse_foreign(path)
+    assert is_unfilled(path)
     assert path.read_bytes() == b""
+    # Not an empty file, but no table in it.
+    run_script(path, "CREATE TABLE passing (x); DROP TABLE passing;")
+    assert path.stat().st_size > 0
+    refuse_foreign(path)
+    assert is_unfilled(path)
     written(path, symbol_day(BTC, minutes(0)))
     refuse_foreign(path)
+    assert not is_unfilled(path)
     assert names(tmp_path) == ["market.db"]
     with pytest.raises(UsageError, match="is a folder"):
         refuse_foreign(tmp_path)

@@ -32,7 +32,8 @@ def test_the_lock_file_names_its_holder(tmp_path: Path) -> None:
     with DatabaseLock(tmp_path / "market.db", STARTED):
         note = json.loads((tmp_path / "market.db.lock").read_text(encoding="utf-8"))
     assert note == {"host": socket.gethostname(), "pid": os.getpid(), "started_at": STARTED}
-    assert not (tmp_path / "market.db").exists()
+    # The file itself is locked as well, so it must be there.
+    assert (tmp_path / "market.db").read_bytes() == b""
 
 
 def test_a_second_run_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
@@ -47,7 +48,7 @@ def test_a_second_run_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
 
 def test_another_database_in_the_same_folder_is_free(tmp_path: Path) -> None:
     with DatabaseLock(tmp_path / "a.db", STARTED), DatabaseLock(tmp_path / "b.db", STARTED):
-        assert {path.name for path in tmp_path.iterdir()} == {"a.db.lock", "b.db.lock"}
+        assert {path.name for path in tmp_path.iterdir()} == {"a.db", "a.db.lock", "b.db", "b.db.lock"}
 
 
 def test_the_lock_is_free_again_after_the_block_and_after_an_error(tmp_path: Path) -> None:
@@ -147,3 +148,34 @@ def test_a_second_name_of_one_database_is_the_same_database(tmp_path: Path) -> N
     (tmp_path / "alias.db").symlink_to(tmp_path / "market.db")
     with DatabaseLock(tmp_path / "market.db", STARTED), pytest.raises(StoreBusy):
         DatabaseLock(tmp_path / "alias.db", STARTED).__enter__()
+
+
+def test_a_hard_link_is_the_same_database_in_one_process_and_in_two(tmp_path: Path) -> None:
+    database, linked = tmp_path / "market.db", tmp_path / "elsewhere" / "linked.db"
+    database.touch()
+    linked.parent.mkdir()
+    linked.hardlink_to(database)
+    words = r"^another run holds this database under another name: pid (\d+), as processes are counted where it runs; wait"
+    with DatabaseLock(database, STARTED), pytest.raises(StoreBusy, match=words) as caught:
+        DatabaseLock(linked, STARTED).__enter__()
+    assert f"pid {os.getpid()}," in caught.value.message
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(StoreBusy, match=words) as caught:
+            DatabaseLock(linked, STARTED).__enter__()
+        assert f"pid {holder.pid}," in caught.value.message
+        # The refused run has left its own lock file free.
+        assert (linked.parent / "linked.db.lock").read_bytes() == b""
+        holder.kill()
+    with DatabaseLock(linked, STARTED):
+        pass
+
+
+def test_a_folder_in_the_place_of_the_database_is_a_store_error_and_frees_the_lock(tmp_path: Path) -> None:
+    (tmp_path / "market.db").mkdir()
+    with pytest.raises(StoreError, match=r"cannot lock database .*market\.db: is a directory"):
+        DatabaseLock(tmp_path / "market.db", STARTED).__enter__()
+    (tmp_path / "market.db").rmdir()
+    with DatabaseLock(tmp_path / "market.db", STARTED):
+        pass

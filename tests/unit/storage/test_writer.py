@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sqlite3
 import threading
+import time
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,11 +170,19 @@ def test_a_stop_ends_the_wait(path: Path) -> None:
     assert query(path, "SELECT rows FROM symbol_days") == [(1,)]
 
 
+@pytest.mark.parametrize("busy_ms", [1, 200], ids=["SQLite hardly waits", "SQLite waits as well"])
 @pytest.mark.usefixtures("other")
-def test_the_wait_has_an_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "_BUSY_ATTEMPTS", 2)
-    with pytest.raises(StoreError) as caught, StoreWriter.open(path) as store:
-        store.write([symbol_day(BTC, [])])
+def test_the_wait_has_an_end(path: Path, monkeypatch: pytest.MonkeyPatch, busy_ms: int) -> None:
+    """Half a second here, ten minutes in earnest: SQLite's own waiting is part of it."""
+    monkeypatch.setattr(writer, "BUSY_MS", busy_ms)
+    assert writer._BUSY_SECONDS == 600
+    monkeypatch.setattr(writer, "_BUSY_SECONDS", 0.5)
+    with StoreWriter.open(path) as store:
+        started = time.monotonic()
+        with pytest.raises(StoreError) as caught:
+            store.write([symbol_day(BTC, [])])
+        # One attempt may have begun just before the end of the wait.
+        assert 0.5 <= time.monotonic() - started < 0.5 + 0.4
     assert caught.value.message == f"database {path} is locked"
     assert caught.value.hint == "close the program that uses it and run again"
     assert query(path, "SELECT rows FROM symbol_days") == [(1,)]
