@@ -9,6 +9,7 @@ CryptoserviceError                 1   anything that ends a run
 |   |-- SymbolRefused              -   the API does not serve this symbol (-1121, -1122): one symbol's outcome
 |   |-- HistoryEnded               -   the API keeps no data this old (-1130): one request's outcome
 |   `-- SourceRefused              4   the host refuses this address: a long ban, 403, 451
+|-- NetworkSetupError              1   a package, a proxy, a certificate or the API key cannot work: no retry can mend it
 `-- Interrupted            130 / 143   SIGINT, SIGTERM, or a set stop event
 
 This module imports nothing of the package.
@@ -119,6 +120,13 @@ class SourceRefused(SourceError):
     """The host refuses this address: a ban that lasts longer than the wait limit, HTTP 403 or HTTP 451."""
 
     exit_code = EXIT_REFUSED
+
+
+class NetworkSetupError(CryptoserviceError):
+    """Something on this machine keeps every request from succeeding: a package, a proxy, a certificate or the API key.
+
+    No retry can mend it, so it ends a run at once.
+    """
 
 
 class Interrupted(CryptoserviceError):

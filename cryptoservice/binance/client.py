@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 
 from cryptoservice.binance.api import ApiLimits, FuturesApi
@@ -9,8 +10,8 @@ from cryptoservice.binance.archive import Archive
 from cryptoservice.binance.http.ban_memory import BanMemory, default_path
 from cryptoservice.binance.http.bans import Gate
 from cryptoservice.binance.http.counters import Traffic
-from cryptoservice.binance.http.host import Host, host_name
-from cryptoservice.binance.http.limiter import LimitPolicy, RateLimiter
+from cryptoservice.binance.http.host import LINGER_SECONDS, Host, host_name
+from cryptoservice.binance.http.limiter import LimitPolicy, RateLimiter, Spacing
 from cryptoservice.clock import Clock
 from cryptoservice.config import NetworkConfig
 from cryptoservice.errors import SourceRefused
@@ -38,12 +39,14 @@ class BinanceClient:
 
         api_gate, vision_gate = gate(config.endpoints.api), gate(config.endpoints.vision)
 
-        def api_limiter(policy: LimitPolicy) -> RateLimiter:
-            return RateLimiter(policy, api_gate, clock)
+        api_spacing = Spacing(rates.api_request_delay)
 
-        weighted = LimitPolicy(max_weight=rates.max_weight_per_minute, spacing=rates.api_request_delay)
+        def api_limiter(policy: LimitPolicy) -> RateLimiter:
+            return RateLimiter(policy, api_gate, clock, api_spacing)
+
+        weighted = LimitPolicy(max_weight=rates.max_weight_per_minute)
         limits = ApiLimits(api_limiter(weighted), api_limiter(FUNDING_POLICY), api_limiter(DATA_POLICY))
-        vision_limiter = RateLimiter(LimitPolicy(max_weight=None, spacing=rates.vision_request_delay), vision_gate, clock)
+        vision_limiter = RateLimiter(LimitPolicy(max_weight=None), vision_gate, clock, Spacing(rates.vision_request_delay))
         key = config.credentials.api_key
         self._api_host = Host(
             config.endpoints.api,
@@ -86,14 +89,21 @@ class BinanceClient:
         return self._api_host.gate.refusal or self._vision_host.gate.refusal
 
     def open(self) -> None:
-        """Make the sessions now. Raises UsageError when the environment names a proxy without a usable address."""
+        """Make the sessions now. Raises NetworkSetupError and UsageError as Host.open does."""
         self._api_host.open()
         self._vision_host.open()
 
     def close(self) -> None:
-        """End every wait and every later request in all threads, and close all connections."""
-        self._api_host.close()
-        self._vision_host.close()
+        """End every wait and every later request in all threads, and close all connections.
+
+        Answers that are about to come are heard before: one of them may be a ban, which the next run must know of.
+        """
+        hosts = (self._api_host, self._vision_host)
+        for host in hosts:
+            host.stop()
+        deadline = time.monotonic() + LINGER_SECONDS
+        for host in hosts:
+            host.close(linger=max(0.0, deadline - time.monotonic()))
 
     def __enter__(self) -> BinanceClient:
         return self

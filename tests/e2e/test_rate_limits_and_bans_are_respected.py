@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import RECORDED, Workspace
-from tests.e2e.steps import wait_until
+from tests.e2e import truth
+from tests.e2e.conftest import FEBRUARY, RECORDED, Workspace
+from tests.e2e.steps import addresses, wait_until, write_universe
 from tests.exchange import Fault, Limits, Market, ReplayExchange
+from tests.exchange.wire import Reply, Request
 
 YEAR = ("--start-date", "2025-01-01", "--end-date", "2025-12-31")
 DAYS = [date(2025, 1, 1) + timedelta(days=offset) for offset in range(365)]
@@ -67,6 +73,25 @@ def test_define_when_the_limit_is_cut_in_mid_run(tmp_path: Path, symbols: int, w
         assert exchange.limits.count_429 > 0, "the cut was never met"
         assert exchange.limits.count_418 == 0
     assert_truth(tmp_path, listed)
+
+
+def test_the_delay_holds_over_all_requests_to_the_api_whatever_their_budget(tmp_path: Path) -> None:
+    delay, moment = 0.1, "2026-03-01T06:00"
+    market = Market.recorded()
+    market.archive_until = date(2026, 1, 31)
+    write_universe(tmp_path)
+    with ReplayExchange(market, now=lambda: truth.moment(moment)) as exchange:
+        arguments = ("--kline-source", "api", "--download-market-metrics", "--api-request-delay", str(delay))
+        window = ("--start-date", "2026-02-27", "--end-date", "2026-02-28")
+        workspace = Workspace(tmp_path, addresses(exchange))
+        outcome = workspace.download(*arguments, *window, at=moment + ":00+00:00")
+        assert (outcome.code, outcome.report["downloaded"]) == (0, 18), outcome
+        asked = [request for request in exchange.requests if request.host == "api"]
+    budgets = {"/futures/data/": 30, "/fapi/v1/fundingRate": 3, "/fapi/v1/klines": 6}
+    assert {path: sum(path in request.path for request in asked) for path in budgets} == budgets
+    moments = sorted(request.received_at for request in asked)
+    # One request may be held up on its way and the next one not, so a single gap says little; ten in a row do.
+    assert min(later - earlier for earlier, later in zip(moments, moments[10:], strict=False)) >= 10 * delay - 0.2
 
 
 @pytest.fixture
@@ -147,6 +172,134 @@ def test_define_does_not_poke_a_host_that_has_banned_this_machine(tmp_path: Path
         assert not (tmp_path / "universe.json").exists()
 
 
+# -- a ban is on disk before the run that met it ends -----------------------------------------------------------------------
+
+
+def remembered(state: Path) -> dict[str, float]:
+    found = json.loads((state / "cryptoservice" / "bans.json").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def ban_when(happened: Callable[[], object], until: float, **where: Any) -> Fault:
+    """A ban until that epoch second, answered as soon as `happened` returns."""
+    plain = Fault.banned(int(until * 1000))
+
+    def change(reply: Reply) -> Reply:
+        happened()
+        return plain.change(reply)
+
+    return Fault("ban", change, {"times": None, **where})  # type: ignore[typeddict-item]
+
+
+def test_runs_that_are_banned_at_once_all_remember_it(tmp_path: Path) -> None:
+    """Four runs with an exchange each, and one memory; all four bans are answered in the same moment."""
+    until = float(int(time.time()) + 3600)
+    state = tmp_path / "state"
+    with contextlib.ExitStack() as stack:
+        exchanges = [stack.enter_context(ReplayExchange(Market.recorded())) for _ in range(4)]
+        together = threading.Barrier(4)
+        runs = []
+        for number, exchange in enumerate(exchanges):
+            exchange.faults.add(ban_when(lambda: together.wait(30), until, host="api"))
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            workspace = Workspace(folder, {**addresses(exchange), "XDG_STATE_HOME": str(state)})
+            window = ("--symbols", "LINKUSDT", "--start-date", "2026-02-01", "--end-date", "2026-02-02")
+            runs.append(workspace.start("universe", "define", *window, "--output", "universe.json"))
+        for run in runs:
+            run.communicate(timeout=60)
+        assert [run.returncode for run in runs] == [4] * 4
+        assert [len(exchange.requests) for exchange in exchanges] == [1] * 4
+        hosts = [exchange.api_url.removeprefix("http://") for exchange in exchanges]
+        assert remembered(state) == dict.fromkeys(hosts, until)
+
+
+def test_both_hosts_that_ban_a_run_at_once_are_remembered(tmp_path: Path) -> None:
+    until = float(int(time.time()) + 3600)
+    write_universe(tmp_path)
+    with ReplayExchange(Market.recorded()) as exchange:
+        # The API is asked for the symbol that the archive lacks.
+        exchange.market.without_objects(lambda key: "ALGOUSDT" in key)
+        asked = threading.Event()
+        exchange.faults.add(
+            ban_when(asked.set, until, host="api"),
+            ban_when(lambda: asked.wait(30), until, when=lambda request: request.host == "vision" and "LINK" in request.path),
+        )
+        workspace = Workspace(tmp_path, addresses(exchange))
+        assert workspace.download().code == 4
+        assert asked.is_set()
+        hosts = [url.removeprefix("http://") for url in (exchange.api_url, exchange.vision_url)]
+        assert remembered(Path(workspace.env()["XDG_STATE_HOME"])) == dict.fromkeys(hosts, until)
+        exchange.reset_requests()
+        assert workspace.download().code == 4
+        assert exchange.requests == []
+
+
+@pytest.mark.parametrize("command", ["define", "download"])
+@pytest.mark.parametrize("seconds", [0.0, 0.25], ids=["at_once", "soon_after"])
+def test_a_ban_that_is_answered_while_a_signal_ends_the_run(tmp_path: Path, command: str, seconds: float) -> None:
+    write_universe(tmp_path)
+    with ReplayExchange(Market.recorded()) as exchange:
+        asked, signalled = threading.Event(), threading.Event()
+
+        def happened() -> None:
+            asked.set()
+            assert signalled.wait(30)
+            # The answer is on its way for so long.
+            time.sleep(seconds)
+
+        exchange.faults.add(ban_when(happened, time.time() + 3600, host="api"))
+        workspace = Workspace(tmp_path, addresses(exchange))
+        lines = {
+            "define": ("universe", "define", "--symbols", "LINKUSDT", *FEBRUARY, "--output", "other.json"),
+            "download": (
+                "universe", "download", "--universe-file", "universe.json", "--db-path", "market.db", "--kline-source", "api",
+            ),
+        }  # fmt: skip
+        running = workspace.start(*lines[command])
+        assert asked.wait(30)
+        running.send_signal(signal.SIGTERM)
+        signalled.set()
+        started = time.monotonic()
+        running.communicate(timeout=30)
+        # A ban that is answered at once may end the run before the signal does.
+        assert running.returncode in ((4, 143) if not seconds else (143,))
+        assert time.monotonic() - started < 2.0
+        exchange.reset_requests()
+        again = workspace.run(*lines[command])
+        assert again.code == 4, again
+        assert "banned this IP address until" in again.stderr
+        assert exchange.requests == []
+
+
+def test_a_ban_that_is_answered_just_after_another_error_has_ended_the_run(tmp_path: Path) -> None:
+    with ReplayExchange(Market.recorded()) as exchange:
+        both = threading.Barrier(2)
+
+        def of(symbol: str) -> Callable[[Request], bool]:
+            return lambda request: request.params.get("symbol") == symbol
+
+        def soon_after() -> None:
+            both.wait(30)
+            time.sleep(0.1)
+
+        def failing(_: Reply) -> Reply:
+            both.wait(30)
+            return Reply(400, b'{"code": -1100, "msg": "Illegal characters found in a parameter."}', "application/json")
+
+        exchange.faults.add(
+            Fault("error", failing, {"when": of("AVAXUSDT")}),
+            ban_when(soon_after, time.time() + 3600, when=of("LINKUSDT"), times=1),
+        )
+        workspace = workspace_for(tmp_path, exchange)
+        outcome = workspace.define(symbols="LINKUSDT,AVAXUSDT")
+        assert (outcome.code, "-1100" in outcome.stderr) == (1, True), outcome
+        exchange.reset_requests()
+        assert workspace.define().code == 4
+        assert exchange.requests == []
+
+
 def test_nothing_but_429_ends_the_run(tmp_path: Path) -> None:
     with ReplayExchange(Market.recorded()) as exchange:
         workspace = workspace_for(tmp_path, exchange)
@@ -178,6 +331,7 @@ TRANSIENT = [
     Fault.invalid_json,
     Fault.server_error,
     lambda **where: Fault.status(408, **where),
+    lambda **where: Fault.status(202, **where),
     *(lambda code=code, **where: Fault.api_error(code, "try again", **where) for code in (-1000, -1001, -1006, -1007)),
 ]
 

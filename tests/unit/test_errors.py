@@ -21,6 +21,7 @@ def test_each_family_carries_its_exit_code() -> None:
         "SymbolRefused": ("SourceError", 1),
         "HistoryEnded": ("SourceError", 1),
         "SourceRefused": ("SourceError", 4),
+        "NetworkSetupError": ("CryptoserviceError", 1),
         "Interrupted": ("CryptoserviceError", 130),
     }
     classes = {name: value for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from cryptoservice.clock import Clock
 from cryptoservice.days import utc_text
-from cryptoservice.errors import Remedy, SourceError, SourceRefused
+from cryptoservice.errors import CryptoserviceError, Remedy, SourceRefused
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,9 @@ class Gate:
         self._lock = threading.Lock()
         self._shut_until = 0.0
         self._throttled_since: float | None = None
-        self._closed: SourceError | None = None
+        self._closed: CryptoserviceError | None = None
+        self._noted_until = 0.0
+        """The end of the longest ban that is written down."""
         self._next_countdown = 0.0
 
     @property
@@ -65,16 +67,16 @@ class Gate:
             log.warning("%s: waiting, %.0f s to go", self.host, remaining)
 
     def responded(self) -> None:
-        """Note any response other than 429 or 418: it ends the run of consecutive 429s."""
+        """Note any response that does not ask for time: it ends the run of consecutive 429s."""
         if self._throttled_since is not None:
             with self._lock:
                 self._throttled_since = None
 
     def throttle(self, until: float, what: str, *, has_deadline: bool) -> None:
-        """HTTP 429: shut the gate until that epoch second.
+        """HTTP 429, or 503 with a time: shut the gate until that epoch second. `what` names the answer.
 
-        Consecutive 429s for longer than the wait limit close it for this run. So does a deadline beyond the limit that the host
-        named itself (`has_deadline`).
+        Consecutive answers of this kind for longer than the wait limit close it for this run. So does a deadline beyond the limit
+        that the host named itself (`has_deadline`).
         """
         with self._lock:
             now, clock = self._clock.time(), self._clock.monotonic()
@@ -94,11 +96,15 @@ class Gate:
         """HTTP 418: shut the gate until that epoch second; a ban beyond the wait limit closes it for this run."""
         with self._lock:
             now = self._clock.time()
-            if until <= max(now, self._shut_until):
+            if until <= max(now, self._noted_until):
                 return
             if self._on_ban is not None and not remembered:
-                # Under the lock: no other thread may end the run before the ban is written down.
+                # Under the lock: no other thread may end the run before the ban is written down. A ban that ends before a pause
+                # does is written down too, because the next run knows nothing of the pause.
                 self._on_ban(self.host, until)
+            self._noted_until = until
+            if until <= self._shut_until:
+                return
             self._shut_until = until
             until_text = utc_text(math.ceil(until))
             if until - now > self._max_wait:
@@ -106,8 +112,8 @@ class Gate:
             else:
                 log.warning("%s: this IP address is banned until %s, waiting %.0f s", self.host, until_text, until - now)
 
-    def close(self, error: SourceError) -> None:
-        """Close the gate for this run, after a 403, a 451 or when the host is given up: every later `wait` raises this error."""
+    def close(self, error: CryptoserviceError) -> None:
+        """Close the gate for this run, since nothing can be had of the host: every later `wait` raises this error."""
         with self._lock:
             self._closed = self._closed or error
 

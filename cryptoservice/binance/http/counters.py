@@ -1,9 +1,10 @@
-"""Counters of requests and of retries."""
+"""Counters of requests, of retries, and of the calls that are under way."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
+from types import TracebackType
 
 
 class Traffic:
@@ -43,3 +44,25 @@ class Traffic:
         """Seconds spent between attempts, summed over threads."""
         with self._lock:
             return self._waited
+
+
+class UnderWay:
+    """Counts what is under way: each call enters it and leaves it. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._count = 0
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._count += 1
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def wait_until_none(self, seconds: float) -> bool:
+        """Wait at most so many seconds until nothing is under way; whether that came about."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._count == 0, seconds)

@@ -12,13 +12,13 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from cryptoservice.binance.http.bans import Gate
 from cryptoservice.binance.http.circuit_breaker import CircuitBreaker
-from cryptoservice.binance.http.counters import Traffic
+from cryptoservice.binance.http.counters import Traffic, UnderWay
 from cryptoservice.binance.http.limiter import RateLimiter
 from cryptoservice.binance.http.responses import Response, Throttled, Transient
 from cryptoservice.binance.http.retry import Retries
 from cryptoservice.clock import Clock, raise_if_stopped
 from cryptoservice.config import RetryConfig
-from cryptoservice.errors import Interrupted, Remedy, SourceError, SourceRefused
+from cryptoservice.errors import Interrupted, NetworkSetupError, Remedy, SourceError, SourceRefused
 
 if TYPE_CHECKING:
     from cryptoservice.binance.http.session import Session
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+LINGER_SECONDS = 0.5
+"""How long a host that is closed still listens for the answers to requests that were sent: one of them may be a ban."""
 
 
 @dataclass(frozen=True)
@@ -74,19 +77,34 @@ class Host:
         self._breaker = CircuitBreaker(workers)
         self._stop = threading.Event()
         """Ends every wait and every later request, because the run is over or the host is given up."""
+        self._calls = UnderWay()
         self._workers = workers
         self._headers = headers or {}
         self._opening = threading.Lock()
         self._session: Session | None = None
 
-    def close(self) -> None:
-        """End every call under way with Interrupted, and close the connections."""
+    def stop(self) -> None:
+        """End every wait and every later call with Interrupted."""
         self._stop.set()
+
+    def close(self, *, linger: float = LINGER_SECONDS) -> None:
+        """Stop, and close the connections. Answers that arrive within `linger` seconds are still heard.
+
+        A ban that this host has met is written down when this method returns: the next run must know of it.
+        """
+        self.stop()
+        self._calls.wait_until_none(linger)
+        # The gate writes a ban down under its lock, so this waits for a ban that is being written just now.
+        self.gate.remaining()
         if self._session is not None:
             self._session.close()
 
     def open(self) -> None:
-        """Make the session now. Raises UsageError when the environment names a proxy without a usable address."""
+        """Make the session now.
+
+        Raises NetworkSetupError when requests or urllib3 are too old, or when a proxy or a certificate file of the environment
+        cannot work, and UsageError when a proxy has no usable address.
+        """
         self._opened()
 
     def fetch(self, call: Call, parse_response: Callable[[Response], T]) -> T:
@@ -94,10 +112,12 @@ class Host:
 
         `parse_response` raises Transient or Throttled for a response that is worth another attempt. Throttling uses up no
         retries: the gate decides how long it may last. Raises SourceError after the last retry or when the host is given up,
-        SourceRefused when the host is closed to this run, and Interrupted when this object is closed.
+        SourceRefused when the host is closed to this run, NetworkSetupError when no attempt can succeed on this machine, and
+        Interrupted when this object is closed.
         """
         try:
-            return self._fetch(call, parse_response)
+            with self._calls:
+                return self._fetch(call, parse_response)
         except Interrupted:
             # When the call was ended because the host was given up, the gate raises the reason.
             self.gate.wait()
@@ -105,6 +125,10 @@ class Host:
 
     def _fetch(self, call: Call, parse_response: Callable[[Response], T]) -> T:
         retries = Retries(self._retry, self._clock, self._stop)
+        raise_if_stopped(self._stop)
+        self.gate.wait()
+        # Opening takes a while. After the grant it would bring this request closer to the next one than the spacing allows.
+        self._opened()
         granted = call.limiter.acquire(call.weight, self._stop)
         responses = self._breaker.responses
         while True:
@@ -116,11 +140,12 @@ class Host:
                 self._slow_down(throttled, call.limiter, granted)
             except Transient as trouble:
                 retries.failed()
+                self._hold_back(trouble)
                 if retries.are_used_up:
                     raise self._exhausted(call, trouble, retries, responses) from None
                 self.traffic.retried(retries.wait(f"{self.gate.host}{call.path}", trouble))
-            except SourceRefused as refused:
-                self.gate.close(refused)
+            except (SourceRefused, NetworkSetupError) as final:
+                self.gate.close(final)
                 raise
             granted = call.limiter.acquire(call.weight, self._stop)
 
@@ -144,7 +169,10 @@ class Host:
             result = parse_response(response)
         except Throttled:
             raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, Transient) and error.until is not None:
+                # Like a 429 this only asks for time, so it does not end the run of consecutive refusals.
+                raise
             # An error is a response too: the host does more than ask for fewer requests.
             self.gate.responded()
             raise
@@ -157,6 +185,16 @@ class Host:
         else:
             self.gate.throttle(throttled.until, throttled.what, has_deadline=throttled.has_deadline)
         limiter.penalise(granted)
+
+    def _hold_back(self, trouble: Transient) -> None:
+        """Shut the gate for all threads until the time that an unavailable host has named; raise when that is beyond the limit.
+
+        Unlike a 429 such an answer uses up a retry: it is no complaint about our requests, and nobody knows that the host will be
+        well by then.
+        """
+        if trouble.until is not None:
+            self.gate.throttle(trouble.until, str(trouble), has_deadline=True)
+            self.gate.wait()
 
     def _send(self, call: Call) -> Response:
         session = self._opened()

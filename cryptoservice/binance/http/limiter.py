@@ -6,6 +6,7 @@ It computes a wait under its lock, and the caller sleeps outside the lock. All t
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -19,10 +20,8 @@ class LimitPolicy:
     """The numbers of one budget: how much it allows, how it yields to refusals, and how it recovers."""
 
     max_weight: int | None
-    """Weight per rolling window; None means that only the spacing holds."""
+    """Weight per rolling window; None means that only the spacing of the host holds."""
     window: float = 60.0
-    spacing: float = 0.0
-    """Shortest time in seconds between two grants, over all threads."""
     jitter_margin: float = 1.0
     """Seconds added to the window: two requests that leave a minute apart can arrive a little closer together."""
     restart_share: float = 0.5
@@ -35,14 +34,28 @@ class LimitPolicy:
     """The budget uses at most this share of the limit that the host itself announces."""
 
 
-class RateLimiter:
-    """One budget of request weight per rolling window, shared by all threads. A refusal cuts it, and it recovers with time."""
+class Spacing:
+    """The shortest time in seconds between two requests to one host, over all threads and over all budgets that share it."""
 
-    def __init__(self, policy: LimitPolicy, gate: Gate, clock: Clock) -> None:
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        self.lock = threading.Lock()
+        """The lock of every budget that shares this spacing: a grant changes both at once."""
+        self.next_grant = -math.inf
+
+
+class RateLimiter:
+    """One budget of request weight per rolling window, shared by all threads. A refusal cuts it, and it recovers with time.
+
+    All budgets of one host are given the same `spacing`.
+    """
+
+    def __init__(self, policy: LimitPolicy, gate: Gate, clock: Clock, spacing: Spacing | None = None) -> None:
         self._policy = policy
         self._gate = gate
         self._clock = clock
-        self._lock = threading.Lock()
+        self._spacing = spacing or Spacing()
+        self._lock = self._spacing.lock
         self._full = float(policy.max_weight) if policy.max_weight is not None else None
         self._base = self._full
         """The budget at the time `_restarted`; from there it grows until it is full again."""
@@ -140,7 +153,7 @@ class RateLimiter:
             self._total = 0.0
 
     def _pause(self, now: float, weight: float) -> float:
-        pause = self._next_grant - now
+        pause = max(self._next_grant, self._spacing.next_grant) - now
         budget = self._budget(now)
         if budget is None:
             return pause
@@ -158,12 +171,11 @@ class RateLimiter:
         return pause
 
     def _grant(self, now: float, weight: float) -> None:
-        spacing = self._policy.spacing
+        self._spacing.next_grant = self._next_grant = now + self._spacing.seconds
         budget = self._budget(now)
         if budget is not None and self._full is not None:
             self._spent.append((now, weight))
             self._total += weight
             if budget < self._full:
                 # During recovery requests are spread over the window, so that not all threads start at once after a pause.
-                spacing = max(spacing, weight * self._policy.window / budget)
-        self._next_grant = now + spacing
+                self._next_grant = now + weight * self._policy.window / budget

@@ -12,7 +12,7 @@ from typing import Any
 from cryptoservice.binance.parsers.numbers import parse_json
 from cryptoservice.binance.parsers.rows_by_day import InvalidData
 from cryptoservice.clock import Clock
-from cryptoservice.errors import HistoryEnded, Remedy, SourceError, SourceRefused, SymbolRefused
+from cryptoservice.errors import HistoryEnded, NetworkSetupError, Remedy, SourceError, SourceRefused, SymbolRefused
 
 _BANNED_UNTIL = re.compile(r"banned until (\d{13})(?!\d)")
 # For a ban whose end is not named. The shortest documented ban lasts two minutes (docs/wire.md, limits and bans).
@@ -25,6 +25,8 @@ _PASSING_CODES = frozenset((-1000, -1001, -1006, -1007, _OVERLOADED, -1021))
 # Invalid symbol, invalid symbol status, symbol is closed, invalid pair.
 _SYMBOL_CODES = frozenset((-1121, -1122, -4141, -4144))
 _HISTORY_CODE = -1130
+# The key has no valid form; the key, its IP address or its permissions are invalid.
+_KEY_CODES = frozenset((-2014, -2015))
 _OVERLOAD_PATIENCE = 4.0
 _CODE_FORM = re.compile(r"-?[0-9]{1,6}\Z")
 _LONGEST_TEXT = 10_000
@@ -58,11 +60,13 @@ class Response:
 class Transient(Exception):
     """A trouble that may well be gone at the next attempt."""
 
-    def __init__(self, reason: str, detail: str = "", *, patience: float = 1.0) -> None:
+    def __init__(self, reason: str, detail: str = "", *, patience: float = 1.0, until: float | None = None) -> None:
         super().__init__(detail or reason)
         self.reason = reason
         self.patience = patience
         """Multiplies the back-off: an overloaded host needs more time than a lost packet."""
+        self.until = until
+        """The epoch second before which the host wants no further request, or None when it names none."""
 
 
 class Throttled(Exception):
@@ -94,9 +98,11 @@ def api_response_parser(clock: Clock, redact: Callable[[str], str] = str) -> Cal
             raise _throttled(response, message, clock)
         if code in _PASSING_CODES:
             patience = _OVERLOAD_PATIENCE if code == _OVERLOADED else 1.0
-            raise Transient(f"api_error_{code}", f"error {code}: {message}", patience=patience)
-        if response.status == 408 or response.status >= 500:
-            raise Transient(f"http_{response.status}", f"HTTP {response.status}")
+            until = _named_time(response, clock)
+            raise Transient(f"api_error_{code}", f"error {code}: {message}", patience=patience, until=until)
+        _raise_if_passing(response, clock)
+        if code in _KEY_CODES:
+            raise NetworkSetupError(f"the API refuses the API key (error {code}: {message})", hint=Remedy.CHECK_API_KEY)
         if code in _SYMBOL_CODES:
             raise SymbolRefused(f"error {code}: {message}", reason=f"api_error_{code}")
         if code == _HISTORY_CODE:
@@ -120,8 +126,7 @@ def archive_response_parser(clock: Clock) -> Callable[[Response], Response | Non
         if response.status == 404:
             return None
         _raise_for_status(response, clock)
-        if response.status == 408 or response.status >= 500:
-            raise Transient(f"http_{response.status}", f"HTTP {response.status}")
+        _raise_if_passing(response, clock)
         raise SourceError(
             f"the archive answered HTTP {response.status}", reason=f"http_{response.status}", hint=_redirect_hint(response)
         )
@@ -147,13 +152,28 @@ def _raise_for_status(response: Response, clock: Clock) -> None:
         )
 
 
+def _raise_if_passing(response: Response, clock: Clock) -> None:
+    """Raise Transient for a status that the next attempt may well not have.
+
+    202 says that the answer is not ready: a firewall in front of the host sends it with an empty body.
+    """
+    if response.status in (202, 408) or response.status >= 500:
+        until = _named_time(response, clock)
+        raise Transient(f"http_{response.status}", f"HTTP {response.status}", until=until)
+
+
+def _named_time(response: Response, clock: Clock) -> float | None:
+    """The epoch second of Retry-After when it lies ahead, else None."""
+    now = clock.time()
+    until = min(_retry_after(response, now), now + _LONGEST_PAUSE_SECONDS)
+    return until if until > now else None
+
+
 def _json_of(response: Response) -> Any:
     """The body as JSON, or None for the body of an error that is no JSON."""
     try:
         return parse_json(response.body)
     except InvalidData:
-        if response.status == 408 or response.status >= 500:
-            raise Transient(f"http_{response.status}", f"HTTP {response.status}") from None
         if response.status == 200:
             raise Transient("invalid_json", "the response is not JSON") from None
         return None

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import os
+import re
+import ssl
 import threading
 import time as _time
 from collections.abc import Callable, Iterator, Mapping
+from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
+from requests.utils import prepend_scheme_if_needed, select_proxy
 from urllib3.exceptions import HTTPError as UrllibError
 from urllib3.exceptions import TimeoutError as UrllibTimeout
 
 from cryptoservice._version import __version__
 from cryptoservice.binance.http.responses import Response, Transient
 from cryptoservice.clock import raise_if_stopped
-from cryptoservice.errors import UsageError
+from cryptoservice.errors import Interrupted, NetworkSetupError, UsageError
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 30.0
 # Seconds for a whole response: the read timeout alone starts anew with every byte.
 WHOLE_TIMEOUT = 300.0
+# What setup.cfg asks for too: a checkout runs without an installer that would see to it.
+NEEDED_VERSIONS = {"requests": (2, 31), "urllib3": (2, 2)}
 _CHUNK = 64 * 1024
+# The status of these says what matters, so a body that breaks off is no reason to ask such a host again.
+_REFUSALS = frozenset((403, 418, 429, 451))
+_REFUSAL_BYTES = 64 * 1024
+_PROXY_SCHEMES = frozenset(("http", "https", "socks4", "socks4a", "socks5", "socks5h"))
 # Digits of a Content-Length that can be believed.
 _LONGEST_LENGTH = 19
 
@@ -34,6 +48,7 @@ class Session:
     def __init__(
         self, base_url: str, workers: int, headers: Mapping[str, str], *, responded: Callable[[], None], stop: threading.Event
     ) -> None:
+        _require_versions({"requests": requests.__version__, "urllib3": urllib3.__version__})  # type: ignore[attr-defined]
         self._base_url = base_url
         self._requests = _session(base_url, workers, headers)
         self._responded = responded
@@ -44,7 +59,10 @@ class Session:
         self._requests.close()
 
     def get(self, target: str, headers: Mapping[str, str] | None, max_bytes: int) -> Response:
-        """One GET, with its whole body unpacked. Raises Transient when no whole response came, and Interrupted on `stop`."""
+        """One GET, with its whole body unpacked; of a refusal as much of the body as arrived.
+
+        Raises Transient when no whole response came, NetworkSetupError for a certificate that is refused, Interrupted on `stop`.
+        """
         try:
             response = self._requests.get(
                 self._base_url + target,
@@ -55,13 +73,15 @@ class Session:
             )
             self._responded()
             with response:
-                body = self._read(response, max_bytes)
+                body = self._refusal(response) if response.status_code in _REFUSALS else self._read(response, max_bytes)
         except (requests.exceptions.Timeout, UrllibTimeout):
             raise Transient("timeout", "no response in time") from None
-        except requests.exceptions.ProxyError:
+        except requests.exceptions.ProxyError as error:
+            self._raise_if_certificate(error, "the proxy")
             # The text of a proxy error holds the address of the proxy, which may hold a password.
             raise Transient("proxy_error", "the proxy did not pass the request on") from None
-        except requests.exceptions.SSLError:
+        except requests.exceptions.SSLError as error:
+            self._raise_if_certificate(error, _host_of(self._base_url))
             raise Transient("tls_error", "no secure connection could be made") from None
         except requests.exceptions.ConnectionError as error:
             raise Transient("connection_error", _plain_words(error)) from None
@@ -70,11 +90,29 @@ class Session:
             raise Transient("connection_error", f"the request or its response broke off ({type(error).__name__})") from None
         return Response(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
 
-    def _read(self, response: requests.Response, max_bytes: int) -> bytes:
-        chunks: list[bytes] = []
+    @staticmethod
+    def _raise_if_certificate(error: Exception, whose: str) -> None:
+        words = _certificate_words(error)
+        if words is not None:
+            raise NetworkSetupError(
+                f"the certificate of {whose} is refused: {words}",
+                hint="if the network has a certificate authority of its own, name its file in REQUESTS_CA_BUNDLE",
+            ) from None
+
+    def _refusal(self, response: requests.Response) -> bytes:
+        arrived: list[bytes] = []
+        # Also a request to stop ends only the reading: this may be a ban, and then it must be noted.
+        with contextlib.suppress(Transient, Interrupted, requests.exceptions.RequestException, UrllibError, OSError, ValueError):
+            self._read(response, _REFUSAL_BYTES, arrived)
+        return b"".join(arrived)
+
+    def _read(self, response: requests.Response, max_bytes: int, arrived: list[bytes] | None = None) -> bytes:
+        """The whole body; `arrived` is given each piece at once."""
+        chunks: list[bytes] = [] if arrived is None else arrived
         size = 0
         deadline = _time.monotonic() + WHOLE_TIMEOUT
         for chunk in _chunks(response):
+            chunks.append(chunk)
             raise_if_stopped(self._stop)
             # A long body that still arrives shows that the host is alive.
             self._responded()
@@ -83,7 +121,6 @@ class Session:
             size += len(chunk)
             if size > max_bytes:
                 raise Transient("answer_too_large", f"the response is larger than {max_bytes} bytes")
-            chunks.append(chunk)
         # Whether a short body is an error depends on the version of urllib3, so the length is checked here.
         declared = response.headers.get("Content-Length", "")
         if declared.isdecimal() and len(declared) < _LONGEST_LENGTH and response.raw.tell() != int(declared):
@@ -119,7 +156,10 @@ def _session(base_url: str, workers: int, headers: Mapping[str, str]) -> request
     try:
         settings = session.merge_environment_settings(base_url, {}, False, None, None)
     except ValueError:
-        raise UsageError("the proxy in the environment has no usable address", hint="check HTTP_PROXY and HTTPS_PROXY") from None
+        raise _unusable_proxy() from None
+    _check_proxy(select_proxy(base_url, settings["proxies"]))
+    if base_url.lower().startswith("https:") and isinstance(settings["verify"], str):
+        _check_authorities(settings["verify"])
     session.trust_env = False
     session.proxies = dict(settings["proxies"])
     session.verify = settings["verify"]
@@ -131,3 +171,73 @@ def _session(base_url: str, workers: int, headers: Mapping[str, str]) -> request
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
+
+
+def _require_versions(versions: Mapping[str, str]) -> None:
+    """Raise NetworkSetupError for a package that is older than what this module is written for."""
+    for name, needed in NEEDED_VERSIONS.items():
+        numbers = re.match(r"(\d+)\.(\d+)", versions[name])
+        if numbers and (int(numbers[1]), int(numbers[2])) < needed:
+            wanted = ".".join(map(str, needed))
+            raise NetworkSetupError(
+                f"{name} {versions[name]} is too old: version {wanted} or later is needed",
+                hint=f"install it with: pip install '{name}>={wanted}'",
+            )
+
+
+def _unusable_proxy() -> UsageError:
+    # The address is not shown, because it may hold a password.
+    return UsageError("the proxy in the environment has no usable address", hint="check HTTP_PROXY and HTTPS_PROXY")
+
+
+def _check_proxy(address: str | None) -> None:
+    """Raise an error for a proxy through which no request could ever go."""
+    if not address:
+        return
+    try:
+        parts = urlsplit(prepend_scheme_if_needed(address, "http"))  # type: ignore[no-untyped-call]
+        usable = parts.scheme in _PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except (ValueError, TypeError, UrllibError):
+        raise _unusable_proxy() from None
+    if not usable:
+        raise _unusable_proxy()
+    if parts.scheme.startswith("socks") and importlib.util.find_spec("socks") is None:
+        raise NetworkSetupError(
+            "the environment names a SOCKS proxy, and the package PySocks, which such a proxy needs, is not installed",
+            hint="install it with: pip install 'requests[socks]', or use another proxy",
+        )
+
+
+def _check_authorities(place: str) -> None:
+    """Raise NetworkSetupError when the file or folder of certificate authorities that the environment names cannot be used."""
+    variable = "REQUESTS_CA_BUNDLE" if os.environ.get("REQUESTS_CA_BUNDLE") else "CURL_CA_BUNDLE"
+    hint = f"correct {variable}, or leave it out"
+    if not os.path.exists(place):  # noqa: PTH110 - a path from the environment, shown as it is
+        raise NetworkSetupError(f"the certificate file {place} does not exist", hint=hint)
+    try:
+        if not os.path.isdir(place):  # noqa: PTH112
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(place)
+    except OSError as error:
+        raise NetworkSetupError(f"the certificate file {place} cannot be used: {error.strerror or error}", hint=hint) from None
+
+
+def _certificate_words(error: BaseException) -> str | None:
+    """Why a certificate is refused, when that is what lies behind the error; else None."""
+    waiting: list[object] = [error]
+    seen: set[int] = set()
+    while waiting:
+        found = waiting.pop()
+        if not isinstance(found, BaseException) or id(found) in seen:
+            continue
+        seen.add(id(found))
+        if isinstance(found, ssl.SSLCertVerificationError):
+            return str(found.verify_message or found.strerror or "it cannot be verified")
+        # urllib3 raises it for a name that the certificate does not hold. Its versions keep this class in different places.
+        if type(found).__name__ == "CertificateError":
+            return str(found)
+        waiting += [*found.args, getattr(found, "reason", None), found.__cause__, found.__context__]
+    return None
+
+
+def _host_of(base_url: str) -> str:
+    return urlsplit(base_url).netloc

@@ -107,6 +107,28 @@ def test_every_kind_of_request_has_its_own_budget() -> None:
         assert made.client.waited_seconds == 64.0
 
 
+@pytest.mark.parametrize("delay", [0.05, 1.0])
+def test_the_delay_holds_between_any_two_requests_to_the_api_whatever_their_budget(delay: float) -> None:
+    moments: list[float] = []
+
+    clock = FakeClock(EPOCH)
+
+    def script(_: int, __: Seen) -> Reply:
+        moments.append(clock.monotonic())
+        return EMPTY
+
+    with Loopback(script).running() as api:
+        config = NetworkConfig(endpoints=Endpoints(api.url, api.url), rates=RateConfig(api_request_delay=delay))
+        with BinanceClient(config, clock) as client:
+            client.api.klines("BTCUSDT", Freq.d1, ONE_DAY)
+            client.api.funding_rates("BTCUSDT", ONE_DAY)
+            with pytest.raises(SourceError):
+                client.api.metrics("BTCUSDT", ONE_DAY)
+            client.api.funding_rates("ETHUSDT", ONE_DAY)
+            client.api.klines("ETHUSDT", Freq.d1, ONE_DAY)
+            assert [round(moment, 9) for moment in moments] == [round(delay * number, 9) for number in range(9)]
+
+
 def test_the_budgets_beside_the_weight_leave_a_tenth_to_others() -> None:
     # 500 and 1000 requests in five minutes are documented.
     assert (FUNDING_POLICY.max_weight, FUNDING_POLICY.window) == (450, 300.0)

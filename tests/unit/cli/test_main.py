@@ -29,6 +29,10 @@ ERRORS: list[tuple[Exception, int, str, str | None]] = [
     (errors.SymbolRefused("unknown symbol"), 1, "unknown symbol", None),
     (errors.HistoryEnded("too old"), 1, "too old", None),
     (errors.SourceRefused("HTTP 451", reason="http_451"), 4, "HTTP 451", None),
+    (
+        errors.NetworkSetupError("the key is refused", hint=Remedy.CHECK_API_KEY), 1, "the key is refused",
+        "check BINANCE_API_KEY or --api-key",
+    ),
     (errors.Interrupted(), 130, "interrupted by SIGINT", "run the same command again"),
     (BrokenPipeError(32, "Broken pipe"), 1, "nobody reads stdout any more", None),
     (FileNotFoundError(2, "No such file or directory", "a/b"), 1, "a/b: No such file or directory", None),

@@ -113,6 +113,14 @@ def test_a_ban_that_is_over_or_shorter_changes_nothing(gate: Gate, bans: list[tu
     assert bans == [("fapi.example", EPOCH + 200)]
 
 
+def test_a_ban_that_ends_before_a_pause_is_noted_all_the_same(gate: Gate, bans: list[tuple[str, float]]) -> None:
+    """The next run knows nothing of the pause, so it must know of the ban."""
+    gate.throttle(EPOCH + 250, "HTTP 429", has_deadline=True)
+    gate.ban(EPOCH + 120)
+    assert gate.wait() == 250.0
+    assert bans == [("fapi.example", EPOCH + 120)]
+
+
 def test_a_ban_that_is_prolonged_is_noted_again(gate: Gate, bans: list[tuple[str, float]]) -> None:
     gate.ban(EPOCH + 100)
     gate.ban(EPOCH + 200)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from cryptoservice.binance.http.counters import Traffic
+from cryptoservice.binance.http.counters import Traffic, UnderWay
 
 
 def test_requests_are_counted_by_source_in_the_order_of_their_names() -> None:
@@ -43,3 +43,22 @@ def test_no_count_is_lost_between_threads() -> None:
     for thread in threads:
         thread.join()
     assert (traffic.requests, traffic.retries, traffic.backoff_seconds) == ({"klines": 4000}, 4000, 1000.0)
+
+
+def test_a_thread_can_wait_for_the_last_call_under_way() -> None:
+    calls = UnderWay()
+    assert calls.wait_until_none(0.0)
+    entered, leave = threading.Event(), threading.Event()
+
+    def call() -> None:
+        with calls:
+            entered.set()
+            leave.wait(10)
+
+    threads = [threading.Thread(target=call) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert entered.wait(10)
+    assert not calls.wait_until_none(0.01)
+    leave.set()
+    assert calls.wait_until_none(10)

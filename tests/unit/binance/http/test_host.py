@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from cryptoservice import errors
 from cryptoservice.binance.http import session
 from cryptoservice.binance.http.host import Host, host_name
+from cryptoservice.binance.http.limiter import LimitPolicy, RateLimiter, Spacing
 from cryptoservice.binance.http.responses import Transient
 from cryptoservice.config import RetryConfig
 from cryptoservice.errors import Interrupted, SourceError, SourceRefused, SymbolRefused
@@ -97,6 +102,171 @@ def test_every_request_leaves_a_debug_line(caplog: pytest.LogCaptureFixture, mon
         made.get(params={"symbol": "BTCUSDT"})
         (line,) = [record.getMessage() for record in caplog.records]
         assert line.startswith(f"GET {made.gate.host}/fapi/v1/klines?symbol=BTCUSDT -> 200, 12 bytes, ")
+
+
+def test_an_empty_202_is_tried_again() -> None:
+    with wired(Reply(202, b""), Reply(202, b""), GOOD) as made:
+        assert made.get() == {"ok": True}
+        assert (made.clock.sleeps, len(made.seen)) == ([1.0, 2.0], 3)
+
+
+# -- an unavailable host that names a time ----------------------------------------------------------------------------
+
+
+def unavailable(retry_after: str) -> Reply:
+    return Reply(503, b'{"code": 0, "msg": "Service Unavailable."}', {"Retry-After": retry_after})
+
+
+@pytest.mark.parametrize("header", ["17", "Mon, 02 Feb 2026 02:40:17 GMT"])
+def test_retry_after_of_a_503_is_kept_and_uses_up_a_retry(header: str) -> None:
+    arrived: list[float] = []
+
+    def script(number: int, _: Seen) -> Reply:
+        arrived.append(made.clock.monotonic())
+        return GOOD if number else unavailable(header)
+
+    with wired(script=script) as made:
+        assert made.get() == {"ok": True}
+        # The back-off of one second is part of the seventeen.
+        assert arrived == [0.0, 17.0]
+        assert made.traffic.retries == 1
+        assert sum(made.clock.sleeps) == 17.0
+
+
+def test_a_503_that_names_a_time_holds_all_threads_back_and_cuts_no_budget() -> None:
+    with wired(unavailable("40"), GOOD, retry=RetryConfig(max_retries=0)) as made:
+        with pytest.raises(SourceError) as caught:
+            made.get()
+        assert (caught.value.reason, len(made.seen)) == ("http_503", 1)
+        assert made.get() == {"ok": True}
+        assert made.clock.monotonic() == 40.0
+        assert made.limiter.budget() == 1000.0
+
+
+def test_the_back_off_is_kept_where_it_is_longer_than_retry_after() -> None:
+    with wired(unavailable("1"), GOOD, retry=RetryConfig(base_delay=8.0, jitter=False)) as made:
+        made.get()
+        assert made.clock.sleeps == [8.0]
+
+
+def test_retries_run_out_for_a_503_with_a_time_too() -> None:
+    with wired(unavailable("5"), retry=RetryConfig(max_retries=2, jitter=False)) as made:
+        with pytest.raises(SourceError) as caught:
+            made.get()
+        assert (caught.value.reason, len(made.seen)) == ("http_503", 3)
+        assert made.clock.monotonic() == 10.0
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_a_503_beyond_the_wait_limit_ends_all_requests(retries: int) -> None:
+    with wired(unavailable("301"), retry=RetryConfig(max_retries=retries)) as made:
+        for _ in range(2):
+            with pytest.raises(SourceRefused, match=r"asks for a pause until 2026-02-02T02:45:01\+00:00 \(HTTP 503\)"):
+                made.get()
+        assert (len(made.seen), made.clock.sleeps) == (1, [])
+        assert made.gate.refusal is not None
+
+
+def test_nothing_but_503s_that_ask_for_time_ends_after_the_wait_limit() -> None:
+    with wired(unavailable("100"), retry=RetryConfig(max_retries=50)) as made:
+        with pytest.raises(SourceRefused, match="has answered nothing but HTTP 503 for 300 s"):
+            made.get()
+        assert len(made.seen) == 4
+
+
+@pytest.mark.parametrize("header", ["0", "soon", "-5", "Mon, 02 Feb 2026 02:39:00 GMT"])
+def test_a_503_without_a_usable_time_keeps_the_back_off(header: str) -> None:
+    with wired(unavailable(header), unavailable(header), GOOD) as made:
+        made.get()
+        assert made.clock.sleeps == [1.0, 2.0]
+
+
+# -- what no retry can mend ------------------------------------------------------------------------------------------
+
+
+def test_a_refused_key_ends_all_requests_at_once() -> None:
+    with wired(Reply(401, b'{"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}')) as made:
+        for _ in range(3):
+            with pytest.raises(errors.NetworkSetupError, match="refuses the API key"):
+                made.get()
+        assert (len(made.seen), made.clock.sleeps) == (1, [])
+        assert made.gate.refusal is None, "the host does not refuse this address"
+
+
+# -- closing while an answer is on its way ------------------------------------------------------------------------------
+
+BAN = b'{"code": -1003, "msg": "Way too many requests; IP(1.2.3.4) banned until 1770003600000."}'
+
+
+def ended_by(call: Callable[[], Any], *kinds: type[Exception]) -> None:
+    with contextlib.suppress(*kinds):
+        call()
+
+
+@pytest.mark.parametrize("reply", [Reply(418, BAN), Reply(418, BAN + b" " * 9, cut=9), Reply(418, BAN, chunked=True)])
+def test_a_ban_that_arrives_while_the_host_is_closed_is_written_down_first(reply: Reply) -> None:
+    asked, written = threading.Event(), threading.Event()
+    bans: list[tuple[str, float]] = []
+
+    def script(_: int, __: Seen) -> Reply:
+        asked.set()
+        # The answer leaves when the run is ending already.
+        assert made.host._stop.wait(10)
+        return reply
+
+    def write_down(host: str, until: float) -> None:
+        # A slow disk.
+        written.wait(0.05)
+        bans.append((host, until))
+
+    with wired(script=script) as made:
+        made.gate._on_ban = write_down
+        caller = threading.Thread(target=ended_by, args=(made.get, Interrupted, SourceRefused))
+        caller.start()
+        assert asked.wait(10)
+        made.host.close()
+        assert bans == [(made.gate.host, EPOCH + 3600)]
+        caller.join(10)
+        assert not caller.is_alive()
+
+
+def test_closing_does_not_wait_for_an_answer_that_does_not_come() -> None:
+    asked, leave = threading.Event(), threading.Event()
+
+    def script(_: int, __: Seen) -> Reply:
+        asked.set()
+        leave.wait(20)
+        return GOOD
+
+    with wired(script=script) as made:
+        caller = threading.Thread(target=ended_by, args=(made.get, Interrupted))
+        caller.start()
+        assert asked.wait(10)
+        started = time.monotonic()
+        made.host.close(linger=0.1)
+        assert time.monotonic() - started < 5
+        leave.set()
+        caller.join(10)
+
+
+def test_opening_a_session_takes_nothing_from_the_spacing(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = session.Session
+    arrived: list[float] = []
+
+    def slowly(*arguments: Any, **options: Any) -> session.Session:
+        made.clock.advance(5.0)
+        return opened(*arguments, **options)
+
+    def script(_: int, __: Seen) -> Reply:
+        arrived.append(made.clock.monotonic())
+        return GOOD
+
+    monkeypatch.setattr(session, "Session", slowly)
+    with wired(script=script) as made:
+        spaced = RateLimiter(LimitPolicy(max_weight=None), made.gate, made.clock, Spacing(1.0))
+        made.get(limiter=spaced)
+        made.get(limiter=spaced)
+        assert arrived == [5.0, 6.0]
 
 
 # -- refusals of an address and of a symbol ------------------------------------------------------------------------------

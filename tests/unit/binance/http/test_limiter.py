@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptoservice.binance.http.bans import Gate
-from cryptoservice.binance.http.limiter import LimitPolicy, RateLimiter
+from cryptoservice.binance.http.limiter import LimitPolicy, RateLimiter, Spacing
 from cryptoservice.errors import Interrupted
 from tests.unit.fakes import FakeClock
 
@@ -24,7 +24,7 @@ def limiter(
 ) -> tuple[RateLimiter, FakeClock, Gate]:
     clock = clock or FakeClock()
     gate = Gate("host", clock, max_wait)
-    return RateLimiter(LimitPolicy(max_weight=weight, spacing=spacing), gate, clock), clock, gate
+    return RateLimiter(LimitPolicy(max_weight=weight), gate, clock, Spacing(spacing)), clock, gate
 
 
 def heaviest_window(grants: list[tuple[float, float]], length: float = WINDOW) -> float:
@@ -72,6 +72,39 @@ def test_spacing_is_kept_between_any_two_grants() -> None:
     clock.advance(10)
     assert [budget.acquire(1) for _ in range(2)] == [10.75, 11.0]
     assert budget.budget() is None
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.lists(st.integers(1, 4), min_size=3, max_size=9), st.sampled_from([0.25, 1.0]))
+def test_budgets_of_one_host_share_its_spacing_but_not_their_weight(numbers: list[int], seconds: float) -> None:
+    clock = FakeClock()
+    gate, spacing = Gate("host", clock, 300.0), Spacing(seconds)
+    budgets = [RateLimiter(LimitPolicy(max_weight=50), gate, clock, spacing) for _ in range(3)]
+    grants: list[float] = []
+    lock = threading.Lock()
+
+    def work(budget: RateLimiter, number: int) -> None:
+        for _ in range(number):
+            moment = budget.acquire(1)
+            with lock:
+                grants.append(moment)
+
+    threads = [threading.Thread(target=work, args=(budgets[i % 3], number)) for i, number in enumerate(numbers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # No budget is ever exhausted, so the requests leave one after the other, exactly as far apart as was asked for.
+    assert sorted(grants) == [seconds * number for number in range(sum(numbers))]
+
+
+def test_a_budget_that_recovers_does_not_slow_the_others_of_its_host_down() -> None:
+    clock = FakeClock()
+    gate, spacing = Gate("host", clock, 300.0), Spacing(0.5)
+    refused, other = (RateLimiter(LimitPolicy(max_weight=20), gate, clock, spacing) for _ in range(2))
+    refused.penalise(refused.acquire(1))
+    # Half of 20 a minute is one in six seconds, for the refused budget alone.
+    assert [refused.acquire(1), other.acquire(1), other.acquire(1), refused.acquire(1)] == [0.5, 1.0, 1.5, 6.5]
 
 
 def test_no_spacing_and_no_weight_never_wait() -> None:

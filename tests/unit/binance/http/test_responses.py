@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cryptoservice import errors
 from cryptoservice.binance.http.responses import Response, Throttled, Transient, api_response_parser, archive_response_parser
 from cryptoservice.errors import HistoryEnded, SourceError, SourceRefused, SymbolRefused
 from tests.unit.fakes import RECORDINGS, FakeClock
@@ -61,6 +62,9 @@ def test_an_archive_file_is_passed_on_whole_and_an_absent_one_is_none() -> None:
         (response(200, b"<html>Please sign in</html>"), "invalid_json"),
         (response(200, b"\xff\xfe\x00"), "invalid_json"),
         (response(200, b"[" * 100_000), "invalid_json"),
+        (response(202, b""), "http_202"),
+        (response(202, b"<html>A challenge of the firewall</html>"), "http_202"),
+        (response(202, []), "http_202"),
         (response(408), "http_408"),
         (response(500), "http_500"),
         (response(502, b"<html>Bad Gateway</html>"), "http_502"),
@@ -88,11 +92,34 @@ def test_an_overloaded_system_wants_more_patience_than_a_lost_packet() -> None:
     assert overloaded.value.patience > lost.value.patience == 1.0
 
 
-@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [202, 408, 500, 502, 503, 504])
 def test_the_archive_is_asked_again_after_a_server_error(status: int) -> None:
     with pytest.raises(Transient) as caught:
         ARCHIVE(response(status, b"<Error/>"))
     assert caught.value.reason == f"http_{status}"
+
+
+@pytest.mark.parametrize("parse", [API, ARCHIVE])
+@pytest.mark.parametrize(
+    ("header", "until"),
+    [
+        ("17", EPOCH + 17), (" 17 ", EPOCH + 17), ("Mon, 02 Feb 2026 02:41:30 GMT", EPOCH + 90),
+        ("999999999", EPOCH + 3650 * 86_400),
+        ("0", None), ("-5", None), ("soon", None), ("", None), ("1.5", None), ("Mon, 02 Feb 2026 02:39:59 GMT", None),
+        ("9" * 50, None),
+    ],
+)  # fmt: skip
+def test_an_unavailable_host_may_name_the_time_of_the_next_attempt(parse: Any, header: str, until: float | None) -> None:
+    for status, body in ((503, error(0, "Service Unavailable.")), (503, b"<html>"), (502, b"")):
+        with pytest.raises(Transient) as caught:
+            parse(response(status, body, retry_after=header))
+        assert (caught.value.reason, caught.value.until) == (f"http_{status}", until)
+
+
+def test_an_overloaded_system_may_name_the_time_too() -> None:
+    with pytest.raises(Transient) as caught:
+        API(response(503, error(-1008), retry_after="20"))
+    assert (caught.value.reason, caught.value.until, caught.value.patience) == ("api_error_-1008", EPOCH + 20, 4.0)
 
 
 # -- the outcome of one symbol or one request --------------------------------------------------------------------
@@ -122,7 +149,6 @@ def test_data_too_old_is_the_end_of_history() -> None:
     [
         (response(400, error(-1023, "Start time is greater than end time.")), "api_error_-1023"),
         (response(400, error(-1120)), "api_error_-1120"),
-        (response(401, error(-2014, "API-key format invalid.")), "api_error_-2014"),
         (response(200, error(-1016)), "api_error_-1016"),
         (response(200, {"status": "ERROR", "type": "VALID", "code": "000002", "errorData": {"limit": "x"}}), "api_error_000002"),
         (response(400, error(True)), "api_error_unreadable"),
@@ -137,6 +163,15 @@ def test_everything_else_is_an_error_that_is_not_tried_again(found: Response, re
         API(found)
     assert caught.value.reason == reason
     assert not isinstance(caught.value, (SymbolRefused, HistoryEnded, SourceRefused))
+
+
+@pytest.mark.parametrize(("code", "msg"), [(-2014, "API-key format invalid."), (-2015, "Invalid API-key, IP, or permissions.")])
+def test_a_refused_key_is_an_error_that_no_retry_can_mend(code: int, msg: str) -> None:
+    with pytest.raises(errors.NetworkSetupError) as caught:
+        API(response(401, error(code, msg)))
+    assert caught.value.message == f"the API refuses the API key (error {code}: {msg})"
+    assert caught.value.remedy is errors.Remedy.CHECK_API_KEY
+    assert caught.value.exit_code == 1
 
 
 @pytest.mark.parametrize("parse", [API, ARCHIVE])
@@ -243,7 +278,7 @@ def test_no_response_raises_anything_outside_the_four_kinds(status: int, body: b
     for parse in (API, ARCHIVE):
         try:
             parse(response(status, body, retry_after=retry_after))
-        except (Transient, SourceError):
+        except (Transient, SourceError, errors.NetworkSetupError):
             pass
         except Throttled as found:
             assert EPOCH < found.until < EPOCH + 10**12

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import gzip
 import json
 import socket
+import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from cryptoservice import errors
 from cryptoservice.binance.http import session
 from cryptoservice.binance.http.responses import Transient, archive_response_parser
 from cryptoservice.binance.http.session import Session
@@ -155,6 +159,27 @@ def test_a_stop_event_ends_the_reading_of_a_body() -> None:
         made.get("/x", None, 10**6)
 
 
+@pytest.mark.parametrize("status", [403, 418, 429, 451])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_of_a_refusal_as_much_as_arrived_is_enough(status: int, chunked: bool) -> None:
+    """Its status says what matters: asking a host again that has banned this address only prolongs the ban."""
+    body = b"banned until 1770003600000" + b" " * 100
+    server = Loopback(lambda _, __: Reply(status, body, cut=100, chunked=chunked))
+    with server.running(), contextlib.closing(plain(server.url)) as made:
+        found = made.get("/x", None, 10**6)
+    assert found.status == status
+    # Of a chunk that breaks off urllib3 gives nothing.
+    assert found.body in ((b"", body[:26]) if chunked else (body[:26],))
+
+
+def test_a_stop_event_does_not_hide_a_ban() -> None:
+    stop = threading.Event()
+    stop.set()
+    server = Loopback(lambda _, __: Reply(418, b"banned until 1770003600000"))
+    with server.running(), contextlib.closing(plain(server.url, stop)) as made:
+        assert made.get("/x", None, 10**6).body == b"banned until 1770003600000"
+
+
 # -- no response at all --------------------------------------------------------------------------------------------
 
 
@@ -192,6 +217,107 @@ def test_a_host_that_speaks_no_tls() -> None:
         assert caught.value.reason == "tls_error"
 
 
+# -- certificates --------------------------------------------------------------------------------------------------
+
+# A certificate of localhost that its own key has signed, and that key. Nothing but these tests trusts it.
+SELF_SIGNED = Path(__file__).with_name("self_signed.pem")
+
+
+@contextlib.contextmanager
+def encrypted() -> Iterator[int]:
+    """The port of a server that shows the certificate of localhost."""
+    server = Loopback(lambda _, __: GOOD)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(SELF_SIGNED)
+    with server.running():
+        server._server.socket = context.wrap_socket(server._server.socket, server_side=True)
+        yield server._server.server_address[1]
+
+
+def test_a_certificate_that_nobody_vouches_for_is_named() -> None:
+    with encrypted() as port, wired_to(f"https://localhost:{port}") as made:
+        for _ in range(2):
+            with pytest.raises(errors.NetworkSetupError) as caught:
+                made.get()
+        assert caught.value.message.startswith(f"the certificate of localhost:{port} is refused: self")
+        assert caught.value.hint is not None
+        assert "REQUESTS_CA_BUNDLE" in caught.value.hint
+        assert caught.value.exit_code == 1
+        # One attempt, and not one for the second call.
+        assert (made.traffic.requests, made.clock.sleeps) == ({"klines": 1}, [])
+
+
+def test_a_certificate_authority_of_ones_own_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(SELF_SIGNED))
+    with encrypted() as port, wired_to(f"https://localhost:{port}") as made:
+        assert made.get() == {"ok": True}
+
+
+def test_a_certificate_of_another_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(SELF_SIGNED))
+    words = r"the certificate of 127\.0\.0\.1:\d+ is refused: .*127\.0\.0\.1"
+    with encrypted() as port, contextlib.closing(plain(f"https://127.0.0.1:{port}")) as made:  # noqa: SIM117
+        with pytest.raises(errors.NetworkSetupError, match=words):
+            made.get("/x", None, 100)
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+@pytest.mark.parametrize(("name", "words"), [("absent.pem", "does not exist"), ("empty.pem", "cannot be used")])
+def test_certificate_authorities_that_cannot_be_read_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, name: str, words: str
+) -> None:
+    (tmp_path / "empty.pem").write_text("no certificate\n")
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / name))
+    with wired_to("https://localhost:1") as made:
+        with pytest.raises(errors.NetworkSetupError) as caught:
+            made.host.open()
+        assert caught.value.message.startswith(f"the certificate file {tmp_path / name} {words}")
+        assert caught.value.hint == f"correct {variable}, or leave it out"
+        with pytest.raises(errors.NetworkSetupError):
+            made.get()
+        assert made.traffic.requests == {}
+    # Without encryption no certificate is looked at.
+    with wired(GOOD) as plainly:
+        assert plainly.get() == {"ok": True}
+
+
+# -- packages --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "needed"),
+    [("requests", "2.30.9", "2.31"), ("requests", "1.99", "2.31"), ("urllib3", "2.1.0", "2.2"), ("urllib3", "1.26.18", "2.2")],
+)
+def test_a_package_that_is_too_old_is_named_when_the_first_request_is_made(
+    package: str, version: str, needed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[package], "__version__", version)
+    with wired(GOOD) as made:
+        with pytest.raises(errors.NetworkSetupError) as caught:
+            made.get()
+        assert caught.value.message == f"{package} {version} is too old: version {needed} or later is needed"
+        assert caught.value.hint == f"install it with: pip install '{package}>={needed}'"
+        assert made.seen == []
+
+
+@pytest.mark.parametrize(
+    ("package", "version"),
+    [("requests", "2.31.0"), ("requests", "3.0"), ("requests", "2.100.1.dev3"), ("urllib3", "2.2"), ("urllib3", "unknown")],
+)
+def test_packages_that_are_new_enough_are_not_mentioned(package: str, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[package], "__version__", version)
+    with wired(GOOD) as made:
+        assert made.get() == {"ok": True}
+
+
+def test_the_versions_needed_are_those_of_the_package() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parents[4] / "setup.cfg")
+    wanted = dict(line.split(">=") for line in setup["options"]["install_requires"].split())
+    assert {name: ".".join(map(str, numbers)) for name, numbers in session.NEEDED_VERSIONS.items()} == wanted
+
+
 # -- proxies of the environment ------------------------------------------------------------------------------------
 
 
@@ -208,6 +334,21 @@ def test_a_proxy_passes_the_request_on(monkeypatch: pytest.MonkeyPatch) -> None:
         with contextlib.closing(plain("http://fapi.example")) as made:
             assert made.get("/x", None, 100).body == GOOD.body
         assert proxy.seen[0].target == "http://fapi.example/x"
+
+
+@pytest.mark.parametrize("scheme", ["socks4", "socks4a", "socks5", "socks5h"])
+def test_a_socks_proxy_without_its_package_is_named_before_any_request(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socks", None)
+    with wired(GOOD) as made:
+        monkeypatch.setenv("all_proxy", f"{scheme}://me:hunter2@127.0.0.1:1")
+        with pytest.raises(errors.NetworkSetupError) as caught:
+            made.get()
+        assert "PySocks" in caught.value.message
+        assert "hunter2" not in str(caught.value)
+        assert (caught.value.exit_code, made.traffic.requests) == (1, {})
+    with wired(GOOD) as made:
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert made.get() == {"ok": True}
 
 
 @pytest.mark.parametrize(
