@@ -109,6 +109,7 @@ class MarketDataService:
         max_vision_workers: int = WorkerConfig.vision,
         kline_source: KlineSource | str = KlineSource.AUTO,
         max_ban_wait: float = 300.0,
+        retry_gaps: bool = False,
     ) -> DownloadResult:
         """`download_universe_data` with flat arguments. Delays and waits are in seconds, dates are inclusive UTC days."""
         rates = RateConfig(
@@ -123,6 +124,7 @@ class MarketDataService:
             download_market_metrics=download_market_metrics,
             incremental=incremental,
             kline_source=KlineSource(kline_source),
+            retry_gaps=retry_gaps,
             network=self._network(rates, retry_config, WorkerConfig(max_api_workers, max_vision_workers)),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e import hostile_objects as hostile
+from tests.e2e import hostile_klines as hostile
 from tests.e2e import truth
 from tests.e2e.conftest import Outcome, Workspace
 from tests.e2e.steps import Line, asked, assert_ledger_agrees, klines, ledger, objects, write_universe

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cryptoservice.storage.lock import DatabaseLock
-from tests.e2e import hostile_objects as hostile
+from tests.e2e import hostile_klines as hostile
 from tests.e2e import truth
 from tests.e2e.conftest import Outcome, Workspace
 from tests.e2e.steps import asked, dump, klines, ledger, objects, query, write_universe
