@@ -141,10 +141,10 @@ def freeze_when(process: subprocess.Popen[str], happened: Callable[[], object], 
 
 
 def helpers_of(run: subprocess.Popen[str]) -> list[int]:
-    """Process ids of a run's helpers. Its other child, which keeps track of semaphores, is none of them."""
+    """Process ids of a run's helpers, which are forked: they are its only children, and have its command line."""
     listing = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     children = (line.split(None, 2) for line in listing.splitlines())
-    return [int(pid) for pid, parent, *command in children if int(parent) == run.pid and "spawn_main" in "".join(command)]
+    return [int(pid) for pid, parent, *command in children if int(parent) == run.pid and "cryptoservice" in "".join(command)]
 
 
 def kill(process: subprocess.Popen[str]) -> bool:
