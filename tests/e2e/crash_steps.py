@@ -101,12 +101,12 @@ def assert_sound(database: Path) -> int:
             database,
             f"SELECT {freq}, symbol, date({moment} / 1000, 'unixepoch'), count(*) FROM {dataset} GROUP BY 1, 2, 3",
         )
-        listed = query(
+        told = query(
             database,
             "SELECT freq, symbol, date, rows FROM symbol_days WHERE dataset = ? AND rows > 0",
             dataset,
         )
-        assert sorted(counted) == sorted(listed), dataset
+        assert sorted(counted) == sorted(told), dataset
     return int(query(database, "SELECT count(*) FROM symbol_days")[0][0])
 
 
@@ -141,9 +141,10 @@ def freeze_when(process: subprocess.Popen[str], happened: Callable[[], object], 
 
 
 def helpers_of(run: subprocess.Popen[str]) -> list[int]:
-    """Process ids of a run's helpers: a run has no other children."""
-    listing = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    return [int(pid) for pid, parent in (line.split() for line in listing.splitlines()) if int(parent) == run.pid]
+    """Process ids of a run's helpers, which are forked: they are its only children, and have its command line."""
+    listing = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    children = (line.split(None, 2) for line in listing.splitlines())
+    return [int(pid) for pid, parent, *command in children if int(parent) == run.pid and "cryptoservice" in "".join(command)]
 
 
 def kill(process: subprocess.Popen[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -46,6 +47,13 @@ def full(workspace: Workspace, reference: Reference) -> Workspace:
     """A workspace with a finished database."""
     reference.give(workspace.folder, "universe.json", "market.db", "market.db.lock")
     return workspace
+
+
+def forget_a_day(folder: Path) -> None:
+    """Take a line out of the ledger, so that the next run has something to write. All rows stay."""
+    with contextlib.closing(sqlite3.connect(folder / "market.db")) as db:
+        assert db.execute("DELETE FROM ledger WHERE series_id = 1 AND day = (SELECT min(day) FROM ledger)").rowcount == 1
+        db.commit()
 
 
 @pytest.fixture
@@ -148,13 +156,14 @@ def test_no_permission(full: Workspace, reference: Reference) -> None:
     folder = full.folder
     need_permissions()
     database, lock = folder / "market.db", folder / "market.db.lock"
+    forget_a_day(folder)
     before = database.read_bytes()
     permissions = "check the permissions"
     lock.chmod(0o444)
-    assert_failure(restricted(full, *DOWNLOAD, "--no-incremental", ordinary=True), "market.db.lock", permissions, code=1)
+    assert_failure(restricted(full, *DOWNLOAD, ordinary=True), "market.db.lock", permissions, code=1)
     lock.chmod(0o644)
     database.chmod(0o444)
-    assert_failure(restricted(full, *DOWNLOAD, "--no-incremental", ordinary=True), "market.db", permissions, code=1)
+    assert_failure(restricted(full, *DOWNLOAD, ordinary=True), "market.db", permissions, code=1)
     database.chmod(0o000)
     assert_failure(restricted(full, *DOWNLOAD, ordinary=True), "market.db", permissions, code=1)
     assert_failure(restricted(full, *EXPORT, ordinary=True), "market.db", permissions, code=1)
@@ -172,14 +181,13 @@ def test_no_permission(full: Workspace, reference: Reference) -> None:
 def test_a_read_only_folder(full: Workspace, reference: Reference) -> None:
     folder = full.folder
     need_permissions()
+    forget_a_day(folder)
     folder.chmod(0o555)
     try:
         before = contents(folder)
         # The lock file itself may be written to: it names the last run that tried.
         del before["market.db.lock"]
-        assert_failure(
-            restricted(full, *DOWNLOAD, "--no-incremental", ordinary=True), "market.db", "check the permissions", code=1
-        )
+        assert_failure(restricted(full, *DOWNLOAD, ordinary=True), "market.db", "check the permissions", code=1)
         fresh = (*DOWNLOAD[:5], "fresh.db", *DOWNLOAD[6:])
         assert_failure(restricted(full, *fresh, ordinary=True), "fresh.db", "check the permissions", code=1)
         assert_failure(restricted(full, *EXPORT, ordinary=True), "exports", "check the permissions", code=1)

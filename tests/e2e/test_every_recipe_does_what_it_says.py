@@ -204,8 +204,7 @@ def test_what_one_machine_lacks_is_told(split: Server, exchange: ReplayExchange,
     assert whole(split) == [f"days without a report: {lacking}", "symbol-days not whole: 1"]
 
 
-def test_a_machine_that_forgets_its_window_takes_away_the_others_days(split: Server) -> None:
-    """Why the recipe says: always give export the machine's own window."""
+def test_a_machine_that_forgets_its_window_takes_no_day_of_the_others(split: Server) -> None:
     first, second, _ = WINDOWS
     for window in (first, second):
         assert split.run(*machine(split, window)).code == 0
@@ -214,7 +213,10 @@ def test_a_machine_that_forgets_its_window_takes_away_the_others_days(split: Ser
     export = block("sh", "$first").splitlines()[-1]
     assert split.run(export, folder, first=first[0], last=first[1]).code == 0
     assert csvs(split.folder / "shared").keys() == {name for name in before if name.endswith(".csv")}
-    assert split.run(export.split(" --start-date")[0], folder).code == 0
+    forgetful = export.split(" --start-date")[0]
+    assert split.run(forgetful, folder).code == 0
+    assert csvs(split.folder / "shared").keys() == {name for name in before if name.endswith(".csv")}
+    assert split.run(f"{forgetful} --prune", folder).code == 0
     assert len(csvs(split.folder / "shared")) == 10
 
 

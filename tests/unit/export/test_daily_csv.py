@@ -181,7 +181,8 @@ def test_symbol_days_whose_labels_are_unproven_are_counted(
     stored.fill([replace(day, reason=reason)])
     spec = ExportSpec.of(dataset, Freq.m5, Freq.h1)
     # ETH has no line at all.
-    [done] = export_days(stored.database, tmp_path / "out", [spec], [DayTask(FEBRUARY, (BTC, ETH))])
+    with StoreReader.open(stored.database) as store:
+        [done] = export_days(store, Target(tmp_path / "out", prune=False), [spec], [DayTask(FEBRUARY, (BTC, ETH))])
     assert (done.totals.labels_unproven, done.totals.complete, done.totals.missing) == (count, 1, 1)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from cryptoservice.errors import Interrupted, OutputError, StoreError
+from cryptoservice.export import day_batches
 from cryptoservice.export.coverage_report import Coverage
 from cryptoservice.export.daily_csv import DayTask, StaleFile, Target
 from cryptoservice.export.day_batches import DayExport
@@ -305,3 +306,116 @@ def test_what_a_lost_process_had_begun_is_removed(database: Path, tmp_path: Path
         with pytest.raises(StoreError, match="has gone"):
             made.run(FakeClock(), None)
     assert {path.name for path in tmp_path.rglob("*.tmp")} == {f".klines.csv.{os.getpid()}.tmp"}
+
+
+# -- the snapshot and the executor -------------------------------------------------------------------------------------
+
+
+TASKS = [DayTask(day, SYMBOLS) for day in DAYS]
+
+
+def test_an_executor_is_woken_only_for_a_long_export_and_when_it_works(caplog: pytest.LogCaptureFixture) -> None:
+    """Its processes must be there before the database is opened."""
+    with ThreadPoolExecutor(1) as executor:
+        assert day_batches.wake(executor, TASKS, 833) is None, "99,960 rows"
+        assert not executor._threads
+        assert day_batches.wake(executor, TASKS, 834) is executor, "100,080 rows"
+        assert executor._threads
+    assert day_batches.wake(None, TASKS, 834) is None
+
+    class Broken(ThreadPoolExecutor):
+        def submit(self, fn: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+            raise BrokenExecutor("no process could be started")
+
+    with caplog.at_level(logging.WARNING), Broken(1) as broken:
+        assert day_batches.wake(broken, TASKS, 834) is None
+    assert [line.startswith(WARNING) for line in caplog.messages] == [True]
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """Commits something at each call."""
+    series = Series(Dataset.KLINES, "1m", SYMBOLS[0])
+    with StoreWriter.open(tmp_path / "live.db") as store:
+
+        def commit() -> None:
+            store.write([SymbolDay(series, FEBRUARY, Status.COMPLETE, None, [kline(FEBRUARY_MS)], 1440, "daily", 0.0)])
+
+        commit()
+        yield commit
+
+
+class Meanwhile(ThreadPoolExecutor):
+    """Something happens just before each of the first calls."""
+
+    def __init__(self, happens: Callable[[], None], times: int) -> None:
+        super().__init__(1)
+        self._happens = happens
+        self.left = times
+
+    def submit(self, fn: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        if self.left:
+            self.left -= 1
+            self._happens()
+        return super().submit(fn, *arguments, **options)
+
+
+def test_the_run_takes_its_snapshot_anew_when_a_commit_came_between(tmp_path: Path, writer: Callable[[], None]) -> None:
+    with Snapshot.open(tmp_path / "live.db") as snapshot, Meanwhile(writer, times=2) as executor:
+        assert snapshot.store.commits() == 1
+        assert day_batches.share(executor, snapshot, None) is executor
+        assert (snapshot.store.commits(), executor.left) == (3, 0)
+
+
+def test_without_helpers_when_commits_never_cease(
+    tmp_path: Path, writer: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO), Snapshot.open(tmp_path / "live.db") as snapshot, Meanwhile(writer, 99) as executor:
+        assert day_batches.share(executor, snapshot, None) is None
+    assert ["exporting without them" in line for line in caplog.messages] == [True]
+
+
+def test_a_busy_executor_is_not_waited_for_long(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(day_batches, "_POLLS_FOR_ANSWER", 1)
+    executor = HeldExecutor()
+    executor.submit = lambda *_: executor.futures.append(Future()) or executor.futures[-1]  # type: ignore[method-assign, func-returns-value]
+    with Snapshot.open(database) as snapshot:
+        assert day_batches.share(executor, snapshot, None) is executor
+        assert [future.cancelled() for future in executor.futures] == [True]
+        stop = threading.Event()
+        stop.set()
+        with pytest.raises(Interrupted):
+            day_batches.share(executor, snapshot, stop)
+        assert [future.cancelled() for future in executor.futures] == [True, True]
+        assert day_batches.share(None, snapshot, None) is None
+
+
+def test_an_executor_that_breaks_or_a_database_that_cannot_be_shared(database: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def no_process() -> None:
+        raise BrokenExecutor("no process could be started")
+
+    with Snapshot.open(database) as snapshot, Meanwhile(no_process, 1) as executor:
+        assert day_batches.share(executor, snapshot, None) is None
+        assert [line.startswith(WARNING) for line in caplog.messages] == [True]
+        snapshot.key = None
+        assert day_batches.share(executor, snapshot, None) is None
+
+
+def test_batches_that_a_worker_refuses_are_written_by_the_run(export: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(ThreadPoolExecutor):
+        """Its workers come when the snapshot is no longer the latest one."""
+
+        batches = 0
+
+        def submit(self, fn: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+            self.batches += 1
+            key, *others = arguments
+            return super().submit(fn, key._replace(commits=key.commits + 1), *others, **options)
+
+    alone = export()
+    with Late(1) as executor:
+        assert export(executor) == alone
+    monkeypatch.setattr(day_batches, "_MOST_REFUSALS", 1)
+    with Late(1) as executor:
+        assert export(executor) == alone
+        assert executor.batches <= 3, "it goes on without them"
