@@ -58,6 +58,16 @@ def test_what_was_stored_before_the_key_was_refused_stays(workspace: Workspace, 
     assert (again.code, again.report["status"]) == (0, "complete")
 
 
+def test_a_key_that_is_refused_while_a_sample_is_compared(workspace: Workspace, exchange: ReplayExchange) -> None:
+    assert workspace.download("-q").code == 0
+    exchange.reset_requests()
+    exchange.faults.add(Fault.api_error(-2015, "Invalid API-key", status=401, host="api", times=None))
+    verify = ("universe", "verify", "--universe-file", "universe.json", "--db-path", "market.db", "--sample", "84")
+    assert_refused(workspace.run(*verify, "-q"), "error -2015", "--api-key", code=1)
+    # Eight workers, each with one request under way.
+    assert sum(request.host == "api" for request in exchange.requests) <= 8
+
+
 @COMMANDS
 def test_a_socks_proxy_without_its_package(workspace: Workspace, exchange: ReplayExchange, command: tuple[str, ...]) -> None:
     with_packages(workspace, "import sys\nsys.modules['socks'] = None\n")
