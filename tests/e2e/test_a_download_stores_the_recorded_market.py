@@ -181,8 +181,7 @@ def test_a_refetch_never_replaces_rows_by_fewer(three_days: Workspace, exchange:
     assert three_days.download().code == 0
     market.drop_klines("LINKUSDT", *FIRST_HOURS)
     outcome = three_days.download("--no-incremental")
-    assert outcome.code == 3
-    assert [(entry["symbol"], entry["date"]) for entry in outcome.report["failed"]] == [("LINKUSDT", "2026-02-10")]
+    assert (outcome.code, outcome.report["failed"]) == (0, []), "both sources answered, and what is stored has all rows"
     assert_stored(three_days, "LINKUSDT", **AROUND)
     assert_settled(three_days, exchange)
 
@@ -317,15 +316,18 @@ def test_what_cannot_be_verified_is_never_stored(three_days: Workspace, exchange
     assert_stored(three_days, "LINKUSDT", **AROUND)
 
 
-def test_an_archive_alone_that_cannot_be_verified_fails(three_days: Workspace, exchange: ReplayExchange) -> None:
+def test_an_archive_alone_that_cannot_be_verified_ends_as_a_gap_that_says_so(
+    three_days: Workspace, exchange: ReplayExchange
+) -> None:
+    database = three_days.folder / "market.db"
     exchange.faults.add(Fault.wrong_checksum(times=None))
     outcome = three_days.download("--kline-source", "vision")
-    assert (outcome.code, outcome.report["status"]) == (3, "incomplete")
-    assert [entry["date"] for entry in outcome.report["failed"]] == truth.days(**AROUND)
-    assert all("checksum" in entry["reason"] for entry in outcome.report["failed"])
-    assert klines(three_days.folder / "market.db", "LINKUSDT") == []
+    assert (outcome.code, outcome.report["confirmed_gaps"]) == (0, 3)
+    assert {line.status for line in ledger(database).values()} == {"confirmed_gap"}
+    assert all("distrusted daily: checksum" in (line.reason or "") for line in ledger(database).values())
+    assert klines(database, "LINKUSDT") == []
     exchange.faults.clear()
-    assert three_days.download().code == 0, "run again to resume"
+    assert three_days.download("--retry-gaps").code == 0
     assert_stored(three_days, "LINKUSDT", **AROUND)
 
 

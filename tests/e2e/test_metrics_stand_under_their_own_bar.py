@@ -160,6 +160,7 @@ def as_version_1(database: Path) -> list[mt.Row]:
     """Make a database what version 1 would have left of it: no marks, and metrics one bar late, by the date of their file."""
     with contextlib.closing(sqlite3.connect(database)) as db, db:
         db.execute("ALTER TABLE ledger DROP COLUMN row_marks")
+        db.execute("DROP TABLE commits")
         db.execute("PRAGMA user_version = 1")
         [[series]] = db.execute("SELECT id FROM series WHERE dataset = 'metrics'").fetchall()
         first = truth.moment(DAYS[0])

@@ -12,8 +12,8 @@ import pytest
 
 from tests.e2e import hostile_klines as hostile
 from tests.e2e import metrics_truth, truth
-from tests.e2e.conftest import Workspace
-from tests.e2e.hostile_responses import ERRORS, FUNDING, HEADERS, OPEN_INTEREST, TRADING_LISTS
+from tests.e2e.conftest import Outcome, Workspace
+from tests.e2e.hostile_responses import ERRORS, FUNDING, HEADERS, OPEN_INTEREST, TRADING_LISTS, Rewrite
 from tests.e2e.hostile_server import call, raw_server, reply, run_measured
 from tests.e2e.steps import addresses, assert_ledger_agrees, assert_stored, dump, klines, ledger, write_universe
 from tests.exchange import Fault, Market, ReplayExchange, Request
@@ -323,37 +323,63 @@ def test_odd_limits_in_a_trading_list_stop_nothing(workspace: Workspace, exchang
 
 
 NOON = "2026-02-12T12:00:00+00:00"
+DAY = "2026-02-10"
+# What spoils one point of open interest alone, and which.
+BAD_POINTS = {
+    "nan": 1, "infinity by size": 1, "negative": 1, "huge": 1, "true": 1, "two numbers in one field": 1,
+    "a comma for a point": 1, "a list in a text": 1, "conflicting rows": 0,
+}  # fmt: skip
 
 
-def test_rubbish_in_metrics_and_funding_is_never_stored(tmp_path: Path) -> None:
+def spoiled_by_symbol(tmp_path: Path, kinds: dict[str, Rewrite], path: str) -> tuple[Market, dict[str, str], Outcome]:
+    """A day without archive objects, of as many symbols as there are kinds of rubbish, and a good one; the kind of each."""
     market = Market.recorded()
     market.without_objects(lambda key: "/metrics/" in key or "/fundingRate/" in key)
-    cases = max(len(FUNDING), len(OPEN_INTEREST))
-    symbols = [f"BAD{number}USDT" for number in range(cases)]
+    symbols = {f"BAD{number}USDT": name for number, name in enumerate(kinds)}
     for symbol in (*symbols, "GOODUSDT"):
         market.add_symbol(symbol, first_day=date(2026, 2, 1))
-    day = "2026-02-10"
     with ReplayExchange(market, now=lambda: datetime.fromisoformat(NOON)) as exchange:
-        for kinds, path in ((FUNDING, "/fapi/v1/fundingRate"), (OPEN_INTEREST, "openInterestHist")):
-            for symbol, change in zip(symbols, kinds.values(), strict=False):
-                where = {"when": lambda request, symbol=symbol: request.params.get("symbol") == symbol}
-                exchange.faults.add(Fault.rewrite(change, host="api", path=path, times=None, **where))
+        for symbol, name in symbols.items():
+            where = {"when": lambda request, symbol=symbol: request.params.get("symbol") == symbol}
+            exchange.faults.add(Fault.rewrite(kinds[name], host="api", path=path, times=None, **where))
         workspace = Workspace(tmp_path, addresses(exchange))
-        write_universe(tmp_path, [*symbols, "GOODUSDT"], day, day)
+        write_universe(tmp_path, [*symbols, "GOODUSDT"], **ONE_DAY)
         outcome = workspace.download("--download-market-metrics", "--max-retries", "0", interval="1d", at=NOON)
-        assert outcome.code == 3, outcome.stderr
+    assert outcome.code == 3, outcome.stderr
+    return market, symbols, outcome
+
+
+def test_rubbish_in_funding_is_never_stored(tmp_path: Path) -> None:
+    market, symbols, outcome = spoiled_by_symbol(tmp_path, FUNDING, "/fapi/v1/fundingRate")
     database = tmp_path / "market.db"
-    failed = {(entry["dataset"], entry["symbol"]): entry["reason"] for entry in outcome.report["failed"]}
-    wanted = {("funding_rates", symbol): name for symbol, name in zip(symbols, FUNDING, strict=False)}
-    wanted |= {("metrics", symbol): name for symbol, name in zip(symbols, OPEN_INTEREST, strict=False)}
-    assert [name for place, name in wanted.items() if place not in failed] == [], "accepted as good data"
-    assert failed.keys() == wanted.keys()
+    failed = {entry["symbol"]: entry["reason"] for entry in outcome.report["failed"] if entry["dataset"] == "funding_rates"}
+    assert [name for symbol, name in symbols.items() if symbol not in failed] == [], "accepted as good data"
+    assert failed.keys() == symbols.keys()
     assert all(failed.values())
     for symbol in (*symbols, "GOODUSDT"):
-        expected = [] if ("funding_rates", symbol) in wanted else metrics_truth.funding(market, symbol, day, day)
+        expected = [] if symbol in symbols else metrics_truth.funding(market, symbol, DAY, DAY)
         assert metrics_truth.stored_funding(database, symbol) == expected
-        expected = [] if ("metrics", symbol) in wanted else metrics_truth.metrics(market, symbol, day, day)
-        assert metrics_truth.stored_metrics(database, symbol) == expected
+    metrics_truth.assert_ledgers_agree(database)
+
+
+def test_rubbish_in_metrics_is_never_stored(tmp_path: Path) -> None:
+    """One bad point is a blank that the archive may yet fill; an answer that cannot be read brings nothing."""
+    market, symbols, outcome = spoiled_by_symbol(tmp_path, OPEN_INTEREST, "openInterestHist")
+    database = tmp_path / "market.db"
+    failed = {entry["symbol"]: entry["reason"] for entry in outcome.report["failed"] if entry["dataset"] == "metrics"}
+    assert [name for symbol, name in symbols.items() if symbol not in failed] == [], "accepted as good data"
+    assert failed.keys() == symbols.keys()
+    assert all(failed.values())
+    assert BAD_POINTS.keys() < set(symbols.values())
+    for symbol in (*symbols, "GOODUSDT"):
+        rows = metrics_truth.metrics(market, symbol, DAY, DAY)
+        blank = BAD_POINTS.get(symbols.get(symbol, ""))
+        if blank is not None:
+            at, *values = rows[blank]
+            rows[blank] = (at, None, None, *values[2:])
+        elif symbol in symbols:
+            rows = []
+        assert metrics_truth.stored_metrics(database, symbol) == rows, symbols.get(symbol)
     metrics_truth.assert_ledgers_agree(database)
 
 

@@ -47,9 +47,10 @@ def downloaded(first_of_march: ReplayExchange, tmp_path_factory: pytest.TempPath
     write_universe(workspace.folder, missing={"LINKUSDT": ["2026-02-05"]})
     assert workspace.download("--end-date", "2026-02-10", at=NOON).code == 0
     assert workspace.download("--start-date", "2026-02-28", at=NOON).code == 3
-    market.replace_object("data/futures/um/daily/klines/LINKUSDT/5m/LINKUSDT-5m-2026-02-20.zip", b"no zip")
+    # Five days old: a better object may yet be published. After a week it would be the archive's answer.
+    market.replace_object("data/futures/um/daily/klines/LINKUSDT/5m/LINKUSDT-5m-2026-02-24.zip", b"no zip")
     market.refuse("LINKUSDT")
-    assert workspace.download("--start-date", "2026-02-20", "--end-date", "2026-02-20", at=NOON).code == 3
+    assert workspace.download("--start-date", "2026-02-24", "--end-date", "2026-02-24", at=NOON).code == 3
     return workspace.folder
 
 
@@ -112,9 +113,9 @@ def test_a_window_counts_its_days_alone(troubled: Workspace) -> None:
     (klines,) = outcome.report["datasets"]
     assert [klines[name] for name in COUNTS] == [2, 2, 0, 0, 0, 0, 2 * 288]
     assert "next download of 5m klines: nothing to do, all is settled" in outcome.stderr
-    outcome = troubled.run(*OF_DATABASE, "--start-date", "2026-02-20", "--end-date", "2026-02-20", at=NOON)
+    outcome = troubled.run(*OF_DATABASE, "--start-date", "2026-02-24", "--end-date", "2026-02-24", at=NOON)
     assert outcome.report["datasets"][0]["next_download"]["first_source"] == {"monthly": 0, "daily": 1, "rest": 0}
-    assert outcome.report["window"] == {"start_date": "2026-02-20", "end_date": "2026-02-20"}
+    assert outcome.report["window"] == {"start_date": "2026-02-24", "end_date": "2026-02-24"}
 
 
 def test_every_dataset_and_frequency_has_its_line(workspace: Workspace, exchange: ReplayExchange) -> None:

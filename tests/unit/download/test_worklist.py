@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from cryptoservice.config import WindowBounds
 from cryptoservice.days import Window
+from cryptoservice.download.metrics_job import MetricsJob
 from cryptoservice.download.worklist import Wanted, Worklist, retried_gaps
 from cryptoservice.errors import UsageError
 from cryptoservice.models import Dataset, Freq, Status
-from cryptoservice.sources.datasets import DatasetPlan, FundingPlan, KlinesPlan
+from cryptoservice.sources.datasets import DatasetPlan, FundingPlan, KlinesPlan, MetricsPlan
 from cryptoservice.sources.evidence import AnswerKind, Source, SourceAnswer
 from cryptoservice.storage.ledger import Series, SymbolDay
 from cryptoservice.storage.writer import StoreWriter
-from tests.unit.fakes import FEBRUARY
+from tests.unit.fakes import FEBRUARY, FEBRUARY_MS, kline
 
 TODAY = date(2026, 6, 1)
 KLINES, FUNDING = KlinesPlan(Freq.h12, TODAY), FundingPlan(TODAY)
@@ -80,6 +81,36 @@ def test_jobs_are_cut_as_the_plan_says() -> None:
         ("klines", 28), ("klines", 12), ("funding_rates", 40),
     ]  # fmt: skip
     assert [fetch.source for fetch in jobs[0].begin().fetches] == [Source.MONTHLY]
+
+
+def test_a_job_of_metrics_reads_the_klines_that_this_run_has_brought(tmp_path: Path) -> None:
+    """One commit writes all of them, since they have ended before; each day of the job then finds its own."""
+    now = datetime(2026, 6, 1, tzinfo=timezone.utc)
+    plans: list[DatasetPlan] = [KlinesPlan(Freq.h1, TODAY), MetricsPlan(now)]
+    commits: list[str] = []
+    with StoreWriter.open(tmp_path / "market.db") as store:
+
+        def commit() -> None:
+            commits.append("commit")
+            rows = [kline(FEBRUARY_MS + n * 3_600_000, 10.0 + n) for n in range(24)]
+            series = Series(Dataset.KLINES, "1h", "AUSDT")
+            store.write([SymbolDay(series, DAYS[0], Status.COMPLETE, None, rows, 24, "monthly", 1_770_000_000.0)])
+
+        _, job = Worklist(store, plans, {"AUSDT": DAYS}, WINDOW, incremental=True).jobs(commit)
+        assert isinstance(job, MetricsJob)
+        fetches = job.begin().fetches
+        assert (commits, len(fetches)) == ([], len(DAYS))
+        for fetch in fetches:
+            [day] = fetch.days
+            start = FEBRUARY_MS + (day - FEBRUARY).days * 86_400_000
+            # On the hour, open interest of 1 is valued at the close of the hour before: labels end bars.
+            prices = [9.0 + n // 12 if n % 12 == 0 else 10.5 + n // 12 for n in range(288)]
+            labels = [(start + n * 300_000, 1.0, price, 1.0, 1.0, 1.0, 1.0) for n, price in enumerate(prices)]
+            step = job.receive(fetch, {day: SourceAnswer(AnswerKind.ROWS, labels)})
+        # The first day is decided by its stored hours; the others have none, so klines are fetched for them alone.
+        evidence = [fetch.days for fetch in step.fetches if fetch.dataset is Dataset.KLINES]
+        assert evidence == [(DAYS[1], DAYS[2], DAYS[3])]
+        assert len(commits) == 1
 
 
 def test_what_a_download_is_asked_for_is_checked_as_a_whole(tmp_path: Path) -> None:

@@ -203,3 +203,36 @@ def test_minutes_make_bars_only_where_all_five_are_there() -> None:
     coarse = bars(([(FEBRUARY_MS, 1.0, 1.0, 1.0, 2.0, 10.0, 0.0, 1, 4.0, 0.0)], Freq.m15))
     assert coarse.taker_ratios == {}
     assert coarse.prices == {FEBRUARY_MS: 1.0, FEBRUARY_MS + 900_000: 2.0}
+
+
+def test_klines_of_a_whole_day_say_all_that_klines_can_say() -> None:
+    """Five minutes or finer, every bar of the day. Coarser ones and days with a hole leave something to learn."""
+
+    def day_of(minutes: int) -> list[Row]:
+        count = 1440 // minutes
+        return [(FEBRUARY_MS + n * minutes * 60_000, 1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 1, 1.0, 1.0) for n in range(count)]
+
+    assert bars((day_of(1), Freq.m1)).are_whole(FEBRUARY_MS)
+    assert bars((day_of(5), Freq.m5)).are_whole(FEBRUARY_MS)
+    assert not bars((day_of(15), Freq.m15)).are_whole(FEBRUARY_MS)
+    assert not bars((day_of(5), Freq.m5)).are_whole(FEBRUARY_MS + DAY), "another day"
+    # One bar between two others leaves both of its prices known, two bars in a row do not.
+    assert not bars((day_of(5)[:100] + day_of(5)[102:], Freq.m5)).are_whole(FEBRUARY_MS)
+    assert not bars((day_of(5)[:-1], Freq.m5)).are_whole(FEBRUARY_MS)
+    assert not Bars().are_whole(FEBRUARY_MS)
+
+
+@pytest.mark.parametrize(
+    ("reason", "reading"),
+    [
+        ("labels_end_bars", Reading.ENDS_BARS),
+        ("archive_alone; labels_start_bars; daily: 1 row left out (not_finite)", Reading.STARTS_BARS),
+        ("archive_alone; labels_unproven", Reading.UNPROVEN),
+        ("labels_at_bar_end_by_date", None),
+        ("archive_alone", None),
+        (None, None),
+    ],
+)
+def test_the_reason_of_a_ledger_line_names_its_reading(reason: str | None, reading: Reading | None) -> None:
+    """What earlier versions wrote names none of them."""
+    assert Reading.of_reason(reason) is reading
