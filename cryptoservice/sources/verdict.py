@@ -70,15 +70,18 @@ def next_step(route: DayRoute, evidence: Evidence, stored: StoredDay | None = No
 
 
 def next_funding_step(route: DayRoute, evidence: Evidence, stored: StoredDay | None = None) -> Source | Verdict:
-    """The same for funding rates: one answer that covers a day settles it. The archive stands in for a REST that refuses."""
+    """The same for funding rates: one answer that covers a day settles it. The archive stands in for a REST that refuses.
+
+    Nobody knows how many rates a day has, so an answer of which rows were left out covers no day.
+    """
     if route.age < 1:
         return _unfinished(route, stored)
     for source in route.sources:
         answer = evidence.get(source)
         if answer is None:
             return source
-        if answer.kind is AnswerKind.ROWS:
-            return _end(route, {source: answer}, stored, judge=_judge_funding, key_of=by_time_and_type)
+        if _covers(answer):
+            return _end(route, evidence, stored, judge=_judge_funding, key_of=by_time_and_type)
         if answer.kind is AnswerKind.FAILED:
             break
     return _end(route, evidence, stored, judge=_judge_funding, key_of=by_time_and_type)
@@ -125,7 +128,7 @@ def _end(
     if not adds_nothing or not stored.status.settled or (status.settled and (status is not stored.status or not same_object)):
         return Verdict(status, reason, union.rows, union.marks, expected)
     trouble = None
-    if not fresh_status.settled:
+    if not fresh_status.settled or (len(fresh.rows) < len(stored.rows) and _trouble(evidence, AnswerKind.DISTRUSTED)):
         brought = f"refetch brought {fresh_status} with {len(fresh.rows)} rows ({fresh_reason})"
         trouble = f"{brought}: {stored.status} with {len(stored.rows)} kept"
     # The age of a gap that rests on a distrusted object counts from the last time that its sources said so.
@@ -195,11 +198,21 @@ def _open(evidence: Evidence, union: RowUnion) -> _Judgement:
     return (Status.INCOMPLETE if union.rows else Status.FAILED), reason
 
 
+def _covers(answer: SourceAnswer | None) -> bool:
+    """Whether it holds all the funding rates of a day. A reason beside rows says that some were left out."""
+    return answer is not None and answer.kind is AnswerKind.ROWS and answer.reason is None
+
+
 def _judge_funding(route: DayRoute, evidence: Evidence, union: RowUnion) -> _Judgement:
     for source in route.sources:
-        answer = evidence.get(source)
-        if answer is not None and answer.kind is AnswerKind.ROWS:
+        if _covers(evidence.get(source)):
             return (Status.COMPLETE, None) if union.rows else (Status.CONFIRMED_GAP, f"no_funding_in_{source}")
+    if any(answer.kind is AnswerKind.ROWS for answer in evidence.values()):
+        # The archive will say no more by then.
+        is_heard = route.age >= MONTHLY_ABSENCE_AGE_DAYS and not _trouble(evidence, AnswerKind.REFUSED, AnswerKind.FAILED)
+        if is_heard:
+            return Status.CONFIRMED_GAP, None
+        return (Status.INCOMPLETE if union.rows else Status.FAILED), None
     rest, monthly = evidence[Source.REST], evidence.get(Source.MONTHLY)
     if monthly is not None and monthly.kind in (AnswerKind.ABSENT, AnswerKind.DISTRUSTED):
         reason = f"{Source.REST}: {rest.reason}"

@@ -124,20 +124,19 @@ HARMLESS: dict[str, Change] = {
     "no header": lambda lines: lines[1:],
     "windows line ends": lambda lines: [line + "\r" for line in lines],
     "a byte order mark": field(-1, 0, lambda text: "\ufeff" + text),
+    "mixed units": field(7, 0, lambda text: text + "000"),
+    "an end before its start": field(7, 6, lambda text: str(int(text) - 300_000)),
+    "a list for a number": field(6, 11, "[]"),
 }
 
-# Text changes that make a day's file worthless, each with a word that its reason must hold.
-WORTHLESS: dict[str, tuple[Change, str]] = {
-    "one column less": (every_row(lambda line: line.rpartition(",")[0]), "column"),
-    "one column more": (every_row(lambda line: line + ",0"), "column"),
+# Text changes that cost one row of a day, each with a word that the reason must hold.
+ONE_ROW: dict[str, tuple[Change, str]] = {
     "a short row": (lambda lines: [*lines[:9], lines[9].rpartition(",")[0], *lines[10:]], "column"),
     "nan": (field(3, 5, "NaN"), "finite"),
     "infinity": (field(3, 2, "Infinity"), "finite"),
     "infinity by size": (field(3, 2, "1e999"), "range"),
     "a negative volume": (field(4, 5, "-0.5"), "range"),
     "negative trades": (field(4, 8, "-1"), "range"),
-    "a negative price": (column(*((at, lambda _: "-1") for at in (1, 2, 3, 4))), "range"),
-    "a price of zero": (column(*((at, lambda _: "0") for at in (1, 2, 3, 4))), "positive"),
     "a huge price": (field(5, 2, "9" * 30), "range"),
     "ten thousand digits": (field(5, 7, "9" * 10_000), "number"),
     "high below low": (field(6, 2, "0.0000001"), "high"),
@@ -145,17 +144,26 @@ WORTHLESS: dict[str, tuple[Change, str]] = {
     "half a trade": (field(6, 8, "1.5"), "whole"),
     "text for a number": (field(6, 1, "cheap"), "number"),
     "an empty field": (field(6, 1, ""), "number"),
-    "a list for a number": (field(6, 11, "[]"), "number"),
     "hexadecimal": (field(6, 1, "0x10"), "number"),
     "conflicting duplicates": (_conflicting, "conflict"),
+}
+
+# Text changes that add a row which does not count; the day comes out whole, and its reason holds the word.
+ONE_MORE: dict[str, tuple[Change, str]] = {
     "a row of tomorrow": (lambda lines: [*lines, _moved([lines[0], lines[1]], 1)[1]], "range"),
     "a row of yesterday": (lambda lines: [*lines, _moved([lines[0], lines[1]], -1)[1]], "range"),
+    "a second header": (lambda lines: [*lines, lines[0]], ""),
+}
+
+# Text changes that make a day's file worthless.
+WORTHLESS: dict[str, tuple[Change, str]] = {
+    "one column less": (every_row(lambda line: line.rpartition(",")[0]), "column"),
+    "one column more": (every_row(lambda line: line + ",0"), "column"),
+    "a negative price": (column(*((at, lambda _: "-1") for at in (1, 2, 3, 4))), "range"),
+    "a price of zero": (column(*((at, lambda _: "0") for at in (1, 2, 3, 4))), "positive"),
     "another day": (lambda lines: _moved(lines, 1), "range"),
     "times off the grid": (column((0, later(1)), (6, later(1))), ""),
-    "mixed units": (field(7, 0, lambda text: text + "000"), ""),
-    "an end before its start": (field(7, 6, lambda text: str(int(text) - 300_000)), "close_time"),
     "a header in another order": (_swapped_header, "column"),
-    "a second header": (lambda lines: [*lines, lines[0]], ""),
 }
 
 
@@ -181,7 +189,7 @@ def spoiled_zips(member: str, text: str) -> dict[str, tuple[bytes, str]]:
         "another compression": (packed((member, content), compression=zipfile.ZIP_LZMA), "compression"),
         "no bytes": (b"", "zip"),
         "a page of html": (b"<!DOCTYPE html><html><body>Please sign in</body></html>", "zip"),
-        "not utf-8": (packed((member, content[:400] + b"\xff\xfe" + content[400:])), "utf8"),
+        "not utf-8": (packed((member, content[:400] + b"\xff\xfe" + content[400:])), "1 row"),
         "utf-16": (packed((member, text.encode("utf-16"))), "utf8"),
     }
 
@@ -243,9 +251,16 @@ REST_KLINES: dict[str, Callable[[bytes], bytes]] = {
     "deep and closed": raw("[" * 50_000 + "]" * 50_000),
     "an object for a row": rows(lambda rows: rows.__setitem__(3, {"open": "1"})),
     "a short row": rows(lambda rows: rows[3].pop()),
-    "a long row": rows(lambda rows: rows[3].append("0")),
-    "nan": cell(3, 5, "NaN"),
     "a bare nan": cell(3, 5, float("nan")),
+    "a long row": rows(lambda rows: rows[3].append("0")),
+    "off the grid": rows(lambda rows: _shifted(rows, 1)),
+    "another day": rows(lambda rows: _shifted(rows, 86_400_000)),
+    "rows from before the range": rows(lambda rows: _shifted(rows, -300_000)),
+}
+
+# Responses that cost one bar.
+REST_ONE_ROW: dict[str, Callable[[bytes], bytes]] = {
+    "nan": cell(3, 5, "NaN"),
     "infinity": cell(3, 2, "Infinity"),
     "infinity by size": cell(3, 2, "1e999"),
     "null in a row": cell(3, 5, None),
@@ -257,9 +272,5 @@ REST_KLINES: dict[str, Callable[[bytes], bytes]] = {
     "huge": cell(3, 2, "9" * 25),
     "high below low": cell(3, 2, "0.0000001"),
     "half a trade": cell(3, 8, 1.5),
-    "seconds in one row": cell(3, 0, lambda moment: moment // 1000),
-    "off the grid": rows(lambda rows: _shifted(rows, 1)),
-    "another day": rows(lambda rows: _shifted(rows, 86_400_000)),
-    "rows from before the range": rows(lambda rows: _shifted(rows, -300_000)),
     "conflicting rows": rows(lambda rows: rows.append([rows[-1][0], "9", "9", "9", "9", *rows[-1][5:]])),
 }

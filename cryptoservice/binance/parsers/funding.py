@@ -22,7 +22,8 @@ _LARGEST_RATE = 100.0
 _LONGEST_TYPE = 32
 # Milliseconds of the years 2001 to 2286. A number of another magnitude is in another unit.
 _MILLISECONDS = range(10**12, 10**13)
-_TIME_DIGITS = 13
+# Of a time in microseconds.
+_MOST_TIME_DIGITS = 16
 
 
 def parse_csv(text: str, window: Window) -> RowsByDay:
@@ -100,6 +101,8 @@ def _by_day(rows: list[Row], sieve: Sieve, total: int, *, at_least: int = 0) -> 
 
 def _time_of(text: str, rows: list[Row], window: Window) -> int:
     """The time of a row that is left out, in ms UTC; where it has none in the window, that of the row before it."""
-    if text.isascii() and text.isdecimal() and len(text) == _TIME_DIGITS and window.start_ms <= int(text) < window.end_ms:
-        return int(text)
+    if text.isascii() and text.isdecimal() and len(text) <= _MOST_TIME_DIGITS:
+        for moment in (int(text), int(text) * 1000, int(text) // 1000):
+            if window.start_ms <= moment < window.end_ms:
+                return moment
     return rows[-1][0] if rows else window.start_ms

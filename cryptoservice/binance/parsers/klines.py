@@ -52,7 +52,8 @@ def parse_csv(pieces: Iterable[str], freq: Freq, window: Window) -> RowsByDay:
             parts = [_check(_fields(lines), freq, window)]
             total += len(parts[0][0])
         except InvalidData:
-            rows = [line.split(",") for line in lines.split("\n") if line]
+            # A line of far too many fields is not worth the memory of all of them.
+            rows = [line.split(",", _WIRE_COLUMNS) for line in lines.split("\n") if line]
             total += len(rows)
             near_ms = columns[0][-1] if columns[0] else window.start_ms
             parts = list(_sift(rows, freq, window, sieve, near_ms))

@@ -138,7 +138,8 @@ BAD_LINES = [
 @pytest.mark.parametrize("at", [1, 10, 30])
 def test_a_bad_line_costs_itself_alone(line: str, reason: str, at: int) -> None:
     # Without a time of April it is counted under the day of the row before it.
-    day = date(2026, 4, 1 if line.startswith(f"{FIRST},") or at < 25 else 2)
+    is_of_first = line.startswith((f"{FIRST},", f"{FIRST // 1000},", f"{FIRST}000,"))
+    day = date(2026, 4, 1 if is_of_first or at < 25 else 2)
     lines = lines_of(30)
     table = parse_csv("\n".join([HEADER, *lines[1:at], line, *lines[at:]]), APRIL)
     assert rows_of(table) == hours(*range(1, 30))
