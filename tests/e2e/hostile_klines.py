@@ -190,7 +190,7 @@ def spoiled_zips(member: str, text: str) -> dict[str, tuple[bytes, str]]:
         "no bytes": (b"", "zip"),
         "a page of html": (b"<!DOCTYPE html><html><body>Please sign in</body></html>", "zip"),
         "not utf-8": (packed((member, content[:400] + b"\xff\xfe" + content[400:])), "1 row"),
-        "utf-16": (packed((member, text.encode("utf-16"))), "utf8"),
+        "utf-16": (packed((member, text.encode("utf-16"))), "not_a_number"),
     }
 
 
