@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from cryptoservice.storage.lock import DatabaseLock
 from tests.e2e import hostile_klines as hostile
-from tests.e2e import truth
+from tests.e2e import metrics_truth, truth
 from tests.e2e.conftest import Outcome, Workspace
 from tests.e2e.steps import asked, dump, klines, ledger, objects, query, write_universe
 from tests.exchange import Fault, Market, ReplayExchange
@@ -227,3 +228,32 @@ def test_a_repair_waits_for_no_other_run(stored: Workspace, tmp_path: Path) -> N
     assert query(stored.folder / "market.db", "SELECT count(*) FROM klines") == [(2 * 2 * 288,)]
     missing = stored.run("universe", "verify", "--universe-file", "universe.json", "--db-path", "none.db", "--repair")
     assert (missing.code, list(tmp_path.glob("none.db*"))) == (2, [])
+
+
+# -- metrics under the wrong bar ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("early", [1, -1], ids=["a bar early", "a bar late"])
+def test_metrics_that_stand_under_the_wrong_bar(workspace: Workspace, market: Market, early: int) -> None:
+    day = "2026-06-10"
+    market.add_symbol("MADEUSDT", date(2026, 5, 1))
+    write_universe(workspace.folder, ["MADEUSDT"], day, day)
+    assert workspace.download("-q", "--download-market-metrics").code == 0
+    database = workspace.folder / "market.db"
+    right = metrics_truth.metrics(market, "MADEUSDT", day, day)
+    assert metrics_truth.stored_metrics(database, "MADEUSDT") == right
+    assert verify(workspace).code == 0
+    # Within the day, so that the number of rows stays: the values move, the times do not.
+    with contextlib.closing(sqlite3.connect(database)) as db, db:
+        columns = ", ".join(f"{name} = ?" for name in metrics_truth.COLUMNS[2:])
+        for row, source in zip(right, right[early:] + right[:early], strict=True):
+            done = db.execute(f"UPDATE metric_rows SET {columns} WHERE open_time = ?", (*source[1:], row[0]))
+            assert done.rowcount == 1
+    found = verify(workspace)
+    assert found.code == 3
+    assert any(f"MADEUSDT {day}" in line and line.startswith("error: metrics") for line in found.stderr.splitlines()), (
+        found.stderr
+    )
+    assert found.report["differences_by_kind"] == {"metrics_misaligned": 1}
+    assert verify(workspace, "--repair").code == 0
+    assert metrics_truth.stored_metrics(database, "MADEUSDT") == right
