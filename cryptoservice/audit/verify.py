@@ -220,15 +220,16 @@ class _Checker:
         """What is wrong with these days, within themselves and against other series."""
         for day in days:
             yield from day.differences
-        texts = {integrity.day_text(day.number) for day in days if day.rows}
-        if series.dataset is Dataset.METRICS and self._kline_freqs:
-            with_rows = [day_of_number(day.number) for day in days if day.rows]
+        with_rows = [day_of_number(day.number) for day in days if day.rows]
+        if series.dataset is Dataset.METRICS:
             yield from consistency.misaligned_metrics(self._store, series.symbol, with_rows, self._kline_freqs)
-        if series.dataset is Dataset.KLINES and len(self._kline_freqs) > 1:
-            ids = {freq: self._ids[Dataset.KLINES, freq.value].get(series.symbol) for freq in self._kline_freqs}
-            known = {freq: series_id for freq, series_id in ids.items() if series_id is not None}
+        ids = {freq: self._ids[Dataset.KLINES, freq.value].get(series.symbol) for freq in self._kline_freqs}
+        known = {freq: series_id for freq, series_id in ids.items() if series_id is not None}
+        # A symbol need not be stored at all intervals.
+        if series.dataset is Dataset.KLINES and series.freq in known:
             unequal = consistency.unequal_aggregates(self._store, series.symbol, Freq(series.freq), known, window)
-            yield from (difference for difference in unequal if difference.date in texts)
+            dates = {day.isoformat() for day in with_rows}
+            yield from (difference for difference in unequal if difference.date in dates)
 
 
 def _candidates(series: Series, day: integrity.CheckedDay) -> list[Sampled]:

@@ -233,6 +233,20 @@ def test_klines_of_two_intervals_and_metrics_are_held_against_each_other(stored:
     assert (difference.kind, difference.details["rows_stand"]) == ("metrics_misaligned", "one_bar_early")
 
 
+def test_symbols_need_not_be_stored_at_the_same_intervals(stored: Stored) -> None:
+    days = [
+        SymbolDay(Series(Dataset.KLINES, freq, symbol), FEBRUARY, Status.COMPLETE, None, rows, len(rows), "daily", 0.0)
+        for freq, symbol, rows in (
+            ("2h", ETH, HOURS[::2]),
+            ("30m", ETH, [kline(FEBRUARY_MS + number * HOUR // 2, 10.0) for number in range(48)]),
+        )
+    ]
+    stored.fill(days)
+    stored.fill_all()
+    # Four halves make four times the sums of a bar, and the other symbol has hours alone: five sums of twelve bars differ.
+    assert verify(stored).differences_by_kind == {"aggregate": 60}
+
+
 def test_a_repair_is_a_run_that_writes(stored: Stored) -> None:
     with DatabaseLock(stored.database, "2026-03-01T00:00:00+00:00"), pytest.raises(StoreBusy):
         verify(stored, repair=True)
