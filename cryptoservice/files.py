@@ -1,4 +1,4 @@
-"""Writes result files, which appear whole or not at all: a file is written beside its target and then renamed onto it.
+"""Result files, which appear whole or not at all: a file is written beside its target and then renamed onto it. And locks.
 
 The atomic write is hand-made because `tempfile` ignores the umask and its names do not say which run a file belongs to.
 """
@@ -18,6 +18,11 @@ from pathlib import Path
 from typing import TextIO
 
 from cryptoservice.errors import OutputError, Remedy, UsageError
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows
+    fcntl = None  # type: ignore[assignment, unused-ignore]
 
 # A process that does not run here may run on another machine that shares the folder, so temp files name their host.
 _HOST = f"{zlib.crc32(socket.gethostname().encode(errors='replace')):08x}"
@@ -117,6 +122,26 @@ def _link_or_claim(temp: Path, target: Path) -> None:
         # This file system has no hard links: an empty file claims the name, and the rename replaces it.
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         temp.replace(target)
+
+
+def try_lock(handle: int) -> bool:
+    """Lock an open file without waiting; False when somebody else has it. It is unlocked when the descriptor is closed.
+
+    Raises OSError where the file system has no locks.
+    """
+    if fcntl is None:  # pragma: no cover - Windows
+        import msvcrt  # noqa: PLC0415
+
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+        except OSError:
+            return False
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_running(pid: int) -> bool:

@@ -21,11 +21,6 @@ from cryptoservice import files
 from cryptoservice.errors import StoreBusy, StoreError
 from cryptoservice.storage.inode_lock import InodeHeld, InodeLock
 
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows
-    fcntl = None  # type: ignore[assignment, unused-ignore]
-
 _WAIT = "wait until it has ended, then run again"
 
 
@@ -51,7 +46,7 @@ class DatabaseLock:
         except OSError as error:
             raise StoreError(f"cannot open {self._path}: {files.describe(error)}", hint=files.hint_for(error)) from error
         try:
-            free = _try_lock(handle)
+            free = files.try_lock(handle)
         except OSError as error:
             os.close(handle)
             hint = "keep the database on a file system that supports locks"
@@ -96,23 +91,6 @@ class DatabaseLock:
                 os.ftruncate(self._handle, 0)
             os.close(self._handle)
             self._handle = None
-
-
-def _try_lock(handle: int) -> bool:
-    """Take the lock without waiting; False when another process has it."""
-    if fcntl is None:  # pragma: no cover - Windows
-        import msvcrt  # noqa: PLC0415
-
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
-        except OSError:
-            return False
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _describe_holder(handle: int) -> str:

@@ -14,11 +14,6 @@ from cryptoservice import files
 from cryptoservice.clock import Clock
 from cryptoservice.errors import OutputError
 
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows
-    fcntl = None  # type: ignore[assignment, unused-ignore]
-
 log = logging.getLogger(__name__)
 
 # Documented bans last up to three days (docs/wire.md, limits and bans): anything much longer is a damaged file, not a ban.
@@ -108,30 +103,14 @@ def _locked(path: Path) -> Iterator[None]:
     try:
         # The real clock, because another process holds the lock for real time.
         deadline = time.monotonic() + _LONGEST_LOCK_SECONDS
-        while not _try_lock(handle):
-            if time.monotonic() > deadline:
-                log.debug("%s stays locked", path)
-                break
-            time.sleep(_LOCK_POLL_SECONDS)
+        try:
+            while not files.try_lock(handle):
+                if time.monotonic() > deadline:
+                    log.debug("%s stays locked", path)
+                    break
+                time.sleep(_LOCK_POLL_SECONDS)
+        except OSError as error:
+            log.debug("%s cannot be locked: %s", path, error)
         yield
     finally:
         os.close(handle)
-
-
-def _try_lock(handle: int) -> bool:
-    """Take the lock without waiting; False when somebody else has it."""
-    if fcntl is None:  # pragma: no cover - Windows
-        import msvcrt  # noqa: PLC0415
-
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
-        except OSError:
-            return False
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        log.debug("this file system has no locks: %s", error)
-    return True
