@@ -15,7 +15,14 @@ Row = tuple[Any, ...]
 """One row of market data: its time (ms UTC) comes first, and the dataset decides the other columns."""
 
 
-class Freq(str, Enum):
+class Word(str, Enum):
+    """An enumeration whose members are written as their values, in files, messages and reports."""
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class Freq(Word):
     """A kline interval that divides a UTC day evenly, named as the exchange names it (`5m`, `1h`, ...)."""
 
     m1 = "1m"
@@ -30,9 +37,6 @@ class Freq(str, Enum):
     h8 = "8h"
     h12 = "12h"
     d1 = "1d"
-
-    def __str__(self) -> str:
-        return self.value
 
     @property
     def milliseconds(self) -> int:
@@ -62,18 +66,15 @@ def _length_ms(freq: Freq) -> int:
 _FREQ_MS = {freq: _length_ms(freq) for freq in Freq}
 
 
-class Dataset(str, Enum):
+class Dataset(Word):
     """A kind of market data. Its value is the name of the public view and of the export folder."""
 
     KLINES = "klines"
     METRICS = "metrics"
     FUNDING_RATES = "funding_rates"
 
-    def __str__(self) -> str:
-        return self.value
 
-
-class Status(str, Enum):
+class Status(Word):
     """How one symbol-day of one dataset ended, as the ledger keeps it."""
 
     COMPLETE = "complete"
@@ -84,9 +85,6 @@ class Status(str, Enum):
     """Fewer rows than expected were fetched, and nothing confirms that there are no more. A later run asks again."""
     FAILED = "failed"
     """Nothing usable could be fetched. A later run asks again."""
-
-    def __str__(self) -> str:
-        return self.value
 
     @property
     def settled(self) -> bool:

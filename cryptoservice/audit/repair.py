@@ -7,7 +7,7 @@ stored counts as evidence only where it is not itself what is wrong.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timezone
 from pathlib import Path
@@ -199,8 +199,10 @@ def overrules(evidence: Evidence) -> bool:
     )
 
 
-def _first_unasked(sources: Iterable[Source], evidence: Evidence) -> Source | None:
-    return next((source for source in sources if source not in evidence), None)
+def _first_unasked(route: DayRoute, evidence: Evidence) -> Source | None:
+    if route.age < 1:
+        return None
+    return next((source for source in route.sources if source not in evidence), None)
 
 
 @dataclass(frozen=True)
@@ -219,8 +221,7 @@ class _KlinesRepair(KlinesPlan):
 
     def next_step(self, route: DayRoute, evidence: Evidence, stored: StoredDay | None = None) -> Source | Verdict:
         """Every source, then the verdict."""
-        unasked = _first_unasked(route.sources, evidence) if route.age >= 1 else None
-        return unasked or self.notes.judge(route, evidence, stored, super().next_step)
+        return _first_unasked(route, evidence) or self.notes.judge(route, evidence, stored, super().next_step)
 
 
 @dataclass(frozen=True)
@@ -231,8 +232,7 @@ class _MetricsRepair(MetricsPlan):
 
     def next_step(self, route: DayRoute, evidence: Evidence, stored: StoredDay | None = None) -> Source | Verdict:
         """Every source, then the verdict."""
-        unasked = _first_unasked(route.sources, evidence) if route.age >= 1 else None
-        return unasked or self.notes.judge(route, evidence, stored, super().next_step)
+        return _first_unasked(route, evidence) or self.notes.judge(route, evidence, stored, super().next_step)
 
 
 @dataclass(frozen=True)

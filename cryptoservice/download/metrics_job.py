@@ -127,8 +127,7 @@ class MetricsJob(Job):
             return file
         reading = self._reading(day, file)
         if reading is None:
-            trouble = self._klines_trouble.get(day)
-            return SourceAnswer(AnswerKind.FAILED, reason=f"no klines to align with ({trouble})") if trouble else None
+            return self._without_klines(day)
         start = day_start_ms(day)
         rows = {row[0]: row for row in under(reading, file.rows) if start <= row[0] < start + DAY_MS}
         reason = "; ".join(filter(None, (reading.value, file.reason)))
@@ -157,10 +156,14 @@ class MetricsJob(Job):
             return file
         reading = self._reading(following, file)
         if reading is None:
-            trouble = self._klines_trouble.get(following)
-            return SourceAnswer(AnswerKind.FAILED, reason=f"no klines to align with ({trouble})") if trouble else None
+            return self._without_klines(following)
         moment = day_start_ms(following) - BAR_MS
         return replace(file, rows=[row for row in under(reading, file.rows) if row[0] == moment])
+
+    def _without_klines(self, day: date) -> SourceAnswer | None:
+        """The answer of a file that cannot be aligned in this run; None while klines are on their way."""
+        trouble = self._klines_trouble.get(day)
+        return SourceAnswer(AnswerKind.FAILED, reason=f"no klines to align with ({trouble})") if trouble else None
 
     def _is_final(self, day: date, following: SourceAnswer) -> bool:
         """Whether the next day's file will say no more than this."""

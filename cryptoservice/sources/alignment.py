@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 
-from cryptoservice.models import Freq, Row
+from cryptoservice.models import Freq, Row, Word
 
 BAR_MS = Freq.m5.milliseconds
 # Two rows must differ by this much (as a logarithm) before they can tell anything: by less, rounding could decide.
@@ -25,16 +24,13 @@ _LEAST_VOTES = 10
 _VOTES_TO_ONE = 12
 
 
-class Reading(str, Enum):
+class Reading(Word):
     """What the labels of one archive file mean. The value is the word of the ledger."""
 
     ENDS_BARS = "labels_end_bars"
     STARTS_BARS = "labels_start_bars"
     UNPROVEN = "labels_unproven"
     """Nothing tells. The label is then taken for the start of its bar, which can never look ahead."""
-
-    def __str__(self) -> str:
-        return self.value
 
     @property
     def shift(self) -> int:

@@ -6,18 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from cryptoservice.models import Row, SourceObject
+from cryptoservice.models import Row, SourceObject, Word
 
 
-class Source(str, Enum):
+class Source(Word):
     """Where rows can come from. The order is the order of trust: where two sources differ, the later one is right."""
 
     MONTHLY = "monthly"
     DAILY = "daily"
     REST = "rest"
-
-    def __str__(self) -> str:
-        return self.value
 
     @property
     def mark(self) -> int:
@@ -36,7 +33,7 @@ def sources_of(marks: Iterable[int]) -> tuple[Source, ...]:
     return tuple(source for source in Source if source.mark & found)
 
 
-class KlineSource(str, Enum):
+class KlineSource(Word):
     """Where klines may come from: the archive and then the API, the archive alone, or the API alone."""
 
     AUTO = "auto"

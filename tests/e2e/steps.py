@@ -148,6 +148,18 @@ def objects(exchange: ReplayExchange) -> list[str]:
     return sorted(name.removesuffix(".zip") for name in names if name.endswith(".zip"))
 
 
+def verify(workspace: Workspace, *arguments: str) -> Outcome:
+    """`universe verify` on the workspace's universe and database."""
+    return workspace.run("universe", "verify", "--universe-file", "universe.json", "--db-path", "market.db", *arguments)
+
+
+def tamper(workspace: Workspace, *statements: str) -> None:
+    """Change the database behind the product's back."""
+    with contextlib.closing(sqlite3.connect(workspace.folder / "market.db")) as db, db:
+        for statement in statements:
+            assert db.execute(statement).rowcount > 0, statement
+
+
 def wait_until(happened: Callable[[], object], seconds: float = 15.0) -> None:
     """Wait for something that another process does."""
     deadline = time.monotonic() + seconds

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import signal
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,19 @@ from cryptoservice.config import Endpoints, NetworkConfig
 from tests.e2e import hostile_klines as hostile
 from tests.e2e import truth
 from tests.e2e.conftest import Outcome, Workspace
-from tests.e2e.steps import addresses, asked, assert_refused, contents, objects, query, stamps, wait_until, write_universe
+from tests.e2e.steps import (
+    addresses,
+    asked,
+    assert_refused,
+    contents,
+    objects,
+    query,
+    stamps,
+    tamper,
+    verify,
+    wait_until,
+    write_universe,
+)
 from tests.exchange import Fault, Market, ReplayExchange
 
 FIRST, LAST = "2026-02-09", "2026-02-12"
@@ -57,17 +67,6 @@ def filled(workspace: Workspace, source: Path) -> Workspace:
     for name in ("universe.json", "market.db"):
         shutil.copy(source / name, workspace.folder / name)
     return workspace
-
-
-def verify(workspace: Workspace, *arguments: str) -> Outcome:
-    return workspace.run("universe", "verify", "--universe-file", "universe.json", "--db-path", "market.db", *arguments)
-
-
-def tamper(workspace: Workspace, *statements: str) -> None:
-    """Change the database behind the product's back."""
-    with contextlib.closing(sqlite3.connect(workspace.folder / "market.db")) as db, db:
-        for statement in statements:
-            assert db.execute(statement).rowcount > 0, statement
 
 
 def rows_of(symbol: str, dataset: str = "klines") -> str:

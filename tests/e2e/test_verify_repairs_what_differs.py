@@ -12,24 +12,13 @@ import pytest
 from cryptoservice.storage.lock import DatabaseLock
 from tests.e2e import hostile_klines as hostile
 from tests.e2e import metrics_truth, truth
-from tests.e2e.conftest import Outcome, Workspace
-from tests.e2e.steps import asked, dump, klines, ledger, objects, query, write_universe
+from tests.e2e.conftest import Workspace
+from tests.e2e.steps import asked, dump, klines, ledger, objects, query, tamper, verify, write_universe
 from tests.exchange import Fault, Market, ReplayExchange
 
 FIRST, LAST = "2026-02-09", "2026-02-10"
 TEN = truth.moment("2026-02-10T10:00")
 DAY_NUMBER = truth.moment("2026-02-10") // truth.DAY
-
-
-def verify(workspace: Workspace, *arguments: str) -> Outcome:
-    return workspace.run("universe", "verify", "--universe-file", "universe.json", "--db-path", "market.db", *arguments)
-
-
-def tamper(workspace: Workspace, *statements: str) -> None:
-    """Change the database behind the product's back."""
-    with contextlib.closing(sqlite3.connect(workspace.folder / "market.db")) as db, db:
-        for statement in statements:
-            assert db.execute(statement).rowcount > 0, statement
 
 
 def of(symbol: str, freq: str = "5m") -> str:
