@@ -208,11 +208,12 @@ def _judge_funding(route: DayRoute, evidence: Evidence, union: RowUnion) -> _Jud
         if _covers(evidence.get(source)):
             return (Status.COMPLETE, None) if union.rows else (Status.CONFIRMED_GAP, f"no_funding_in_{source}")
     if any(answer.kind is AnswerKind.ROWS for answer in evidence.values()):
+        unheard = _trouble(evidence, AnswerKind.REFUSED, AnswerKind.FAILED)
+        distrusted = _trouble(evidence, AnswerKind.DISTRUSTED)
         # The archive will say no more by then.
-        is_heard = route.age >= MONTHLY_ABSENCE_AGE_DAYS and not _trouble(evidence, AnswerKind.REFUSED, AnswerKind.FAILED)
-        if is_heard:
-            return Status.CONFIRMED_GAP, None
-        return (Status.INCOMPLETE if union.rows else Status.FAILED), None
+        if route.age >= MONTHLY_ABSENCE_AGE_DAYS and not unheard:
+            return Status.CONFIRMED_GAP, _with("rest_alone", distrusted)
+        return (Status.INCOMPLETE if union.rows else Status.FAILED), unheard or distrusted
     rest, monthly = evidence[Source.REST], evidence.get(Source.MONTHLY)
     if monthly is not None and monthly.kind in (AnswerKind.ABSENT, AnswerKind.DISTRUSTED):
         reason = f"{Source.REST}: {rest.reason}"

@@ -250,8 +250,8 @@ HISTORY_ENDED = SourceAnswer(AnswerKind.NOT_SERVED, reason="history_ended")
 PAST, WEEK, YESTERDAY = 40, 7, 1
 
 METRICS_SETTLED: list[tuple[int, Mapping[Source, SourceAnswer], Status, str | None, list[Row]]] = [
-    (PAST, {DAILY: metrics_said(WHOLE, "labels_at_bar_end")}, COMPLETE, "labels_at_bar_end", WHOLE),
-    (PAST, {DAILY: metrics_said(BLANK, "labels_at_bar_end")}, COMPLETE, "labels_at_bar_end", BLANK),
+    (PAST, {DAILY: metrics_said(WHOLE, "labels_end_bars")}, COMPLETE, "labels_end_bars", WHOLE),
+    (PAST, {DAILY: metrics_said(BLANK, "labels_end_bars")}, COMPLETE, "labels_end_bars", BLANK),
     (PAST, {DAILY: ABSENT}, GAP, "archive_alone", []),
     (PAST, {DAILY: FAILED}, FAILURE, "daily: http_503", []),
     (YESTERDAY, {DAILY: ABSENT, REST: metrics_said(WHOLE)}, COMPLETE, None, WHOLE),
@@ -290,13 +290,15 @@ def test_how_a_day_of_metrics_ends(
 
 
 def test_half_a_file_whose_labels_were_guessed_says_so() -> None:
-    verdict = next_step(metrics_route(PAST), {DAILY: metrics_said(WHOLE[50:90], "labels_at_bar_end_by_date")})
+    verdict = next_step(metrics_route(PAST), {DAILY: metrics_said(WHOLE[50:90], "labels_unproven")})
     assert isinstance(verdict, Verdict)
     assert (verdict.status, list(verdict.rows)) == (GAP, WHOLE[50:90])
-    assert "labels_at_bar_end_by_date" in str(verdict.reason)
+    assert "labels_unproven" in str(verdict.reason)
 
 
 RATES: list[Row] = [(FEBRUARY_MS, 0.0001, None, "Regular"), (FEBRUARY_MS + 8 * HOUR, 0.0002, None, "Regular")]
+LOST = "rest: 1 row left out (not_a_number)"
+LACKING = metrics_said(RATES[:1], LOST)
 UNKNOWN = SourceAnswer(AnswerKind.NOT_SERVED, reason="api_error_-1121")
 
 FUNDING: list[tuple[int, Mapping[Source, SourceAnswer], Status, str | None, int]] = [
@@ -312,6 +314,14 @@ FUNDING: list[tuple[int, Mapping[Source, SourceAnswer], Status, str | None, int]
     (70, {REST: UNKNOWN, MONTHLY: ABSENT}, GAP, "rest: api_error_-1121", 0),
     (70, {REST: REFUSED, MONTHLY: ABSENT}, INCOMPLETE, "rest: http_451", 0),
     (PAST, {REST: UNKNOWN, MONTHLY: FAILED}, FAILURE, "monthly: http_503", 0),
+    (PAST, {REST: LACKING, MONTHLY: metrics_said(RATES)}, COMPLETE, LOST, 2),
+    (PAST, {REST: LACKING, MONTHLY: ABSENT}, INCOMPLETE, LOST, 1),
+    (PAST, {REST: LACKING, MONTHLY: FAILED}, INCOMPLETE, f"monthly: http_503; {LOST}", 1),
+    (PAST, {REST: LACKING, MONTHLY: CONFLICTING}, INCOMPLETE, f"monthly: conflicting_rows; {LOST}", 1),
+    (PAST, {REST: metrics_said([], LOST), MONTHLY: ABSENT}, FAILURE, LOST, 0),
+    (70, {REST: LACKING, MONTHLY: ABSENT}, GAP, f"rest_alone; {LOST}", 1),
+    (70, {REST: LACKING, MONTHLY: CONFLICTING}, GAP, f"rest_alone (distrusted monthly: conflicting_rows); {LOST}", 1),
+    (70, {REST: LACKING, MONTHLY: REFUSED}, INCOMPLETE, f"monthly: http_451; {LOST}", 1),
 ]
 
 
@@ -324,7 +334,7 @@ def test_how_a_day_of_funding_rates_ends(
     assert (verdict.status, verdict.reason, len(verdict.rows), verdict.expected_rows) == (status, reason, rows, rows)
 
 
-@pytest.mark.parametrize("answer", [UNKNOWN, REFUSED, HISTORY_ENDED])
+@pytest.mark.parametrize("answer", [UNKNOWN, REFUSED, HISTORY_ENDED, LACKING])
 def test_the_archive_stands_in_where_rest_refuses(answer: SourceAnswer) -> None:
     funding = DayRoute(FEBRUARY, PAST, (REST, MONTHLY), 0)
     assert next_funding_step(funding, {}) is REST
