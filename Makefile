@@ -9,7 +9,7 @@ ARGS ?=
 help:
 	@echo "First steps"
 	@echo "  make demo          see it work: define, download and export recorded market data (10 seconds)"
-	@echo "  make test          run the tests (3 minutes)"
+	@echo "  make test          run the tests (4 minutes)"
 	@echo "  Then read README.md, and docs/development.md before you change something."
 	@echo
 	@echo "Commands, with the flags of docs/cli.md"
