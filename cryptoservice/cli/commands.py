@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptoservice import errors
 from cryptoservice.clock import Clock
@@ -25,6 +25,9 @@ from cryptoservice.config import (
     WindowBounds,
     WorkerConfig,
 )
+
+if TYPE_CHECKING:
+    from cryptoservice.universe.selection import Selection
 
 # The logger of the whole package: what a command says at its end belongs to no part of it.
 log = logging.getLogger("cryptoservice")
@@ -40,6 +43,8 @@ _EXPORT_HELPERS = 1
 def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.define.command import define_universe  # noqa: PLC0415
     from cryptoservice.universe import symbols  # noqa: PLC0415
+    from cryptoservice.universe.file import to_json  # noqa: PLC0415
+    from cryptoservice.universe.inputs import STANDARD_STREAM  # noqa: PLC0415
 
     requested = symbols.read_file(Path(args.symbols_file)) if args.symbols_file is not None else []
     requested += symbols.split_inline(args.symbols) if args.symbols is not None else []
@@ -52,17 +57,47 @@ def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         requested,
         args.start_date,
         args.end_date,
-        args.output,
+        None if args.output == STANDARD_STREAM else args.output,
         force=args.force,
         description=args.description,
+        listing=args.listing,
+        selection=_selection(args),
         network=_network(args, rates, WorkerConfig(api=args.daily_check_workers)),
         clock=clock,
         stop=stop,
     )
+    if result.universe_file is None:
+        _print_text(to_json(result.universe))
+        return errors.EXIT_OK
     if not result.active_symbol_days:
         # The library has warned about it already, but it names no flag.
         log.info("to replace %s, define it again with --force", result.universe_file)
     _print_report(result.to_dict())
+    return errors.EXIT_OK
+
+
+def _selection(args: Args) -> Selection | None:
+    from cryptoservice.universe.selection import Rebalance, Selection  # noqa: PLC0415
+
+    if args.top is None:
+        for flag, value in (("--lookback-days", args.lookback_days), ("--rebalance", args.rebalance)):
+            if value is not None:
+                raise errors.UsageError(f"{flag} belongs to a ranking", hint="say with --top how many symbols to keep")
+        return None
+    lookback_days = Selection.lookback_days if args.lookback_days is None else args.lookback_days
+    return Selection(args.top, lookback_days, Rebalance.DAY if args.rebalance is None else Rebalance(args.rebalance))
+
+
+def _symbols(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice.cli.tables import symbols_text  # noqa: PLC0415
+    from cryptoservice.define.symbol_list import list_symbols  # noqa: PLC0415
+
+    rates = RateConfig(max_ban_wait=args.max_ban_wait)
+    result = list_symbols(args.listing, network=_network(args, rates, WorkerConfig()), clock=clock, stop=stop)
+    if sys.stdout is not None and sys.stdout.isatty():
+        _show_table(args, symbols_text(result))
+    else:
+        _print_text("".join(f"{listed.symbol}\n" for listed in result.symbols))
     return errors.EXIT_OK
 
 
@@ -183,7 +218,7 @@ def _window(args: Args) -> WindowBounds:
 
 def _network(args: Args, rates: RateConfig, workers: WorkerConfig) -> NetworkConfig:
     return NetworkConfig(
-        endpoints=Endpoints.resolve(args.api_base_url, args.vision_base_url),
+        endpoints=Endpoints.resolve(args.api_base_url, args.vision_base_url, listing=args.listing_base_url),
         credentials=Credentials.resolve(args.api_key, args.api_secret),
         rates=rates,
         retry=RetryConfig(max_retries=args.max_retries),
@@ -206,20 +241,29 @@ def _show_table(args: Args, text: str) -> None:
 
 
 def _print_report(record: dict[str, Any]) -> None:
-    if sys.stdout is None:
-        raise errors.OutputError("stdout is closed: the report cannot be printed", hint="send it to a file or to /dev/null")
     text = json.dumps(record, ensure_ascii=False)
     try:
-        text.encode(sys.stdout.encoding or "utf-8")
+        text.encode((sys.stdout.encoding if sys.stdout is not None else None) or "utf-8")
     except UnicodeEncodeError:
         # A path or a terminal may not be UTF-8. JSON can escape what is not ASCII.
         text = json.dumps(record)
-    sys.stdout.write(text + "\n")
+    _print_text(text + "\n")
+
+
+def _print_text(text: str) -> None:
+    if sys.stdout is None:
+        raise errors.OutputError("stdout is closed: the report cannot be printed", hint="send it to a file or to /dev/null")
+    try:
+        sys.stdout.write(text)
+    except UnicodeEncodeError:
+        # A file of this program is UTF-8, whatever the terminal is.
+        sys.stdout.buffer.write(text.encode("utf-8"))
     sys.stdout.flush()
 
 
 COMMANDS: dict[str, Command] = {
     "define": _define,
+    "symbols": _symbols,
     "download": _download_or_plan,
     "export": _export,
     "status": _status,

@@ -64,7 +64,8 @@ class Parser(argparse.ArgumentParser):
         return known
 
     def _hint(self, message: str) -> str:
-        left_out = re.search(r"invalid choice: '(define|download|export|status|verify)' \(choose from '?universe", message)
+        commands = "define|symbols|download|export|status|verify"
+        left_out = re.search(rf"invalid choice: '({commands})' \(choose from '?universe", message)
         return f"write: {self.prog} universe {left_out[1]} ..." if left_out else f"see {self.prog} --help"
 
 
@@ -136,7 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
         **FORM,
     )
     commands = universe.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
-    for add in (_add_define, _add_download, _add_export, _add_status, _add_verify):
+    for add in (_add_define, _add_symbols, _add_download, _add_export, _add_status, _add_verify):
         add(commands)
     return parser
 
@@ -152,17 +153,32 @@ def _add_define(commands: Any) -> None:
     )
     what = parser.add_argument_group("what to define")
     what.add_argument(
-        "--symbols", metavar="A,@FILE,B", help="symbols, separated by commas; @FILE stands for the symbols in that file"
-    )
+        "--symbols", metavar="A,@FILE,B",
+        help="symbols, separated by commas; @FILE stands for the symbols in that file; all: every symbol of the listing",
+    )  # fmt: skip
     what.add_argument(
         "--symbols-file", metavar=FILE,
-        help="symbols, separated by commas or white space, with # for comments; they come before those of --symbols",
+        help="symbols, separated by commas or white space, with # for comments; they come before those of --symbols; "
+        "- is standard input",
     )  # fmt: skip
+    options.add_listing(what)
     what.add_argument("--start-date", required=True, metavar="DATE", help="first UTC day, YYYY-MM-DD")
     what.add_argument("--end-date", required=True, metavar="DATE", help="last UTC day, YYYY-MM-DD; it must be over")
-    what.add_argument("--output", required=True, metavar=FILE, help="the universe file to write; its folders are created")
+    what.add_argument(
+        "--output", required=True, metavar=FILE, help="the universe file to write; its folders are created; - is standard output"
+    )
     what.add_argument("--force", action="store_true", help="replace an existing output")
     what.add_argument("--description", metavar="TEXT", help="a note to keep in the file")
+    ranking = parser.add_argument_group("ranking", "Keep the most traded symbols of each day; the others are below_rank.")
+    ranking.add_argument("--top", type=options.count, metavar="N", help="keep N symbols, those with the highest quote volume")
+    ranking.add_argument(
+        "--lookback-days", type=options.count, metavar="N",
+        help="sum the quote volume of the N days before the rebalance day, never that day or later (default 30)",
+    )  # fmt: skip
+    ranking.add_argument(
+        "--rebalance", choices=("day", "week", "month"),
+        help="draw anew each day, ISO week or month (default day)",
+    )  # fmt: skip
     rate = parser.add_argument_group("rate control")
     rate.add_argument(
         "--daily-check-workers", type=options.count, default=5, metavar="N", help="requests at once (default %(default)s)"
@@ -175,6 +191,20 @@ def _add_define(commands: Any) -> None:
         "--daily-check-max-requests-per-minute", type=options.count, default=1800, metavar="N",
         help="request weight per rolling minute; the exchange allows 2400 to one IP address (default %(default)s)",
     )  # fmt: skip
+    options.add_network(parser)
+    options.add_output(parser)
+
+
+def _add_symbols(commands: Any) -> None:
+    parser = commands.add_parser(
+        "symbols",
+        help="list the symbols that exist, now or ever",
+        description="List the USDT perpetuals of the exchange or of the archive. On a pipe, one name a line comes out, which\n"
+        "define reads with --symbols-file -; on a terminal, a table with the first and the last day that the exchange names.",
+        epilog=exit_codes(0, 1, 2, 4),
+        **FORM,
+    )
+    options.add_listing(parser.add_argument_group("what to list"))
     options.add_network(parser)
     options.add_output(parser)
 

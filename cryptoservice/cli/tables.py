@@ -10,13 +10,15 @@ from cryptoservice.sources.evidence import Source
 
 if TYPE_CHECKING:
     from cryptoservice.audit.status import DatasetStatus, NextDownload, StatusResult
+    from cryptoservice.define.symbol_list import SymbolList
     from cryptoservice.download.preview import PreviewResult
 
+_SYMBOLS_HEADER = ("symbol", "first day", "last day")
 _STATUS_HEADER = ("dataset", "freq", "complete", "gaps", "incomplete", "failed", "never", "rows", "last checked")
 _PLAN_HEADER = ("dataset", "source", "symbol-days", "requests", "weight", "rows", "MB")
 _SOURCE_NAMES = {Source.MONTHLY: "monthly archive", Source.DAILY: "daily archive", Source.REST: "API"}
 # These columns hold words, all others figures.
-_WORD_COLUMNS = frozenset(("dataset", "freq", "source", "last checked"))
+_WORD_COLUMNS = frozenset((*_SYMBOLS_HEADER, "dataset", "freq", "source", "last checked"))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -29,6 +31,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
             for name, cell, width in zip(header, line, widths, strict=True)
         )
         yield "  ".join(cells).rstrip()
+
+
+def symbols_text(result: SymbolList) -> str:
+    """The symbols of a listing as text; every line ends with a newline."""
+    rows = [(one.symbol, str(one.first_day or "-"), str(one.last_day or "-")) for one in result.symbols]
+    lines = (*table(_SYMBOLS_HEADER, rows), f"{_count(result.count, 'symbol')} by the {result.listing}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def status_text(result: StatusResult) -> str:
@@ -45,7 +54,7 @@ def _status_lines(result: StatusResult) -> Iterator[str]:
     window = result.window
     yield f"universe {result.universe_file}: {window.start} to {window.end}, {_count(window.length, 'day')}"
     active = f"{result.active_symbols:,} of {_count(result.requested_symbols, 'symbol')} active"
-    gone = [f"{result.define_missing[reason]:,} {reason}" for reason in MissingReason if result.define_missing[reason]]
+    gone = [f"{result.define_missing[reason]:,} {reason}" for reason in MissingReason if result.define_missing.get(reason)]
     missing = f"; not active: {', '.join(gone)}" if gone else ""
     yield f"{active}, {_count(result.active_symbol_days, 'symbol-day')}{missing}"
     if result.db_path is None:

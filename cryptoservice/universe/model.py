@@ -10,10 +10,35 @@ from datetime import date
 from cryptoservice.config import WindowBounds
 from cryptoservice.days import Window, parse_day
 from cryptoservice.errors import UsageError
+from cryptoservice.models import Word
 from cryptoservice.reasons import MissingReason
+from cryptoservice.universe.selection import Selection
 
 ActiveDays = Mapping[str, list[date]]
 """The active days of each symbol, the earliest first."""
+
+
+PLAIN_VERSION = "2.0"
+"""The schema of a universe by the exchange's list, without a ranking."""
+OPT_IN_VERSION = "2.1"
+"""The schema of a universe by the archive's listing or with a ranking."""
+
+
+class Listing(Word):
+    """Who says which symbols exist."""
+
+    EXCHANGE = "exchange"
+    """The exchange's list of what trades now."""
+    ARCHIVE = "archive"
+    """The folders of the archive, where contracts that have ended remain."""
+
+    @classmethod
+    def parse(cls, text: str | Listing) -> Listing:
+        """The listing of that name. Raises UsageError, which lists the valid names."""
+        try:
+            return cls(text)
+        except ValueError:
+            raise UsageError(f"unknown listing {text!r}", hint=f"one of: {' '.join(cls)}") from None
 
 
 @dataclass(frozen=True)
@@ -30,7 +55,7 @@ class Universe:
     """The requested symbols over an inclusive range of UTC days, with one snapshot for each day.
 
     In every snapshot the active and the missing symbols together are exactly the requested ones, in the same order.
-    `created_at` is an ISO 8601 time with its zone.
+    `created_at` is an ISO 8601 time with its zone, and `selection` the parameters of the ranking, if there was one.
     """
 
     requested_symbols: tuple[str, ...]
@@ -39,6 +64,19 @@ class Universe:
     daily_snapshots: tuple[DailySnapshot, ...]
     created_at: str
     description: str | None = None
+    listing: Listing = Listing.EXCHANGE
+    selection: Selection | None = None
+
+    @property
+    def schema_version(self) -> str:
+        """The version of the file format that this universe is written in."""
+        is_plain = self.listing is Listing.EXCHANGE and self.selection is None
+        return PLAIN_VERSION if is_plain else OPT_IN_VERSION
+
+    @property
+    def known_reasons(self) -> tuple[MissingReason, ...]:
+        """The reasons that a universe of this kind can give for a missing symbol."""
+        return known_reasons(self.listing, self.selection)
 
     @property
     def window(self) -> Window:
@@ -84,3 +122,11 @@ class Universe:
     def missing_counts(self, window: Window) -> Counter[MissingReason]:
         """How many symbol-days of the window are missing, by reason."""
         return Counter(reason for snapshot in self.snapshots(window) for reason in snapshot.missing_symbols.values())
+
+
+def known_reasons(listing: Listing, selection: Selection | None) -> tuple[MissingReason, ...]:
+    """The reasons that a universe by that listing, with or without a ranking, can give for a missing symbol."""
+    by_archive = (MissingReason.NOT_IN_ARCHIVE, MissingReason.NO_KLINE_ON_DATE, MissingReason.NO_TRADES_ON_DATE)
+    by_exchange = (MissingReason.NOT_IN_CURRENT_TRADING_LIST, MissingReason.NO_KLINE_ON_DATE)
+    below_rank = () if selection is None else (MissingReason.BELOW_RANK,)
+    return (*(by_archive if listing is Listing.ARCHIVE else by_exchange), *below_rank)

@@ -118,7 +118,7 @@ def test_public_classes_and_values_can_be_pickled() -> None:
         *(getattr(cryptoservice, name) for name in NAMES),
         *Freq, *Dataset, RetryConfig(2), RateConfig(100), WorkerConfig(1, 2), Credentials("key", "secret"),
         Endpoints("http://a", "http://v"), WindowBounds("2026-02-01"), NetworkConfig(Endpoints("http://a", "http://v")),
-        snapshot, universe, DefineResult("universe.json", universe, {"rest": 3}, 0, 0.0, 1.5),
+        snapshot, universe, DefineResult("universe.json", universe, {"rest": 3}, 0, 0.0, 1.5, {}),
     ):  # fmt: skip
         assert pickle.loads(pickle.dumps(value)) == value
     for error in (

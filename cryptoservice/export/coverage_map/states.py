@@ -34,7 +34,15 @@ STATES = (
         ((0.2, 0.8, 0.6, 0.2, 1),),
     ),
 )
-STATE_OF_REASON = {reason.value: [state.key for state in STATES].index(reason.value) for reason in MissingReason}
+# The archive's listing has words of its own for much the same states.
+_LIKE = {
+    MissingReason.NO_TRADES_ON_DATE: MissingReason.NO_KLINE_ON_DATE,
+    MissingReason.NOT_IN_ARCHIVE: MissingReason.NOT_IN_CURRENT_TRADING_LIST,
+    MissingReason.BELOW_RANK: MissingReason.NOT_IN_CURRENT_TRADING_LIST,
+}
+STATE_OF_REASON = {
+    reason.value: [state.key for state in STATES].index(_LIKE.get(reason, reason).value) for reason in MissingReason
+}
 REASON_TEXTS = {
     NOT_DOWNLOADED: "no download has asked for it",
     Status.CONFIRMED_GAP.value: "no source has more",
