@@ -22,7 +22,8 @@ def main() -> int:
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
     with replay_exchange(FOLDER) as addresses:
-        print(f"The replay exchange listens on {addresses['api_url']} (API) and {addresses['vision_url']} (archive).")
+        urls = f"{addresses['api_url']} (API), {addresses['vision_url']} (archive) and {addresses['listing_url']} (its listing)"
+        print(f"The replay exchange listens on {urls}.")
         return run_commands(addresses)
 
 

@@ -40,7 +40,7 @@ def _define(folder: Path, universe: Path) -> Iterator[Line]:
     for symbol, first_day in listed.items():
         market.add_symbol(symbol, first_day=first_day)
     with ReplayExchange(market) as exchange:
-        world = World(folder, {"api_url": exchange.api_url, "vision_url": exchange.vision_url})
+        world = World(folder, exchange.urls)
         world.define(universe, list(listed), _FIRST, _LAST)
         served = exchange.requests
     snapshots = json.loads(universe.read_text())["daily_snapshots"]

@@ -92,6 +92,7 @@ def project(folder: Path, exchange: ReplayExchange) -> Path:
     (folder / "pyproject.toml").write_text('[project]\nname = "research"\nversion = "0"\nrequires-python = ">=3.10"\n')
     lines = (
         f"BINANCE_API_BASE_URL={exchange.api_url}", f"BINANCE_VISION_BASE_URL={exchange.vision_url}",
+        f"BINANCE_LISTING_BASE_URL={exchange.listing_url}",
         "BINANCE_API_KEY=key-from-the-file", "BINANCE_API_SECRET=secret-from-the-file",
     )  # fmt: skip
     (folder / ".env").write_text("\n".join(lines) + "\n")
