@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, datetime, timezone
 
 import pytest
@@ -57,9 +58,9 @@ def test_the_archive_holds_perpetuals_of_every_fate(market: ReplayExchange, netw
 
 @pytest.mark.parametrize("fault", [Fault.restricted_451, Fault.forbidden_html])
 def test_where_the_api_refuses_nobody_knows_the_contract_types(
-    market: ReplayExchange, network: NetworkConfig, fault: object
+    market: ReplayExchange, network: NetworkConfig, fault: Callable[..., Fault]
 ) -> None:
-    market.faults.add(fault(host="api", times=None))  # type: ignore[operator]
+    market.faults.add(fault(host="api", times=None))
     found = listed(network, Listing.ARCHIVE)
     assert found.names == NAMES | {"TSLAUSDT"}
     assert (found.contracts, found.server_time) == ({}, None)
@@ -97,7 +98,8 @@ NEAR = ListedSymbols(Listing.EXCHANGE, frozenset(("BTCUSDT", "ETHUSDT", "1000PEP
     ("written", "meant"),
     [
         ("BTC", "BTCUSDT"), ("BTC-USDT", "BTCUSDT"), ("BTC_USDT", "BTCUSDT"), ("BTCUSD", "BTCUSDT"), ("BTCUSDC", "BTCUSDT"),
-        ("BTCBUSD", "BTCUSDT"), ("BTC-PERP", "BTCUSDT"), ("BTCUSDTPERP", "BTCUSDT"), ("BTCUSTD", "BTCUSDT"), ("LINKUSDTT", "LINKUSDT"),
+        ("BTCBUSD", "BTCUSDT"), ("BTC-PERP", "BTCUSDT"), ("BTCUSDTPERP", "BTCUSDT"), ("BTCUSTD", "BTCUSDT"),
+        ("LINKUSDTT", "LINKUSDT"),
         ("PEPEUSDT", "1000PEPEUSDT"), ("PEPE", "1000PEPEUSDT"), ("币安人生", "币安人生USDT"), ("NOSUCHUSDT", None), ("X", None),
         ("-", None), ("USDT", None),
     ],
