@@ -44,6 +44,10 @@ class Digest(NamedTuple):
     modified: int
 
 
+class _GoneError(LookupError):
+    """A test took the data away while an object was being made."""
+
+
 class Archive:
     """Answers requests of the archive host from a market."""
 
@@ -75,33 +79,39 @@ class Archive:
         if not self.has(key):
             return None
         zip_key = key.removesuffix(CHECKSUM)
-        if zip_key != key:
-            line = self._checksum(zip_key)
-            return self._arranged(key, StoredObject.of(line, self._digest(zip_key).modified))
-        if _PHANTOM.fullmatch(key):
-            return self._arranged(key, StoredObject.of(b"", _PHANTOM_MODIFIED))
-        return self._arranged(key, self._zip(key))
+        try:
+            if zip_key != key:
+                stored = StoredObject.of(self._checksum(zip_key), self._digest(zip_key).modified)
+            elif _PHANTOM.fullmatch(key):
+                stored = StoredObject.of(b"", _PHANTOM_MODIFIED)
+            else:
+                stored = self._zip(key)
+        except _GoneError:
+            return None
+        return self._arranged(key, stored)
 
-    def digest(self, key: str) -> Digest:
-        """ETag, size and date of what `find` serves under a key that is there; bodies are built at most once."""
-        if key.endswith(".zip") and self._market.replaced(key) is None and not self._market.in_parts(key):
+    def digest(self, key: str) -> Digest | None:
+        """ETag, size and date of what `find` serves; bodies are built at most once."""
+        if not key.endswith(".zip") or self._market.replaced(key) is not None or self._market.in_parts(key):
+            stored = self.find(key)
+            return None if stored is None else _digest_of(stored)
+        try:
             digest = self._digest(key)
-            modified = self._market.modified(key)
-            return digest if modified is None else digest._replace(modified=modified)
-        stored = self.find(key)
-        assert stored is not None, f"there is no {key}"
-        return _digest_of(stored)
+        except _GoneError:
+            return None
+        modified = self._market.modified(key)
+        return digest if modified is None else digest._replace(modified=modified)
 
     def has(self, key: str) -> bool:
         """Whether something is served under a key: known without building it. Raises UnknownRequestError."""
         zip_key = key.removesuffix(CHECKSUM)
         if self._market.replaced(zip_key) is not None:
             return True
+        if self._market.withheld(key) or self._market.withheld(zip_key):
+            return False
         phantom = _PHANTOM.fullmatch(key)
         if phantom is not None:
             return self._market.phantom_children and self._has_klines(phantom["span"], phantom["symbol"])
-        if self._market.withheld(key) or self._market.withheld(zip_key):
-            return False
         wanted = parse(zip_key)
         if not self._published(wanted):
             return False
@@ -115,9 +125,9 @@ class Archive:
         return not self._market.unlisted(key) and self.has(key)
 
     def body(self, key: str) -> bytes | None:
-        """The bytes of an object as if everything were published; None where there is no data."""
+        """The bytes of an object as the market has it, published or not, replaced or not; None where there is no data."""
         wanted = parse(key)
-        return self._zip(key).body if self._is_original(key) or self._objects.exists(wanted) else None
+        return self._made(key).body if self._is_original(key) or self._objects.exists(wanted) else None
 
     # -- making ------------------------------------------------------------------------------------------------
 
@@ -154,17 +164,18 @@ class Archive:
 
     def _digest(self, key: str) -> Digest:
         """The digest of a zip as it was made."""
-        replaced = self._market.replaced(key)
-        if replaced is not None:
-            return _digest_of(StoredObject.of(replaced.body, replaced.modified))
+        if self._market.replaced(key) is not None:
+            return _digest_of(self._zip(key))
         known = self._digests.get(self._mark(key))
         return known if known is not None else _digest_of(self._zip(key))
 
     def _zip(self, key: str) -> StoredObject:
-        """The zip of a key that has data."""
+        """The zip of a key that is there."""
         replaced = self._market.replaced(key)
-        if replaced is not None:
-            return StoredObject.of(replaced.body, replaced.modified)
+        return self._made(key) if replaced is None else StoredObject.of(replaced.body, replaced.modified)
+
+    def _made(self, key: str) -> StoredObject:
+        """The zip of a key that has data, as it is made from the market."""
         mark = self._mark(key)
         # A client asks for an object and its CHECKSUM at the same time: it is built once.
         with self._building[hash(key) % len(self._building)]:
@@ -186,7 +197,8 @@ class Archive:
         if self._is_original(key):
             return StoredObject.of(recordings.original_funding_object()[0], modified)
         text = self._objects.text(wanted)
-        assert text is not None, f"{key} exists and has no text"
+        if text is None:
+            raise _GoneError(key)
         return StoredObject.of(zipped(wanted.name + ".csv", text), modified)
 
 

@@ -61,6 +61,8 @@ class Listing:
 
     def _contents(self, entry: Entry) -> str:
         digest = self._archive.digest(entry.name)
+        if digest is None:  # it went away since it was found
+            return ""
         modified = datetime.fromtimestamp(digest.modified, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         return (
             f"<Contents>{_element('Key', entry.name)}<LastModified>{modified}</LastModified>"
