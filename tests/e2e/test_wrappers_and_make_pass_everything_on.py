@@ -134,7 +134,7 @@ def checkout(tmp_path: Path) -> Path:
 def ports(text: str) -> list[int]:
     """Ports of the exchange that the demo says it has started."""
     found = [int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", text.splitlines()[0])]
-    assert len(found) == 2
+    assert len(found) == 3
     return found
 
 
