@@ -14,6 +14,8 @@ from cryptoservice.config import WindowBounds as WindowBounds
 from cryptoservice.config import WorkerConfig as WorkerConfig
 from cryptoservice.define.command import define_universe as define_universe
 from cryptoservice.define.result import DefineResult as DefineResult
+from cryptoservice.define.symbol_list import SymbolList as SymbolList
+from cryptoservice.define.symbol_list import list_symbols as list_symbols
 from cryptoservice.download.command import download_universe_data as download_universe_data
 from cryptoservice.download.result import DownloadResult as DownloadResult
 from cryptoservice.errors import CryptoserviceError as CryptoserviceError
@@ -25,4 +27,7 @@ from cryptoservice.models import Freq as Freq
 from cryptoservice.service import MarketDataService as MarketDataService
 from cryptoservice.universe.file import UniverseFile as UniverseFile
 from cryptoservice.universe.model import DailySnapshot as DailySnapshot
+from cryptoservice.universe.model import Listing as Listing
 from cryptoservice.universe.model import Universe as Universe
+from cryptoservice.universe.selection import Rebalance as Rebalance
+from cryptoservice.universe.selection import Selection as Selection

@@ -13,7 +13,7 @@ from cryptoservice.errors import Remedy, UsageError
 API_BASE_URL = "https://fapi.binance.com"
 VISION_BASE_URL = "https://data.binance.vision"
 LISTING_BASE_URL = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
-"""The bucket behind the archive. Only it lists what the archive holds (docs/wire.md, listing)."""
+"""The bucket behind the archive. Only it lists what the archive holds (docs/wire.md, bucket listing)."""
 SHORTEST_SECRET = 4
 """A shorter key or secret is not redacted, because it would be found inside ordinary words."""
 REDACTED = "***"

@@ -1,7 +1,7 @@
 """The bucket listing: what the archive holds, page by page to its end.
 
 A listing proves that an object is there. It may lag behind, so only an object's own 404 proves that it is not (docs/wire.md,
-listing).
+bucket listing).
 """
 
 from __future__ import annotations

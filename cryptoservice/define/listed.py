@@ -49,8 +49,9 @@ class ListedSymbols:
         return next(iter(difflib.get_close_matches(bare, sorted(self.names), 1, _NEAR)), None)
 
     def suggestions(self, unlisted: Iterable[str]) -> dict[str, str]:
-        """For each of these symbols that has one, the near listed name."""
-        return {symbol: near for symbol in unlisted if (near := self.near(symbol)) is not None}
+        """For each of these symbols that has one, the near listed name. A name that the exchange knows is no typing error."""
+        unknown = (symbol for symbol in unlisted if symbol not in self.contracts)
+        return {symbol: near for symbol in unknown if (near := self.near(symbol)) is not None}
 
 
 def listed_symbols(client: BinanceClient, listing: Listing) -> ListedSymbols:

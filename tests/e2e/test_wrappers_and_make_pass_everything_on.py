@@ -150,14 +150,21 @@ def test_the_demo_shows_the_whole_way(checkout: Path) -> None:
     assert outcome.code == 0, outcome
     lines = outcome.stdout.splitlines()
     typed = [line for line in lines if line.startswith("$ ")]
-    assert [line.split()[3] for line in typed] == ["define", "download", "export"]
+    assert [line.split()[3] for line in typed] == ["define", "download", "export", "define"]
     assert all(line.startswith("$ cryptoservice universe ") for line in typed)
     assert all(symbol in typed[0] for symbol in truth.SYMBOLS)
     assert len(re.findall(r"[A-Z]+USDT", typed[0])) == 6
     reports = [json.loads(line) for line in lines if line.startswith("{")]
-    assert [report.get("active_symbol_days") for report in reports] == [84, None, None]
+    assert [report.get("active_symbol_days") for report in reports] == [84, None, None, 96]
     summary = outcome.stdout[outcome.stdout.rindex("}") + 1 :]
-    for words in ("84", "6 symbols x 28 days", "24192 klines", "100.00%", "demo-data/exports"):
+    for words in (
+        "84",
+        "6 symbols x 28 days",
+        "24192 klines",
+        "100.00%",
+        "demo-data/exports",
+        "OLDUSDT: delisted, active until 2026-02-12",
+    ):
         assert words in summary
     data = checkout / "demo-data"
     files = [name for name in contents(data) if name.endswith("klines.csv")]
