@@ -118,6 +118,7 @@ class MarketDataService:
         kline_source: KlineSource | str = KlineSource.AUTO,
         max_ban_wait: float = 300.0,
         retry_gaps: bool = False,
+        symbols: Iterable[str] | None = None,
     ) -> DownloadResult:
         """`download_universe_data` with flat arguments. Delays and waits are in seconds, dates are inclusive UTC days."""
         rates = RateConfig(
@@ -129,6 +130,7 @@ class MarketDataService:
             db_path,
             interval=interval,
             window=WindowBounds(start_date, end_date),
+            symbols=None if symbols is None else list(symbols),
             download_market_metrics=download_market_metrics,
             incremental=incremental,
             kline_source=KlineSource(kline_source),

@@ -13,6 +13,7 @@ from cryptoservice.binance.parsers.rows_by_day import InvalidData
 from cryptoservice.clock import Clock
 
 _CHECKSUM_FORM = re.compile(rb"\s*([0-9a-fA-F]{64})(?:\s|\Z)")
+_ETAG_FORM = re.compile(r"[0-9a-f]{32}(?:-[0-9]+)?\Z")
 _MAX_CHECKSUM_BYTES = 4096
 
 
@@ -45,7 +46,8 @@ class Archive:
             if match is None:
                 trouble = "checksum_unreadable"
             elif match[1].decode().lower() == digest:
-                return VerifiedZip(source, response.body, digest, response.headers.get("last-modified"), self._clock.time())
+                modified, etag = response.headers.get("last-modified"), _etag(response)
+                return VerifiedZip(source, response.body, digest, modified, self._clock.time(), etag)
             else:
                 trouble = "checksum_mismatch"
         raise InvalidData(trouble)
@@ -56,3 +58,9 @@ class Archive:
         return self._host.fetch(
             Call(name, "/" + key, {}, self._limiter, max_bytes=max_bytes, headers=headers), self._parse_response
         )
+
+
+def _etag(response: Response) -> str | None:
+    """The ETag without its quotes, or None when it is missing or no plain word."""
+    found = response.headers.get("etag", "").strip().removeprefix("W/").strip('"').lower()
+    return found if _ETAG_FORM.match(found) else None

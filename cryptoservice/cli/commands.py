@@ -132,6 +132,7 @@ def _download_or_plan(args: Args, clock: Clock | None, stop: threading.Event) ->
 def _wanted(args: Args, clock: Clock | None, stop: threading.Event) -> dict[str, Any]:
     """The arguments that download and its preview have in common."""
     from cryptoservice.sources.evidence import KlineSource  # noqa: PLC0415
+    from cryptoservice.universe import symbols  # noqa: PLC0415
 
     rates = RateConfig(
         api_request_delay=args.api_request_delay,
@@ -141,6 +142,7 @@ def _wanted(args: Args, clock: Clock | None, stop: threading.Event) -> dict[str,
     return {
         "interval": args.interval,
         "window": _window(args),
+        "symbols": None if args.symbols is None else symbols.split_inline(args.symbols),
         "download_market_metrics": args.download_market_metrics,
         "incremental": not args.no_incremental,
         "retry_gaps": args.retry_gaps,

@@ -230,6 +230,9 @@ def _add_download(commands: Any) -> None:
     )  # fmt: skip
     options.add_window(what)
     what.add_argument(
+        "--symbols", metavar="A,@FILE,B", help="only these symbols of the universe, separated by commas (default: all)"
+    )
+    what.add_argument(
         "--no-incremental",
         action="store_true",
         help="also fetch again what is complete; stored rows are not lost to a worse answer",

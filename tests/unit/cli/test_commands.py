@@ -93,6 +93,7 @@ def network(rates: RateConfig, workers: WorkerConfig, **others: Any) -> NetworkC
 
 ONCE = {
     "window": WindowBounds(),
+    "symbols": None,
     "download_market_metrics": False,
     "incremental": True,
     "retry_gaps": False,
@@ -177,10 +178,11 @@ def test_download_and_its_plan_take_the_same(library: Library, capsys: pytest.Ca
     assert capsys.readouterr().err == "plan_text of 1\n"
     more = ("--interval", "5m", "--start-date", "2026-02-03", "--end-date", "2026-02-04", "--download-market-metrics",
             "--no-incremental", "--retry-gaps", "--kline-source", "vision", "--max-api-workers", "2", "--max-vision-workers", "3",
-            "--api-request-delay", "0.1", "--vision-request-delay", "0.2", "--max-ban-wait", "8")  # fmt: skip
+            "--api-request-delay", "0.1", "--vision-request-delay", "0.2", "--max-ban-wait", "8", "--symbols", "A,b")  # fmt: skip
     limits = RateConfig(api_request_delay=0.1, vision_request_delay=0.2, max_ban_wait=8.0)
     all_of_it = {
         "interval": "5m", "window": WindowBounds("2026-02-03", "2026-02-04"), "download_market_metrics": True,
+        "symbols": ["A", "b"],
         "incremental": False, "retry_gaps": True, "kline_source": KlineSource.VISION,
         "network": network(limits, WorkerConfig(2, 3)),
     }  # fmt: skip
