@@ -236,9 +236,9 @@ def _add_export(commands: Any) -> None:
     parser = commands.add_parser(
         "export",
         help="write CSV files and the coverage report",
-        description="Write one CSV file for each UTC day in Hive-style folders, and a JSON report of what is there and what is\n"
-        "missing. The command reads the universe and the database only, and never touches the network. Missing data is\n"
-        "no error: the report names it.",
+        description="Write one CSV file for each UTC day in Hive-style folders, a JSON report of what is there and what is\n"
+        "missing, and a data package with the digest of each file. The command reads the universe and the database only,\n"
+        "and never touches the network. Missing data is no error: the report names it.",
         epilog=exit_codes(0, 1, 2, c0="done; what is missing, and why, is in the report"),
         **FORM,
     )
@@ -246,7 +246,10 @@ def _add_export(commands: Any) -> None:
     options.add_universe_file(what)
     what.add_argument("--db-path", required=True, metavar=FILE, help="the SQLite database that download wrote")
     what.add_argument(
-        "--export-base-path", required=True, metavar=FOLDER, help="folder for CSV files and report; it is created when missing"
+        "--export-base-path",
+        required=True,
+        metavar=FOLDER,
+        help="folder for CSV files, report and package; it is created when missing",
     )
     what.add_argument("--source-freq", required=True, metavar=FREQ, help=f"interval of the klines to read: {INTERVALS}")
     what.add_argument("--export-freq", required=True, metavar=FREQ, help="interval to write: a whole multiple of --source-freq")
