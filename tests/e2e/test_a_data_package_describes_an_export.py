@@ -56,9 +56,9 @@ def package(folder: Path) -> dict[str, Any]:
     return record
 
 
-def validate(folder: Path) -> tuple[int, dict[str, Any]]:
+def validate(folder: Path, *flags: str) -> tuple[int, dict[str, Any]]:
     """`frictionless validate`: its exit code and its report."""
-    command = [sys.executable, "-m", "frictionless", "validate", "--json", PACKAGE]
+    command = [sys.executable, "-m", "frictionless", "validate", "--json", *flags, PACKAGE]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, json.loads(done.stdout)
 
@@ -69,8 +69,9 @@ def errors(report: dict[str, Any]) -> list[tuple[str, str]]:
     return sorted(found + [("", error["type"]) for error in report["errors"]])
 
 
-def test_the_tool_of_the_standard_accepts_it(folder: Path) -> None:
-    code, report = validate(folder)
+@pytest.mark.parametrize("flags", [("--type", "package"), ()])
+def test_the_tool_of_the_standard_accepts_it(folder: Path, flags: tuple[str, ...]) -> None:
+    code, report = validate(folder, *flags)
     assert (code, report["valid"], errors(report)) == (0, True, []), report
     csvs = {str(path.relative_to(folder)): path for path in folder.rglob("*.csv")}
     assert {task["place"] for task in report["tasks"]} == csvs.keys()
@@ -92,7 +93,7 @@ def test_the_tool_notices_what_has_changed(folder: Path) -> None:
     other = first.replace(f",{price},", f",{price[:-1]}{(int(price[-1]) + 1) % 10},", 1)
     (folder / changed).write_text(text.replace(first, other, 1), encoding="utf-8")
     (folder / lost).unlink()
-    code, report = validate(folder)
+    code, report = validate(folder, "--type", "package")
     assert (code, errors(report)) == (1, sorted([(changed, "hash-count"), (lost, "scheme-error")]))
 
 

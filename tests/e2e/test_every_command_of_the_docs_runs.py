@@ -50,7 +50,7 @@ FENCES = {
     "recipes.md": {"crontab", "ini", "make", "python", "sh", "sql"},
 }
 # Flags of other programs that pages name.
-FOREIGN_FLAGS = {"--config-settings", "--env-file", "--failed", "--now", "--state-file", "--strict"}
+FOREIGN_FLAGS = {"--config-settings", "--env-file", "--failed", "--now", "--state-file", "--strict", "--type"}
 # A folder that pages name and that only a run makes.
 MADE_FOLDERS = {"demo-data/"}
 
