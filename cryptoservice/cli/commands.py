@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptoservice import errors
+from cryptoservice.cli.logs import OUTCOME
 from cryptoservice.clock import Clock
 from cryptoservice.config import (
     Credentials,
@@ -28,6 +29,8 @@ from cryptoservice.config import (
 
 # The logger of the whole package: what a command says at its end belongs to no part of it.
 log = logging.getLogger("cryptoservice")
+# What a run says at its end with --quiet too, although it ended well.
+outcome_log = logging.getLogger(OUTCOME)
 
 Args = argparse.Namespace
 Command = Callable[[Args, "Clock | None", threading.Event], int]
@@ -40,6 +43,7 @@ _EXPORT_HELPERS = 1
 def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.define.command import define_universe  # noqa: PLC0415
     from cryptoservice.universe import symbols  # noqa: PLC0415
+    from cryptoservice.universe.notices import nothing_active_notice  # noqa: PLC0415
 
     requested = symbols.read_file(Path(args.symbols_file)) if args.symbols_file is not None else []
     requested += symbols.split_inline(args.symbols) if args.symbols is not None else []
@@ -60,7 +64,9 @@ def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         stop=stop,
     )
     if not result.active_symbol_days:
-        # The library has warned about it already, but it names no flag.
+        if args.quiet:
+            outcome_log.warning("%s", nothing_active_notice(result.universe, result.universe.window))
+        # Otherwise the library has warned about it already, but it names no flag.
         log.info("to replace %s, define it again with --force", result.universe_file)
     _print_report(result.to_dict())
     return errors.EXIT_OK
