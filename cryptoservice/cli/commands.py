@@ -150,6 +150,29 @@ def _export(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     return errors.EXIT_OK
 
 
+def _status_or_provenance(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    return (_status if args.symbol is None and args.date is None else _provenance)(args, clock, stop)
+
+
+def _provenance(args: Args, _: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice.audit.provenance import symbol_day_provenance  # noqa: PLC0415
+    from cryptoservice.cli.tables import provenance_text  # noqa: PLC0415
+
+    if args.symbol is None or args.date is None:
+        lacking, given = ("--symbol", "--date") if args.symbol is None else ("--date", "--symbol")
+        raise errors.UsageError(f"{given} without {lacking} names no symbol-day", hint=f"give both, or leave out {given}")
+    if args.start_date is not None or args.end_date is not None:
+        raise errors.UsageError(
+            "a symbol-day has no window", hint="leave out --start-date and --end-date, or --symbol and --date"
+        )
+    if args.db_path is None:
+        raise errors.UsageError("only a database knows where values come from", hint="name it with --db-path")
+    result = symbol_day_provenance(args.universe_file, args.db_path, args.symbol, args.date, stop=stop)
+    _show_table(args, provenance_text(result))
+    _print_report(result.to_dict())
+    return errors.EXIT_OK
+
+
 def _status(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.audit.status import universe_status  # noqa: PLC0415
     from cryptoservice.cli.tables import status_text  # noqa: PLC0415
@@ -228,6 +251,6 @@ COMMANDS: dict[str, Command] = {
     "define": _define,
     "download": _download_or_plan,
     "export": _export,
-    "status": _status,
+    "status": _status_or_provenance,
     "verify": _verify,
 }

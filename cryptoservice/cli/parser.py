@@ -271,8 +271,9 @@ def _add_status(commands: Any) -> None:
         "status",
         help="show what is stored, what is missing, and what a download would do",
         description="Show what the database holds of a universe: what is complete, what is not and why, and what the next\n"
-        "download would ask for. The command only reads, and never touches the network; a download may be running.\n"
-        "The table for people goes to stderr, and its numbers go to stdout as JSON.",
+        "download would ask for. With --symbol and --date, show where the values of one symbol-day come from. The command\n"
+        "only reads, and never touches the network; a download may be running. The table for people goes to stderr, and\n"
+        "its numbers go to stdout as JSON.",
         epilog=exit_codes(0, 1, 2, c0="done, whatever is missing"),
         **FORM,
     )
@@ -280,6 +281,9 @@ def _add_status(commands: Any) -> None:
     options.add_universe_file(what)
     what.add_argument("--db-path", metavar=FILE, help="the SQLite database that download wrote (default: the universe alone)")
     options.add_window(what)
+    day = parser.add_argument_group("one symbol-day, instead: where its values come from")
+    day.add_argument("--symbol", metavar="SYMBOL", help="one symbol of the universe; needs --date and --db-path")
+    day.add_argument("--date", metavar="DATE", help="one UTC day of the universe, YYYY-MM-DD")
     options.add_ignored_credentials(parser)
     options.add_output(parser)
 

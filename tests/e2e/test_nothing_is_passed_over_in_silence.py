@@ -87,7 +87,7 @@ EXPORT = (
     ("line", "hint"),
     [
         ("define --symbols LINKUSDT", "write: cryptoservice universe define ..."),
-        ("universe status --universe-file x --symbol LINKUSDT", "see cryptoservice universe status --help"),
+        ("universe status --universe-file x --symbols LINKUSDT", "see cryptoservice universe status --help"),
         ("universe dowload", "see cryptoservice universe --help"),
     ],
 )
