@@ -2,6 +2,8 @@
 
 from cryptoservice._version import __version__ as __version__
 from cryptoservice.audit.findings import VerifyResult as VerifyResult
+from cryptoservice.audit.provenance import ProvenanceResult as ProvenanceResult
+from cryptoservice.audit.provenance import symbol_day_provenance as symbol_day_provenance
 from cryptoservice.audit.status import StatusResult as StatusResult
 from cryptoservice.audit.status import universe_status as universe_status
 from cryptoservice.audit.verify import verify_universe as verify_universe

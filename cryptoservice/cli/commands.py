@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryptoservice import errors
+from cryptoservice.cli.logs import OUTCOME
 from cryptoservice.clock import Clock
 from cryptoservice.config import (
     Credentials,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 # The logger of the whole package: what a command says at its end belongs to no part of it.
 log = logging.getLogger("cryptoservice")
+# What a run says at its end with --quiet too, although it ended well.
+outcome_log = logging.getLogger(OUTCOME)
 
 Args = argparse.Namespace
 Command = Callable[[Args, "Clock | None", threading.Event], int]
@@ -70,7 +73,9 @@ def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         _print_text(to_json(result.universe))
         return errors.EXIT_OK
     if not result.active_symbol_days:
-        # The library has warned about it already, but it names no flag.
+        if args.quiet:
+            outcome_log.warning("%s", result.nothing_active)
+        # Otherwise the library has warned about it already, but it names no flag.
         log.info("to replace %s, define it again with --force", result.universe_file)
     _print_report(result.to_dict())
     return errors.EXIT_OK
@@ -181,6 +186,29 @@ def _export(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     return errors.EXIT_OK
 
 
+def _status_or_provenance(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    return (_status if args.symbol is None and args.date is None else _provenance)(args, clock, stop)
+
+
+def _provenance(args: Args, _: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice.audit.provenance import symbol_day_provenance  # noqa: PLC0415
+    from cryptoservice.cli.tables import provenance_text  # noqa: PLC0415
+
+    if args.symbol is None or args.date is None:
+        lacking, given = ("--symbol", "--date") if args.symbol is None else ("--date", "--symbol")
+        raise errors.UsageError(f"{given} without {lacking} names no symbol-day", hint=f"give both, or leave out {given}")
+    if args.start_date is not None or args.end_date is not None:
+        raise errors.UsageError(
+            "a symbol-day has no window", hint="leave out --start-date and --end-date, or --symbol and --date"
+        )
+    if args.db_path is None:
+        raise errors.UsageError("only a database knows where values come from", hint="name it with --db-path")
+    result = symbol_day_provenance(args.universe_file, args.db_path, args.symbol, args.date, stop=stop)
+    _show_table(args, provenance_text(result))
+    _print_report(result.to_dict())
+    return errors.EXIT_OK
+
+
 def _status(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.audit.status import universe_status  # noqa: PLC0415
     from cryptoservice.cli.tables import status_text  # noqa: PLC0415
@@ -268,6 +296,6 @@ COMMANDS: dict[str, Command] = {
     "symbols": _symbols,
     "download": _download_or_plan,
     "export": _export,
-    "status": _status,
+    "status": _status_or_provenance,
     "verify": _verify,
 }

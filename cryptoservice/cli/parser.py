@@ -269,9 +269,9 @@ def _add_export(commands: Any) -> None:
     parser = commands.add_parser(
         "export",
         help="write CSV files and the coverage report",
-        description="Write one CSV file for each UTC day in Hive-style folders, and a JSON report of what is there and what is\n"
-        "missing. The command reads the universe and the database only, and never touches the network. Missing data is\n"
-        "no error: the report names it.",
+        description="Write one CSV file for each UTC day in Hive-style folders, a JSON report of what is there and what is\n"
+        "missing, and a data package with the digest of each file. The command reads the universe and the database only,\n"
+        "and never touches the network. Missing data is no error: the report names it.",
         epilog=exit_codes(0, 1, 2, c0="done; what is missing, and why, is in the report"),
         **FORM,
     )
@@ -279,7 +279,10 @@ def _add_export(commands: Any) -> None:
     options.add_universe_file(what)
     what.add_argument("--db-path", required=True, metavar=FILE, help="the SQLite database that download wrote")
     what.add_argument(
-        "--export-base-path", required=True, metavar=FOLDER, help="folder for CSV files and report; it is created when missing"
+        "--export-base-path",
+        required=True,
+        metavar=FOLDER,
+        help="folder for CSV files, report and package; it is created when missing",
     )
     what.add_argument("--source-freq", required=True, metavar=FREQ, help=f"interval of the klines to read: {INTERVALS}")
     what.add_argument("--export-freq", required=True, metavar=FREQ, help="interval to write: a whole multiple of --source-freq")
@@ -301,8 +304,9 @@ def _add_status(commands: Any) -> None:
         "status",
         help="show what is stored, what is missing, and what a download would do",
         description="Show what the database holds of a universe: what is complete, what is not and why, and what the next\n"
-        "download would ask for. The command only reads, and never touches the network; a download may be running.\n"
-        "The table for people goes to stderr, and its numbers go to stdout as JSON.",
+        "download would ask for. With --symbol and --date, show where the values of one symbol-day come from. The command\n"
+        "only reads, and never touches the network; a download may be running. The table for people goes to stderr, and\n"
+        "its numbers go to stdout as JSON.",
         epilog=exit_codes(0, 1, 2, c0="done, whatever is missing"),
         **FORM,
     )
@@ -310,6 +314,9 @@ def _add_status(commands: Any) -> None:
     options.add_universe_file(what)
     what.add_argument("--db-path", metavar=FILE, help="the SQLite database that download wrote (default: the universe alone)")
     options.add_window(what)
+    day = parser.add_argument_group("one symbol-day, instead: where its values come from")
+    day.add_argument("--symbol", metavar="SYMBOL", help="one symbol of the universe; needs --date and --db-path")
+    day.add_argument("--date", metavar="DATE", help="one UTC day of the universe, YYYY-MM-DD")
     options.add_ignored_credentials(parser)
     options.add_output(parser)
 

@@ -9,8 +9,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cryptoservice.audit.differences import Difference
     from cryptoservice.audit.findings import VerifyResult
+    from cryptoservice.audit.verification.differences import Difference
     from cryptoservice.download.result import DownloadResult
 
 

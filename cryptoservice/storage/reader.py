@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from cryptoservice.days import Window, day_number, day_start_ms
 from cryptoservice.errors import Remedy, StoreError
-from cryptoservice.models import DAY_MS, Dataset, Freq, Row, Status
+from cryptoservice.models import DAY_MS, Dataset, Freq, Row, SourceObject, Status
 from cryptoservice.storage.database import open_for_reading, sqlite_errors
-from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, Series, StoredDay, mark_of_text
+from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, LedgerOrigin, Series, StoredDay, mark_of_text
 from cryptoservice.storage.migration import STALE_METRICS
 from cryptoservice.storage.schema import TABLES
 
@@ -151,6 +151,25 @@ class StoreReader:
             marks = mark_of_text(source) * len(rows)
         object_key = (name, sha256) if name is not None else None
         return StoredDay(self._status(status), reason, rows, marks, object_key, is_stale=reason == STALE_METRICS)
+
+    def origins(self, symbol: str, day: date) -> dict[tuple[Dataset, str], LedgerOrigin]:
+        """The ledger lines of one symbol-day, by dataset and frequency, with the archive objects that they name."""
+        has_marks = "SELECT 1 FROM pragma_table_info('ledger') WHERE name = 'row_marks'"
+        found: dict[tuple[Dataset, str], LedgerOrigin] = {}
+        with sqlite_errors(self.path):
+            # A database of an earlier version, which is only read here, may have no marks.
+            marks_column = "l.row_marks" if self._db.execute(has_marks).fetchone() else "NULL"
+            query = (
+                f"SELECT s.dataset, s.freq, l.status, l.reason, l.rows, l.expected_rows, l.source, l.checked_at, {marks_column}, "  # noqa: S608
+                "o.name, o.sha256, o.last_modified, o.fetched_at FROM series s JOIN ledger l ON l.series_id = s.id "
+                "LEFT JOIN source_objects o ON o.id = l.object_id WHERE s.symbol = ? AND l.day = ?"
+            )
+            for dataset, freq, status, *rest in self._db.execute(query, (symbol, day_number(day))):
+                *line, marks, name, sha256, last_modified, fetched_at = rest
+                entry = LedgerEntry(symbol, day, self._status(status), *line)
+                origin = None if name is None else SourceObject(name, sha256, last_modified, fetched_at)
+                found[Dataset(dataset), freq] = LedgerOrigin(entry, marks, origin)
+        return found
 
     def select(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query on the inner tables, for the integrity checks."""

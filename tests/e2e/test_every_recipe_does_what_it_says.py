@@ -190,7 +190,7 @@ def test_several_machines_make_what_one_makes(split: Server) -> None:
     assert csvs(split.folder / "shared") == csvs(split.folder / "single")
     assert len(csvs(split.folder / "shared")) == 28
     reports = sorted(path.name for path in (split.folder / "shared").glob("*.json"))
-    assert reports == [f"coverage_5m_{first}_{last}.json" for first, last in WINDOWS]
+    assert reports == [f"{kind}_5m_{first}_{last}.json" for kind in ("coverage", "datapackage") for first, last in WINDOWS]
     assert not temps(split.folder / "shared")
     assert whole(split) == ["days without a report: []", "symbol-days not whole: 0"]
 

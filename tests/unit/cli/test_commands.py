@@ -48,9 +48,10 @@ class Library:
             ("define.command", "define_universe"), ("download.command", "download_universe_data"),
             ("download.preview", "preview_download"), ("export.command", "export_universe_data"),
             ("audit.status", "universe_status"), ("audit.verify", "verify_universe"), ("define.symbol_list", "list_symbols"),
+            ("audit.provenance", "symbol_day_provenance"),
         ):  # fmt: skip
             monkeypatch.setattr(import_module(f"cryptoservice.{where}"), name, self._recorder(name))
-        for name in ("status_text", "plan_text"):
+        for name in ("status_text", "plan_text", "provenance_text"):
             monkeypatch.setattr(
                 f"cryptoservice.cli.tables.{name}", lambda result, name=name: f"{name} of {result.to_dict()['b']}\n"
             )
@@ -68,7 +69,8 @@ class Library:
         code = COMMANDS[args.command](args, CLOCK, STOP)
         ((name, arguments, options),) = self.calls
         self.calls.clear()
-        assert (options.pop("clock"), options.pop("stop")) == (CLOCK, STOP)
+        # Where values come from does not depend on the time.
+        assert (options.pop("clock", CLOCK), options.pop("stop")) == (CLOCK, STOP)
         return code, name, arguments, options
 
 
@@ -223,6 +225,26 @@ def test_status_and_verify(library: Library, capsys: pytest.CaptureFixture[str])
     assert library.called(VERIFY) == (0, "verify_universe", ("u.json", "m.db"), least)
     sampled = {**least, "sample": 9, "seed": 3, "repair": True, "network": network(RateConfig(max_ban_wait=0.0), WORKERS)}
     assert library.called(VERIFY, "--sample", "9", "--seed", "3", "--repair", "--max-ban-wait", "0")[3] == sampled
+
+
+def test_status_of_a_symbol_day(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
+    place = ("--symbol", "LINKUSDT", "--date", "2026-02-03")
+    called = library.called(STATUS, "--db-path", "m.db", *place)
+    assert called == (0, "symbol_day_provenance", ("u.json", "m.db", "LINKUSDT", "2026-02-03"), {})
+    assert capsys.readouterr() == (json.dumps(REPORT, ensure_ascii=False) + "\n", "provenance_text of 1\n")
+    library.called(STATUS, "--db-path", "m.db", *place, "-q")
+    assert capsys.readouterr().err == ""
+    for flags, words, hint in (
+        (("--symbol", "A", "--db-path", "m.db"), "--symbol without --date", "give both, or leave out --symbol"),
+        (("--date", "2026-02-03", "--db-path", "m.db"), "--date without --symbol", "give both, or leave out --date"),
+        (place, "only a database knows", "name it with --db-path"),
+        ((*place, "--db-path", "m.db", "--end-date", "2026-02-03"), "has no window", "leave out --start-date and --end-date"),
+        ((*place, "--db-path", "m.db", "--start-date", ""), "has no window", "leave out --start-date and --end-date"),
+    ):
+        with pytest.raises(UsageError, match=words) as caught:
+            library.called(STATUS, *flags)
+        assert str(caught.value.hint).startswith(hint)
+        assert library.calls == []
 
 
 def test_what_is_missing_is_an_error_line_and_exit_code_3(

@@ -50,7 +50,7 @@ LEAST: dict[str, dict[str, Any]] = {
         **OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "export", "export_base_path": "out", "source_freq": "5m",
         "export_freq": "1h", "no_klines": False, "no_metrics": False, "coverage_html": False, "prune": False,
     },
-    STATUS: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "status", "db_path": None},
+    STATUS: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "status", "db_path": None, "symbol": None, "date": None},
     VERIFY: {**OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "verify", "sample": 0, "seed": None, "repair": False},
 }  # fmt: skip
 
