@@ -242,6 +242,26 @@ def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     return _exit_code(verify_shortfall(result))
 
 
+def _audit(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice.audit.archive_audit.command import audit_universe  # noqa: PLC0415
+    from cryptoservice.cli.summaries import audit_shortfall, refetch_lines, republished_lines  # noqa: PLC0415
+
+    result = audit_universe(
+        args.universe_file,
+        args.db_path,
+        window=_window(args),
+        sample=args.sample,
+        network=_network(args, RateConfig(max_ban_wait=args.max_ban_wait), WorkerConfig()),
+        clock=clock,
+        stop=stop,
+    )
+    lines = refetch_lines(result, args.universe_file, args.db_path)
+    _print_report({**result.to_dict(), "refetch": lines})
+    for line, fields in republished_lines(result):
+        log.error("%s", line, extra={"fields": fields})
+    return _exit_code(audit_shortfall(result, lines))
+
+
 def _window(args: Args) -> WindowBounds:
     return WindowBounds(args.start_date, args.end_date)
 
@@ -298,4 +318,5 @@ COMMANDS: dict[str, Command] = {
     "export": _export,
     "status": _status_or_provenance,
     "verify": _verify,
+    "audit": _audit,
 }

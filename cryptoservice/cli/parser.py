@@ -64,7 +64,7 @@ class Parser(argparse.ArgumentParser):
         return known
 
     def _hint(self, message: str) -> str:
-        commands = "define|symbols|download|export|status|verify"
+        commands = "define|symbols|download|export|status|verify|audit"
         left_out = re.search(rf"invalid choice: '({commands})' \(choose from '?universe", message)
         return f"write: {self.prog} universe {left_out[1]} ..." if left_out else f"see {self.prog} --help"
 
@@ -137,7 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
         **FORM,
     )
     commands = universe.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
-    for add in (_add_define, _add_symbols, _add_download, _add_export, _add_status, _add_verify):
+    for add in (_add_define, _add_symbols, _add_download, _add_export, _add_status, _add_verify, _add_audit):
         add(commands)
     return parser
 
@@ -359,6 +359,31 @@ def _add_verify(commands: Any) -> None:
     repair.add_argument(
         "--repair", action="store_true",
         help="ask every source for the symbol-days that differ, store what the most trusted of them say, verify these days again",
+    )  # fmt: skip
+    options.add_network(parser)
+    options.add_output(parser)
+
+
+def _add_audit(commands: Any) -> None:
+    parser = commands.add_parser(
+        "audit",
+        help="ask whether the archive has published anything anew that the database was built from",
+        description="Compare every archive file that the symbol-days of a universe came from with what the archive holds now.\n"
+        "The bucket is listed page by page; only a file that the listing does not prove unchanged costs a request of its own.\n"
+        "Nothing is changed: the report names the downloads that would fetch the changed days again.",
+        epilog=exit_codes(
+            0, 1, 2, 3, 4, c0="nothing was published anew", c3="some files were published anew: the report says how to fetch them"
+        ),
+        **FORM,
+    )
+    what = parser.add_argument_group("what to audit")
+    options.add_universe_file(what)
+    what.add_argument("--db-path", required=True, metavar=FILE, help="the SQLite database that download wrote; it is only read")
+    options.add_window(what)
+    what.add_argument(
+        "--sample", type=options.whole, default=1000, metavar="N",
+        help="of files that an earlier version noted without ETag, and that the listing cannot decide, compare at most N by a "
+        "request each (default %(default)s)",
     )  # fmt: skip
     options.add_network(parser)
     options.add_output(parser)

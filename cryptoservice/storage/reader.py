@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cryptoservice.days import Window, day_number, day_start_ms
+from cryptoservice.days import Window, day_number, day_of_number, day_start_ms
 from cryptoservice.errors import Remedy, StoreError
 from cryptoservice.models import DAY_MS, Dataset, Freq, Row, SourceObject, Status
 from cryptoservice.storage.database import open_for_reading, sqlite_errors
@@ -110,6 +110,26 @@ class StoreReader:
         with sqlite_errors(self.path):
             for symbol, number, status, *rest in self._db.execute(query, bounds):
                 yield LedgerEntry(symbol, days[number], self._status(status), *rest)
+
+    def series(self) -> list[Series]:
+        """Every series that the ledger knows, sorted."""
+        query = "SELECT dataset, freq, symbol FROM series s WHERE EXISTS (SELECT 1 FROM ledger l WHERE l.series_id = s.id)"
+        with sqlite_errors(self.path):
+            return sorted(Series(Dataset(dataset), freq, symbol) for dataset, freq, symbol in self._db.execute(query))
+
+    def objects(self, series: Series, window: Window) -> Iterator[tuple[date, SourceObject]]:
+        """The archive object that each ledger line of a series in the window names; lines without one are left out."""
+        with sqlite_errors(self.path):
+            known = {name for (name,) in self._db.execute("SELECT name FROM pragma_table_info('source_objects')")}
+            # A database of an earlier version keeps neither ETag nor size.
+            later = "o.etag, o.size" if "etag" in known else "NULL, NULL"
+            query = (
+                f"SELECT l.day, o.name, o.sha256, o.last_modified, o.fetched_at, {later} FROM ledger l "  # noqa: S608
+                "JOIN source_objects o ON o.id = l.object_id WHERE l.series_id = ? AND l.day BETWEEN ? AND ? ORDER BY l.day"
+            )
+            bounds = (self._series_id(series), day_number(window.start), day_number(window.end))
+            for number, *version in self._db.execute(query, bounds):
+                yield day_of_number(number), SourceObject(*version)
 
     def frequencies(self, dataset: Dataset) -> list[str]:
         """The frequencies of that dataset that the ledger knows, the shortest first."""
