@@ -1,6 +1,8 @@
 """The public names of the package, and the modules that they come from."""
 
 from cryptoservice._version import __version__ as __version__
+from cryptoservice.audit.dataset_lock.command import LockResult as LockResult
+from cryptoservice.audit.dataset_lock.command import lock_universe as lock_universe
 from cryptoservice.audit.findings import VerifyResult as VerifyResult
 from cryptoservice.audit.status import StatusResult as StatusResult
 from cryptoservice.audit.status import universe_status as universe_status

@@ -156,7 +156,7 @@ def _status(args: Args, clock: Clock | None, stop: threading.Event) -> int:
 
 def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.audit.verify import verify_universe  # noqa: PLC0415
-    from cryptoservice.cli.summaries import difference_lines, verify_shortfall  # noqa: PLC0415
+    from cryptoservice.cli.summaries import difference_lines, lock_lines, verify_shortfall  # noqa: PLC0415
 
     result = verify_universe(
         args.universe_file,
@@ -165,6 +165,7 @@ def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         sample=args.sample,
         seed=args.seed,
         repair=args.repair,
+        lock_file=args.lock,
         network=_network(args, RateConfig(max_ban_wait=args.max_ban_wait), WorkerConfig()),
         clock=clock,
         stop=stop,
@@ -172,9 +173,21 @@ def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     _print_report(result.to_dict())
     for line, fields in difference_lines(result):
         log.error("%s", line, extra={"fields": {"difference": fields}})
+    for line, fields in lock_lines(result):
+        log.error("%s", line, extra={"fields": {"lock_difference": fields}})
     if result.refused is not None:
         raise result.refused
     return _exit_code(verify_shortfall(result))
+
+
+def _lock(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice.audit.dataset_lock.command import lock_universe  # noqa: PLC0415
+
+    result = lock_universe(
+        args.universe_file, args.db_path, args.output, window=_window(args), force=args.force, clock=clock, stop=stop
+    )
+    _print_report(result.to_dict())
+    return errors.EXIT_OK
 
 
 def _window(args: Args) -> WindowBounds:
@@ -224,4 +237,5 @@ COMMANDS: dict[str, Command] = {
     "export": _export,
     "status": _status,
     "verify": _verify,
+    "lock": _lock,
 }
