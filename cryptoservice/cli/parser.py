@@ -334,8 +334,8 @@ def _add_lock(commands: Any) -> None:
         "lock",
         help="write down what a database holds, so that others can prove that they hold the same",
         description="Write a dataset lock: digests over the stored rows of a universe by dataset, symbol and month, one root\n"
-        "over all of them, and the archive files that the rows came from. Equal data gives an equal root on every machine.\n"
-        "The command only reads the database, and never touches the network; a download may be running.",
+        "over all of them, and the archive files that the rows came from. Equal data gives an equal root on every\n"
+        "machine. The command only reads the database, and never touches the network; a download may be running.",
         epilog=exit_codes(0, 1, 2, c0="done, whatever is missing"),
         **FORM,
     )

@@ -48,7 +48,9 @@ def verify_shortfall(result: VerifyResult) -> str | None:
         parts.append(f"{what}: repair them with verify --repair{sample}")
     if result.unlike_lock:
         ((kind, count),) = Counter(difference.kind.value for difference in result.unlike_lock).most_common(1)
-        what = f'{len(result.unlike_lock)} symbol-months are not what the lock says, {count} of them of the kind "{kind}"'
+        total = len(result.unlike_lock)
+        what = f"{total} symbol-month{'s are' if total > 1 else ' is'} not what the lock says"
+        what += f', {count} of them of the kind "{kind}"'
         parts.append(f"{what}: fetch their days again with download --no-incremental")
     if result.sample and result.sample.failed:
         failed, drawn = result.sample.failed, len(result.sample.symbol_days)

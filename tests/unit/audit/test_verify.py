@@ -51,6 +51,7 @@ def test_a_sound_database(stored: Stored) -> None:
         "differences": [],
         "known_differences_total": 0,
         "known_differences": [],
+        "lock": None,
         "repair": None,
         "sample": None,
         "requests": {},
