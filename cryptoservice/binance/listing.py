@@ -34,16 +34,19 @@ class BucketListing:
 
     def folders(self, prefix: str) -> list[str]:
         """The names of the folders right below `prefix`, which ends with a slash."""
-        names: list[str] = []
+        # Two pages may overlap.
+        names: dict[str, None] = {}
         for page in self._pages(prefix, {"delimiter": "/"}):
-            names += [folder[len(prefix) :].rstrip("/") for folder in page.folders]
+            names |= dict.fromkeys(folder[len(prefix) :].rstrip("/") for folder in page.folders)
         # The bucket holds a child without a name here and there.
         return [name for name in names if name]
 
     def objects(self, prefix: str) -> Iterator[ListedObject]:
         """Every object whose name begins with `prefix`, which may end within a name, in the byte order of the names."""
+        known: set[str] = set()
         for page in self._pages(prefix, {}):
-            yield from page.objects
+            yield from (listed for listed in page.objects if listed.key not in known)
+            known = {listed.key for listed in page.objects}
 
     def _pages(self, prefix: str, options: dict[str, str]) -> Iterator[ListingPage]:
         marker: str | None = None
@@ -62,7 +65,7 @@ class BucketListing:
             if found is None:
                 raise _no_bucket("HTTP 404")
             try:
-                return parse_page(found.body, prefix)
+                return parse_page(found.body, prefix, params.get("marker", ""))
             except InvalidData as invalid:
                 if invalid.reason == "web_page":
                     raise _no_bucket("a web page, as the download host does; the bucket is another host") from None
