@@ -71,7 +71,7 @@ def verify_universe(
         raise UsageError(f"a sample of {sample} symbol-days cannot be drawn", hint="sample 1 or more, or 0 for none")
     if seed is not None and not sample:
         raise UsageError("a seed without a sample means nothing", hint=Remedy.NAME_A_SAMPLE)
-    universe = UniverseFile.load(Path(universe_file)).universe
+    universe = UniverseFile.load(Path(universe_file), stop).universe
     days = universe.subwindow(window)
     nothing_active = nothing_active_notice(universe, days)
     if nothing_active:

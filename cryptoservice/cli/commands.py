@@ -46,8 +46,8 @@ def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.universe.file import to_json  # noqa: PLC0415
     from cryptoservice.universe.inputs import STANDARD_STREAM  # noqa: PLC0415
 
-    requested = symbols.read_file(Path(args.symbols_file)) if args.symbols_file is not None else []
-    requested += symbols.split_inline(args.symbols) if args.symbols is not None else []
+    requested = symbols.read_file(Path(args.symbols_file), stop) if args.symbols_file is not None else []
+    requested += symbols.split_inline(args.symbols, stop) if args.symbols is not None else []
     rates = RateConfig(
         max_weight_per_minute=args.daily_check_max_requests_per_minute,
         api_request_delay=args.daily_check_request_delay,

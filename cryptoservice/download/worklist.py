@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -39,10 +40,16 @@ class Wanted:
     active: ActiveDays
 
     @classmethod
-    def of(cls, universe_file: str | Path, interval: Freq | str, bounds: WindowBounds | None) -> Wanted:
+    def of(
+        cls,
+        universe_file: str | Path,
+        interval: Freq | str,
+        bounds: WindowBounds | None,
+        stop: threading.Event | None = None,
+    ) -> Wanted:
         """Read and check all of it; UsageError for what cannot be used."""
         freq = Freq.parse(interval)
-        universe = UniverseFile.load(Path(universe_file)).universe
+        universe = UniverseFile.load(Path(universe_file), stop).universe
         window = universe.subwindow(bounds)
         return cls(universe, freq, window, universe.active_days(window))
 
