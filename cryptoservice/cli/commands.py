@@ -67,7 +67,7 @@ def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         stop=stop,
     )
     if result.universe_file is None:
-        _print_text(to_json(result.universe))
+        _print_data(to_json(result.universe))
         return errors.EXIT_OK
     if not result.active_symbol_days:
         # The library has warned about it already, but it names no flag.
@@ -97,7 +97,7 @@ def _symbols(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     if sys.stdout is not None and sys.stdout.isatty():
         _show_table(args, symbols_text(result))
     else:
-        _print_text("".join(f"{listed.symbol}\n" for listed in result.symbols))
+        _print_data("".join(f"{listed.symbol}\n" for listed in result.symbols))
     return errors.EXIT_OK
 
 
@@ -251,14 +251,22 @@ def _print_report(record: dict[str, Any]) -> None:
 
 
 def _print_text(text: str) -> None:
-    if sys.stdout is None:
-        raise errors.OutputError("stdout is closed: the report cannot be printed", hint="send it to a file or to /dev/null")
-    try:
-        sys.stdout.write(text)
-    except UnicodeEncodeError:
-        # A file of this program is UTF-8, whatever the terminal is.
-        sys.stdout.buffer.write(text.encode("utf-8"))
+    _require_stdout()
+    sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def _print_data(text: str) -> None:
+    """Print what a file would hold: UTF-8 as in a file of this program, whatever the terminal is, and no character replaced."""
+    _require_stdout()
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8"))
+    sys.stdout.buffer.flush()
+
+
+def _require_stdout() -> None:
+    if sys.stdout is None:
+        raise errors.OutputError("stdout is closed: nothing can be printed", hint="send it to a file or to /dev/null")
 
 
 COMMANDS: dict[str, Command] = {

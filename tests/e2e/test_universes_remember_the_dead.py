@@ -238,6 +238,28 @@ def test_more_future_changes_no_earlier_snapshot(workspace: Workspace, listing: 
     assert shorter["schema_version"] == longer["schema_version"] == "2.1"
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "ascii:replace", "cp1252:ignore", "utf-16"])
+def test_names_on_a_pipe_are_those_of_the_file_whatever_the_encoding(workspace: Workspace, encoding: str) -> None:
+    """A name whose characters were replaced is another name, and `USDT` is what `ignore` leaves of this one."""
+    workspace.environment["PYTHONIOENCODING"] = encoding
+    listed = subprocess.run(
+        workspace.command("universe", "symbols", *BY_ARCHIVE),
+        cwd=workspace.folder,
+        env=workspace.env(),
+        capture_output=True,
+        check=True,
+    ).stdout
+    assert listed.decode("utf-8").splitlines()[-1] == CHINESE
+    command = workspace.command("universe", "define", "--symbols-file", "-", *BY_ARCHIVE, *WINDOW, "--output")
+    printed, _ = (
+        subprocess.run(
+            [*command, output], cwd=workspace.folder, env=workspace.env(), input=listed, capture_output=True, check=True
+        ).stdout
+        for output in ("-", "u.json")
+    )
+    assert {**json.loads(printed.decode("utf-8")), "created_at": ""} == {**universe(workspace), "created_at": ""}
+
+
 def test_a_kline_that_cannot_be_read_does_not_decide_a_ranking(
     workspace: Workspace, exchange: ReplayExchange, market: Market
 ) -> None:
