@@ -1,7 +1,13 @@
 """The public names of the package, and the modules that they come from."""
 
 from cryptoservice._version import __version__ as __version__
+from cryptoservice.audit.archive_audit.command import audit_universe as audit_universe
+from cryptoservice.audit.archive_audit.result import AuditResult as AuditResult
+from cryptoservice.audit.dataset_lock.command import LockResult as LockResult
+from cryptoservice.audit.dataset_lock.command import lock_universe as lock_universe
 from cryptoservice.audit.findings import VerifyResult as VerifyResult
+from cryptoservice.audit.provenance import ProvenanceResult as ProvenanceResult
+from cryptoservice.audit.provenance import symbol_day_provenance as symbol_day_provenance
 from cryptoservice.audit.status import StatusResult as StatusResult
 from cryptoservice.audit.status import universe_status as universe_status
 from cryptoservice.audit.verify import verify_universe as verify_universe

@@ -97,6 +97,8 @@ class VerifiedZip:
     """The Last-Modified header as the archive sent it."""
     fetched_at: float
     """Epoch seconds of the download."""
+    etag: str | None = None
+    """The ETag header without its quotes."""
 
 
 def read_zip(archived: VerifiedZip) -> RowsByDay:

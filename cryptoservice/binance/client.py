@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
 from cryptoservice.binance.api import ApiLimits, FuturesApi
@@ -51,32 +52,17 @@ class BinanceClient:
         unweighted = LimitPolicy(max_weight=None)
         vision_limiter = RateLimiter(unweighted, vision_gate, clock, Spacing(rates.vision_request_delay))
         listing_limiter = RateLimiter(unweighted, listing_gate, clock, Spacing(rates.vision_request_delay))
-        key = config.credentials.api_key
-        self._api_host = Host(
-            config.endpoints.api,
-            api_gate,
-            workers=config.workers.api,
-            retry=config.retry,
-            clock=clock,
-            traffic=self.traffic,
-            headers={"X-MBX-APIKEY": key} if key else None,
-        )
-        self._vision_host = Host(
-            config.endpoints.vision,
-            vision_gate,
-            workers=config.workers.vision,
-            retry=config.retry,
-            clock=clock,
-            traffic=self.traffic,
-        )
-        self._listing_host = Host(
-            config.endpoints.listing,
-            listing_gate,
-            workers=config.workers.vision,
-            retry=config.retry,
-            clock=clock,
-            traffic=self.traffic,
-        )
+
+        def host(base_url: str, host_gate: Gate, workers: int, headers: Mapping[str, str] | None = None) -> Host:
+            return Host(
+                base_url, host_gate, workers=workers, retry=config.retry, clock=clock, traffic=self.traffic, headers=headers
+            )
+
+        endpoints, workers, key = config.endpoints, config.workers, config.credentials.api_key
+        # Only the API gets the key.
+        self._api_host = host(endpoints.api, api_gate, workers.api, {"X-MBX-APIKEY": key} if key else None)
+        self._vision_host = host(endpoints.vision, vision_gate, workers.vision)
+        self._listing_host = host(endpoints.listing, listing_gate, workers.vision)
         self._hosts = (self._api_host, self._vision_host, self._listing_host)
         self._limiters = (*limits.all, vision_limiter, listing_limiter)
         self.api = FuturesApi(self._api_host, limits, clock, config.credentials.redact)

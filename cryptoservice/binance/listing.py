@@ -41,15 +41,19 @@ class BucketListing:
         # The bucket holds a child without a name here and there.
         return [name for name in names if name]
 
-    def objects(self, prefix: str) -> Iterator[ListedObject]:
-        """Every object whose name begins with `prefix`, which may end within a name, in the byte order of the names."""
+    def objects(self, prefix: str, *, after: str | None = None) -> Iterator[ListedObject]:
+        """The objects whose names begin with `prefix`, which may end within a name, in the byte order of the names.
+
+        With `after` only those whose names come after it; it need not be the name of an object. A page is fetched when its first
+        object is asked for.
+        """
+        # Two pages may overlap.
         known: set[str] = set()
-        for page in self._pages(prefix, {}):
+        for page in self._pages(prefix, {}, after):
             yield from (listed for listed in page.objects if listed.key not in known)
             known = {listed.key for listed in page.objects}
 
-    def _pages(self, prefix: str, options: dict[str, str]) -> Iterator[ListingPage]:
-        marker: str | None = None
+    def _pages(self, prefix: str, options: dict[str, str], marker: str | None = None) -> Iterator[ListingPage]:
         while True:
             page = self._page(prefix, {**options, "prefix": prefix, **({"marker": marker} if marker is not None else {})})
             yield page

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryptoservice import errors
+from cryptoservice.cli.logs import OUTCOME
 from cryptoservice.clock import Clock
 from cryptoservice.config import (
     Credentials,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 # The logger of the whole package: what a command says at its end belongs to no part of it.
 log = logging.getLogger("cryptoservice")
+# What a run says at its end with --quiet too, although it ended well.
+outcome_log = logging.getLogger(OUTCOME)
 
 Args = argparse.Namespace
 Command = Callable[[Args, "Clock | None", threading.Event], int]
@@ -70,7 +73,9 @@ def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         _print_data(to_json(result.universe))
         return errors.EXIT_OK
     if not result.active_symbol_days:
-        # The library has warned about it already, but it names no flag.
+        if args.quiet:
+            outcome_log.warning("%s", result.nothing_active)
+        # Otherwise the library has warned about it already, but it names no flag.
         log.info("to replace %s, define it again with --force", result.universe_file)
     _print_report(result.to_dict())
     return errors.EXIT_OK
@@ -132,6 +137,7 @@ def _download_or_plan(args: Args, clock: Clock | None, stop: threading.Event) ->
 def _wanted(args: Args, clock: Clock | None, stop: threading.Event) -> dict[str, Any]:
     """The arguments that download and its preview have in common."""
     from cryptoservice.sources.evidence import KlineSource  # noqa: PLC0415
+    from cryptoservice.universe import symbols  # noqa: PLC0415
 
     rates = RateConfig(
         api_request_delay=args.api_request_delay,
@@ -141,6 +147,7 @@ def _wanted(args: Args, clock: Clock | None, stop: threading.Event) -> dict[str,
     return {
         "interval": args.interval,
         "window": _window(args),
+        "symbols": None if args.symbols is None else symbols.split_inline(args.symbols, stop),
         "download_market_metrics": args.download_market_metrics,
         "incremental": not args.no_incremental,
         "retry_gaps": args.retry_gaps,
@@ -179,6 +186,29 @@ def _export(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     return errors.EXIT_OK
 
 
+def _status_or_provenance(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    return (_status if args.symbol is None and args.date is None else _provenance)(args, clock, stop)
+
+
+def _provenance(args: Args, _: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice.audit.provenance import symbol_day_provenance  # noqa: PLC0415
+    from cryptoservice.cli.tables import provenance_text  # noqa: PLC0415
+
+    if args.symbol is None or args.date is None:
+        lacking, given = ("--symbol", "--date") if args.symbol is None else ("--date", "--symbol")
+        raise errors.UsageError(f"{given} without {lacking} names no symbol-day", hint=f"give both, or leave out {given}")
+    if args.start_date is not None or args.end_date is not None:
+        raise errors.UsageError(
+            "a symbol-day has no window", hint="leave out --start-date and --end-date, or --symbol and --date"
+        )
+    if args.db_path is None:
+        raise errors.UsageError("only a database knows where values come from", hint="name it with --db-path")
+    result = symbol_day_provenance(args.universe_file, args.db_path, args.symbol, args.date, stop=stop)
+    _show_table(args, provenance_text(result))
+    _print_report(result.to_dict())
+    return errors.EXIT_OK
+
+
 def _status(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.audit.status import universe_status  # noqa: PLC0415
     from cryptoservice.cli.tables import status_text  # noqa: PLC0415
@@ -191,7 +221,7 @@ def _status(args: Args, clock: Clock | None, stop: threading.Event) -> int:
 
 def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.audit.verify import verify_universe  # noqa: PLC0415
-    from cryptoservice.cli.summaries import difference_lines, verify_shortfall  # noqa: PLC0415
+    from cryptoservice.cli.summaries import difference_lines, lock_lines, verify_shortfall  # noqa: PLC0415
 
     result = verify_universe(
         args.universe_file,
@@ -200,6 +230,7 @@ def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         sample=args.sample,
         seed=args.seed,
         repair=args.repair,
+        lock_file=args.lock,
         network=_network(args, RateConfig(max_ban_wait=args.max_ban_wait), WorkerConfig()),
         clock=clock,
         stop=stop,
@@ -207,9 +238,41 @@ def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     _print_report(result.to_dict())
     for line, fields in difference_lines(result):
         log.error("%s", line, extra={"fields": {"difference": fields}})
+    for line, fields in lock_lines(result):
+        log.error("%s", line, extra={"fields": {"lock_difference": fields}})
     if result.refused is not None:
         raise result.refused
     return _exit_code(verify_shortfall(result))
+
+
+def _audit(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice.audit.archive_audit.command import audit_universe  # noqa: PLC0415
+    from cryptoservice.cli.summaries import audit_shortfall, refetch_lines, republished_lines  # noqa: PLC0415
+
+    result = audit_universe(
+        args.universe_file,
+        args.db_path,
+        window=_window(args),
+        sample=args.sample,
+        network=_network(args, RateConfig(max_ban_wait=args.max_ban_wait), WorkerConfig()),
+        clock=clock,
+        stop=stop,
+    )
+    lines = refetch_lines(result, args.universe_file, args.db_path)
+    _print_report({**result.to_dict(), "refetch": lines})
+    for line, fields in republished_lines(result):
+        log.error("%s", line, extra={"fields": fields})
+    return _exit_code(audit_shortfall(result, lines))
+
+
+def _lock(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice.audit.dataset_lock.command import lock_universe  # noqa: PLC0415
+
+    result = lock_universe(
+        args.universe_file, args.db_path, args.output, window=_window(args), force=args.force, clock=clock, stop=stop
+    )
+    _print_report(result.to_dict())
+    return errors.EXIT_OK
 
 
 def _window(args: Args) -> WindowBounds:
@@ -274,6 +337,8 @@ COMMANDS: dict[str, Command] = {
     "symbols": _symbols,
     "download": _download_or_plan,
     "export": _export,
-    "status": _status,
+    "status": _status_or_provenance,
     "verify": _verify,
+    "audit": _audit,
+    "lock": _lock,
 }

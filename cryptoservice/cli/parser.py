@@ -22,6 +22,7 @@ _DESCRIPTION = """Reproducible datasets of Binance USDT-M perpetual futures, in 
   export    universe.json + SQLite  -> CSV + coverage JSON  the data, and what is missing and why
 
 At any time, status shows what is stored and what the next download would do, and verify checks what is stored.
+lock writes down what is stored, so that anybody can prove that they hold the same.
 stdout carries one JSON object, the run's report; progress, logs and errors go to stderr.
 """
 
@@ -64,7 +65,7 @@ class Parser(argparse.ArgumentParser):
         return known
 
     def _hint(self, message: str) -> str:
-        commands = "define|symbols|download|export|status|verify"
+        commands = "define|symbols|download|export|status|verify|lock|audit"
         left_out = re.search(rf"invalid choice: '({commands})' \(choose from '?universe", message)
         return f"write: {self.prog} universe {left_out[1]} ..." if left_out else f"see {self.prog} --help"
 
@@ -137,7 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
         **FORM,
     )
     commands = universe.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
-    for add in (_add_define, _add_symbols, _add_download, _add_export, _add_status, _add_verify):
+    for add in (_add_define, _add_symbols, _add_download, _add_export, _add_status, _add_verify, _add_lock, _add_audit):
         add(commands)
     return parser
 
@@ -230,6 +231,9 @@ def _add_download(commands: Any) -> None:
     )  # fmt: skip
     options.add_window(what)
     what.add_argument(
+        "--symbols", metavar="A,@FILE,B", help="only these symbols of the universe, separated by commas (default: all)"
+    )
+    what.add_argument(
         "--no-incremental",
         action="store_true",
         help="also fetch again what is complete; stored rows are not lost to a worse answer",
@@ -266,9 +270,9 @@ def _add_export(commands: Any) -> None:
     parser = commands.add_parser(
         "export",
         help="write CSV files and the coverage report",
-        description="Write one CSV file for each UTC day in Hive-style folders, and a JSON report of what is there and what is\n"
-        "missing. The command reads the universe and the database only, and never touches the network. Missing data is\n"
-        "no error: the report names it.",
+        description="Write one CSV file for each UTC day in Hive-style folders, a JSON report of what is there and what is\n"
+        "missing, and a data package with the digest of each file. The command reads the universe and the database only,\n"
+        "and never touches the network. Missing data is no error: the report names it.",
         epilog=exit_codes(0, 1, 2, c0="done; what is missing, and why, is in the report"),
         **FORM,
     )
@@ -276,7 +280,10 @@ def _add_export(commands: Any) -> None:
     options.add_universe_file(what)
     what.add_argument("--db-path", required=True, metavar=FILE, help="the SQLite database that download wrote")
     what.add_argument(
-        "--export-base-path", required=True, metavar=FOLDER, help="folder for CSV files and report; it is created when missing"
+        "--export-base-path",
+        required=True,
+        metavar=FOLDER,
+        help="folder for CSV files, report and package; it is created when missing",
     )
     what.add_argument("--source-freq", required=True, metavar=FREQ, help=f"interval of the klines to read: {INTERVALS}")
     what.add_argument("--export-freq", required=True, metavar=FREQ, help="interval to write: a whole multiple of --source-freq")
@@ -298,8 +305,9 @@ def _add_status(commands: Any) -> None:
         "status",
         help="show what is stored, what is missing, and what a download would do",
         description="Show what the database holds of a universe: what is complete, what is not and why, and what the next\n"
-        "download would ask for. The command only reads, and never touches the network; a download may be running.\n"
-        "The table for people goes to stderr, and its numbers go to stdout as JSON.",
+        "download would ask for. With --symbol and --date, show where the values of one symbol-day come from. The command\n"
+        "only reads, and never touches the network; a download may be running. The table for people goes to stderr, and\n"
+        "its numbers go to stdout as JSON.",
         epilog=exit_codes(0, 1, 2, c0="done, whatever is missing"),
         **FORM,
     )
@@ -307,6 +315,9 @@ def _add_status(commands: Any) -> None:
     options.add_universe_file(what)
     what.add_argument("--db-path", metavar=FILE, help="the SQLite database that download wrote (default: the universe alone)")
     options.add_window(what)
+    day = parser.add_argument_group("one symbol-day, instead: where its values come from")
+    day.add_argument("--symbol", metavar="SYMBOL", help="one symbol of the universe; needs --date and --db-path")
+    day.add_argument("--date", metavar="DATE", help="one UTC day of the universe, YYYY-MM-DD")
     options.add_ignored_credentials(parser)
     options.add_output(parser)
 
@@ -326,7 +337,7 @@ def _add_verify(commands: Any) -> None:
             4,
             5,
             c0="all is sound, or was repaired",
-            c3="something differs and was not repaired, or a sampled symbol-day could not be fetched",
+            c3="something differs and was not repaired, or is not as the lock says, or a sampled symbol-day could not be fetched",
         ),
         **FORM,
     )
@@ -336,6 +347,10 @@ def _add_verify(commands: Any) -> None:
         "--db-path", required=True, metavar=FILE, help="the SQLite database that download wrote; only --repair changes it"
     )
     options.add_window(what)
+    what.add_argument(
+        "--lock", metavar=FILE,
+        help="also compare the rows with this dataset lock, over its window, and name each symbol-month that is not the same",
+    )  # fmt: skip
     sample = parser.add_argument_group("sample")
     sample.add_argument(
         "--sample", type=options.count, default=0, metavar="N",
@@ -349,6 +364,51 @@ def _add_verify(commands: Any) -> None:
     repair.add_argument(
         "--repair", action="store_true",
         help="ask every source for the symbol-days that differ, store what the most trusted of them say, verify these days again",
+    )  # fmt: skip
+    options.add_network(parser)
+    options.add_output(parser)
+
+
+def _add_lock(commands: Any) -> None:
+    parser = commands.add_parser(
+        "lock",
+        help="write down what a database holds, so that others can prove that they hold the same",
+        description="Write a dataset lock: digests over the stored rows of a universe by dataset, symbol and month, one root\n"
+        "over all of them, and the archive files that the rows came from. Equal data gives an equal root on every\n"
+        "machine. The command only reads the database, and never touches the network; a download may be running.",
+        epilog=exit_codes(0, 1, 2, c0="done, whatever is missing"),
+        **FORM,
+    )
+    what = parser.add_argument_group("what to lock")
+    options.add_universe_file(what)
+    what.add_argument("--db-path", required=True, metavar=FILE, help="the SQLite database that download wrote")
+    what.add_argument("--output", required=True, metavar=FILE, help="the lock file to write; its folders are created")
+    options.add_window(what)
+    what.add_argument("--force", action="store_true", help="replace an existing output")
+    options.add_ignored_credentials(parser)
+    options.add_output(parser)
+
+
+def _add_audit(commands: Any) -> None:
+    parser = commands.add_parser(
+        "audit",
+        help="ask whether the archive has published anything anew that the database was built from",
+        description="Compare every archive file that the symbol-days of a universe came from with what the archive holds now.\n"
+        "The bucket is listed page by page; only a file that the listing does not prove unchanged costs a request of its own.\n"
+        "Nothing is changed: the report names the downloads that would fetch the changed days again.",
+        epilog=exit_codes(
+            0, 1, 2, 3, 4, c0="nothing was published anew", c3="some files were published anew: the report says how to fetch them"
+        ),
+        **FORM,
+    )
+    what = parser.add_argument_group("what to audit")
+    options.add_universe_file(what)
+    what.add_argument("--db-path", required=True, metavar=FILE, help="the SQLite database that download wrote; it is only read")
+    options.add_window(what)
+    what.add_argument(
+        "--sample", type=options.whole, default=1000, metavar="N",
+        help="of files that an earlier version noted without ETag, and that the listing cannot decide, compare at most N by a "
+        "request each (default %(default)s)",
     )  # fmt: skip
     options.add_network(parser)
     options.add_output(parser)

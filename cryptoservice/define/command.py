@@ -19,7 +19,6 @@ from cryptoservice.define.snapshots import snapshots_of
 from cryptoservice.errors import Remedy
 from cryptoservice.universe.file import check_description, save
 from cryptoservice.universe.model import Listing, Universe
-from cryptoservice.universe.notices import nothing_active_notice
 from cryptoservice.universe.selection import Selection
 from cryptoservice.universe.symbols import ALL, normalise
 
@@ -81,10 +80,7 @@ def define_universe(
     raise_if_stopped(stop)
     if output is not None:
         save(universe, output, force=force)
-    nothing_active = nothing_active_notice(universe, window)
-    if nothing_active:
-        log.warning("%s: if that is not what you want, define it again and let the file be replaced", nothing_active)
-    return DefineResult(
+    result = DefineResult(
         universe_file=None if output is None else str(output),
         universe=universe,
         requests=client.traffic.requests,
@@ -93,6 +89,9 @@ def define_universe(
         elapsed_seconds=round(clock.monotonic() - started, 3),
         suggestions=suggestions,
     )
+    if result.nothing_active:
+        log.warning("%s: if that is not what you want, define it again and let the file be replaced", result.nothing_active)
+    return result
 
 
 def _require_output(output: Path, *, force: bool) -> None:

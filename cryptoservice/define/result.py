@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from cryptoservice.models import Record
 from cryptoservice.universe.model import Universe
+from cryptoservice.universe.notices import nothing_active_notice
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,14 @@ class DefineResult(Record):
     def schema_version(self) -> str:
         """The version of the file format."""
         return self.universe.schema_version
+
+    @property
+    def nothing_active(self) -> str | None:
+        """The sentence for a universe without any active symbol-day, with the names that were meant; None when it has one."""
+        notice = nothing_active_notice(self.universe, self.universe.window)
+        if notice is None or not self.suggestions:
+            return notice
+        return f"{notice}; did you mean {', '.join(self.suggestions.values())}?"
 
     @property
     def requested_symbols(self) -> int:

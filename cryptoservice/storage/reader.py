@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cryptoservice.days import Window, day_number, day_start_ms
+from cryptoservice.days import Window, day_number, day_of_number, day_start_ms
 from cryptoservice.errors import Remedy, StoreError
-from cryptoservice.models import DAY_MS, Dataset, Freq, Row, Status
+from cryptoservice.models import DAY_MS, Dataset, Freq, Row, SourceObject, Status
 from cryptoservice.storage.database import open_for_reading, sqlite_errors
-from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, Series, StoredDay, mark_of_text
+from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, LedgerOrigin, Series, StoredDay, mark_of_text
 from cryptoservice.storage.migration import STALE_METRICS
 from cryptoservice.storage.schema import TABLES
 
@@ -51,6 +52,7 @@ class StoreReader:
         self.path = path
         self._db = db
         self._series_ids: dict[Series, int] = {}
+        self._functions: dict[Callable[..., bytes], str] = {}
 
     @classmethod
     @contextlib.contextmanager
@@ -111,6 +113,20 @@ class StoreReader:
             for symbol, number, status, *rest in self._db.execute(query, bounds):
                 yield LedgerEntry(symbol, days[number], self._status(status), *rest)
 
+    def objects(self, series: Series, window: Window) -> Iterator[tuple[date, SourceObject]]:
+        """The archive object that each ledger line of a series in the window names; lines without one are left out."""
+        with sqlite_errors(self.path):
+            known = {name for (name,) in self._db.execute("SELECT name FROM pragma_table_info('source_objects')")}
+            # A database of an earlier version keeps neither ETag nor size.
+            later = "o.etag, o.size" if "etag" in known else "NULL, NULL"
+            query = (
+                f"SELECT l.day, o.name, o.sha256, o.last_modified, o.fetched_at, {later} FROM ledger l "  # noqa: S608
+                "JOIN source_objects o ON o.id = l.object_id WHERE l.series_id = ? AND l.day BETWEEN ? AND ? ORDER BY l.day"
+            )
+            bounds = (self._series_id(series), day_number(window.start), day_number(window.end))
+            for number, *version in self._db.execute(query, bounds):
+                yield day_of_number(number), SourceObject(*version)
+
     def frequencies(self, dataset: Dataset) -> list[str]:
         """The frequencies of that dataset that the ledger knows, the shortest first."""
         query = (
@@ -134,6 +150,51 @@ class StoreReader:
         with sqlite_errors(self.path):
             return self._db.execute(query, (series_id, start, start + DAY_MS)).fetchall()
 
+    def packed_rows(self, series: Series, day: date, pack: Callable[..., bytes]) -> list[bytes] | None:
+        """What `pack` makes of each row of a symbol-day, in the order of the key; None when it raised for one of them.
+
+        SQLite calls it with the values of a row, in the order of `schema.columns(dataset)`. That is quicker than fetching them.
+        """
+        table = TABLES[series.dataset]
+        series_id = self._series_id(series)
+        if series_id is None:
+            return []
+        start = day_start_ms(day)
+        with sqlite_errors(self.path):
+            name = self._functions.get(pack)
+            if name is None:
+                name = self._functions[pack] = f"pack_{len(self._functions)}"
+                self._db.create_function(name, -1, pack)
+            query = (
+                f"SELECT {name}({', '.join(table.columns)}) FROM {table.name} "  # noqa: S608 - names of the schema
+                f"WHERE series_id = ? AND {table.time} >= ? AND {table.time} < ? ORDER BY {table.order}"
+            )
+            try:
+                return list(chain.from_iterable(self._db.execute(query, (series_id, start, start + DAY_MS))))
+            except sqlite3.OperationalError as error:
+                if "user-defined function" in str(error):
+                    return None
+                raise
+
+    def series(self) -> list[Series]:
+        """Every series that the database knows, with or without rows, sorted by dataset, frequency and symbol."""
+        query = "SELECT dataset, freq, symbol FROM series ORDER BY dataset, freq, symbol"
+        known = {dataset.value: dataset for dataset in Dataset}
+        with sqlite_errors(self.path):
+            return [Series(known[name], freq, symbol) for name, freq, symbol in self._db.execute(query) if name in known]
+
+    def object_ids(self, series: Series, window: Window) -> dict[int, int]:
+        """By day number, the id of the archive object that the ledger names for a day of the series."""
+        query = "SELECT day, object_id FROM ledger WHERE series_id = ? AND day BETWEEN ? AND ? AND object_id IS NOT NULL"
+        with sqlite_errors(self.path):
+            bounds = (self._series_id(series), day_number(window.start), day_number(window.end))
+            return dict(self._db.execute(query, bounds))
+
+    def source_objects(self) -> Iterator[tuple[int, str, str]]:
+        """Id, name and SHA-256 of every version of an archive object that rows came from, sorted by name and SHA-256."""
+        with sqlite_errors(self.path):
+            yield from self._db.execute("SELECT id, name, sha256 FROM source_objects ORDER BY name, sha256")
+
     def stored_day(self, series: Series, day: date) -> StoredDay | None:
         """A symbol-day with its rows and where each of them came from; None without a ledger line."""
         series_id = self._series_id(series)
@@ -151,6 +212,25 @@ class StoreReader:
             marks = mark_of_text(source) * len(rows)
         object_key = (name, sha256) if name is not None else None
         return StoredDay(self._status(status), reason, rows, marks, object_key, is_stale=reason == STALE_METRICS)
+
+    def origins(self, symbol: str, day: date) -> dict[tuple[Dataset, str], LedgerOrigin]:
+        """The ledger lines of one symbol-day, by dataset and frequency, with the archive objects that they name."""
+        has_marks = "SELECT 1 FROM pragma_table_info('ledger') WHERE name = 'row_marks'"
+        found: dict[tuple[Dataset, str], LedgerOrigin] = {}
+        with sqlite_errors(self.path):
+            # A database of an earlier version, which is only read here, may have no marks.
+            marks_column = "l.row_marks" if self._db.execute(has_marks).fetchone() else "NULL"
+            query = (
+                f"SELECT s.dataset, s.freq, l.status, l.reason, l.rows, l.expected_rows, l.source, l.checked_at, {marks_column}, "  # noqa: S608
+                "o.name, o.sha256, o.last_modified, o.fetched_at FROM series s JOIN ledger l ON l.series_id = s.id "
+                "LEFT JOIN source_objects o ON o.id = l.object_id WHERE s.symbol = ? AND l.day = ?"
+            )
+            for dataset, freq, status, *rest in self._db.execute(query, (symbol, day_number(day))):
+                *line, marks, name, sha256, last_modified, fetched_at = rest
+                entry = LedgerEntry(symbol, day, self._status(status), *line)
+                origin = None if name is None else SourceObject(name, sha256, last_modified, fetched_at)
+                found[Dataset(dataset), freq] = LedgerOrigin(entry, marks, origin)
+        return found
 
     def select(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query on the inner tables, for the integrity checks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -111,13 +111,25 @@ class Universe:
         first = window.start.toordinal() - self.start_date.toordinal()
         yield from self.daily_snapshots[first : first + window.length]
 
-    def active_days(self, window: Window) -> dict[str, list[date]]:
-        """The active days of each symbol in the window, in requested order. A symbol without an active day is left out."""
-        days: dict[str, list[date]] = {symbol: [] for symbol in self.requested_symbols}
+    def active_days(self, window: Window, symbols: Collection[str] | None = None) -> dict[str, list[date]]:
+        """The active days of each symbol in the window, in requested order. A symbol without an active day is left out.
+
+        With `symbols` those alone. Raises UsageError for one that was not requested.
+        """
+        if symbols is not None:
+            self._require(symbols)
+        days: dict[str, list[date]] = {name: [] for name in self.requested_symbols if symbols is None or name in symbols}
         for snapshot in self.snapshots(window):
             for symbol in snapshot.active_symbols:
-                days[symbol].append(snapshot.date)
+                if symbol in days:
+                    days[symbol].append(snapshot.date)
         return {symbol: active for symbol, active in days.items() if active}
+
+    def _require(self, symbols: Collection[str]) -> None:
+        strange = sorted(set(symbols) - set(self.requested_symbols))
+        if strange:
+            more = f" and {len(strange) - 1:,} more" if len(strange) > 1 else ""
+            raise UsageError(f"{strange[0]}{more} not in the universe", hint="name symbols that the universe was defined with")
 
     def missing_counts(self, window: Window) -> Counter[MissingReason]:
         """How many symbol-days of the window are missing, by reason."""

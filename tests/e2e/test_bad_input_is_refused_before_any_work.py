@@ -121,6 +121,12 @@ EXPORT = [
     "export", "--universe-file", "universe.json", "--db-path", "market.db", "--export-base-path", "new/exports",
     "--source-freq", "1h", "--export-freq", "4h",
 ]  # fmt: skip
+STATUS = [
+    "status", "--universe-file", "universe.json", "--db-path", "market.db", "--symbol", "LINKUSDT", "--date", "2026-02-10",
+]  # fmt: skip
+
+VERIFY = ["verify", "--universe-file", "universe.json", "--db-path", "market.db"]
+LOCK = ["lock", "--universe-file", "universe.json", "--db-path", "market.db", "--output", "new/made.lock.json"]
 
 CASES: dict[str, tuple[Arguments, tuple[str, ...]]] = {
     "define: start date in another form": (changed(DEFINE, "--start-date", "2026-2-1"), ("2026-2-1", "YYYY-MM-DD")),
@@ -172,6 +178,31 @@ CASES: dict[str, tuple[Arguments, tuple[str, ...]]] = {
     "export: a window outside": (changed(EXPORT, "--end-date", "2026-03-01"), ("2026-03-01", "2026-02-11")),
     "export: nothing left": ([*EXPORT, "--no-klines", "--no-metrics"], ("--no-klines",)),
     "export: the overlap": (changed(EXPORT, "--universe-file", "../universes/overlap.json"), ("daily_snapshots[2]",)),
+    "status: a symbol without a day": (changed(STATUS, "--date", None), ("--symbol", "--date")),
+    "status: a day without a symbol": (changed(STATUS, "--symbol", None), ("--date", "--symbol")),
+    "status: a symbol-day without a database": (changed(STATUS, "--db-path", None), ("--db-path",)),
+    "status: a symbol-day with a window": ([*STATUS, "--start-date", "2026-02-09"], ("--start-date", "--symbol")),
+    "status: a symbol that is not there": (changed(STATUS, "--symbol", "LINK"), ("'LINK'", "LINKUSDT, AVAXUSDT")),
+    "status: no symbol": (changed(STATUS, "--symbol", ""), ("no symbol", "LINKUSDT")),
+    "status: a day outside": (changed(STATUS, "--date", "2026-02-12"), ("2026-02-12", "2026-02-09 to 2026-02-11")),
+    "status: a malformed day": (changed(STATUS, "--date", "9 Feb"), ("9 Feb", "YYYY-MM-DD")),
+    "status: no such database": (changed(STATUS, "--db-path", "none.db"), ("none.db", "download")),
+    "status: the symbol comes before the database": (
+        changed(STATUS, "--symbol", "LINK", "--db-path", "none.db"),
+        ("'LINK'",),
+    ),
+    "lock: no such database": (changed(LOCK, "--db-path", "none.db"), ("none.db", "download")),
+    "lock: a folder as output": ([*changed(LOCK, "--output", "folder"), "--force"], ("folder",)),
+    "lock: an existing output": (changed(LOCK, "--output", "file"), ("file exists already", "--force")),
+    "lock: the universe as output": ([*changed(LOCK, "--output", "universe.json"), "--force"], ("is the universe file",)),
+    "lock: the database as output": ([*changed(LOCK, "--output", "market.db"), "--force"], ("is the database",)),
+    "lock: a window outside": (changed(LOCK, "--end-date", "2026-03-01"), ("2026-03-01", "2026-02-11")),
+    "lock: no output": (changed(LOCK, "--output", None), ("--output",)),
+    "verify: no such lock": ([*VERIFY, "--lock", "none.json"], ("none.json", "universe lock")),
+    "verify: a folder as lock": ([*VERIFY, "--lock", "folder"], ("folder",)),
+    "verify: a text as lock": ([*VERIFY, "--lock", "file"], ("not JSON at line 1", "universe lock")),
+    "verify: a universe as lock": ([*VERIFY, "--lock", "universe.json"], ("lock_version is missing",)),
+    "verify: a database as lock": ([*VERIFY, "--lock", "market.db", "--repair"], ("market.db", "universe lock")),
     "no command": ([], ("COMMAND",)),
     "an unknown command": (["delete"], ("delete",)),
 }
@@ -182,6 +213,8 @@ OTHER_CASES: dict[str, tuple[Arguments, tuple[str, ...]]] = {
     "download: a file where a folder is due": (changed(DOWNLOAD, "--db-path", "file/made.db"), ("file",)),
     "download: a text as database": (changed(DOWNLOAD, "--db-path", "file"), ("file",)),
     "export: a text as database": (changed(EXPORT, "--db-path", "file"), ("file",)),
+    "lock: a file above the output": (changed(LOCK, "--output", "file/made.lock.json"), ("file",)),
+    "lock: a text as database": (changed(LOCK, "--db-path", "file"), ("file",)),
     "export: a file above the export folder": (changed(EXPORT, "--export-base-path", "file/exports"), ("file",)),
 }
 UNIVERSE_CASES: dict[str, tuple[Arguments, tuple[str, ...]]] = {

@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,7 @@ FENCES = {
     "recipes.md": {"crontab", "ini", "make", "python", "sh", "sql"},
 }
 # Flags of other programs that pages name.
-FOREIGN_FLAGS = {"--config-settings", "--env-file", "--failed", "--now", "--state-file", "--strict"}
+FOREIGN_FLAGS = {"--config-settings", "--env-file", "--failed", "--now", "--state-file", "--strict", "--type"}
 # A folder that pages name and that only a run makes.
 MADE_FOLDERS = {"demo-data/"}
 
@@ -132,6 +133,12 @@ def test_the_commands_of_a_page_run_after_those_of_the_readme(reader: Workspace,
         assert json.loads((folder / "data/two-days.json").read_text())["requested_symbols"] == ["LINKUSDT"]
     if page == "formats.md":
         assert (folder / "data/exports/coverage_5m_2026-02-01_2026-02-28.html").is_file()
+        (entry,) = [shown for shown in json_blocks_of_formats() if "daily_snapshots" not in shown]
+        package = json.loads((folder / "data/exports/datapackage_1h_2026-02-01_2026-02-28.json").read_text())
+        (real,) = [real for real in package["resources"] if real["path"] == entry["path"]]
+        # The page has the fields of the first two columns alone.
+        real["schema"]["fields"] = real["schema"]["fields"][:2]
+        assert entry == real
 
 
 def python_of_the_readme(reader: Workspace, tmp_path: Path, word: str, more: str = "") -> str:
@@ -200,12 +207,16 @@ def test_every_block_is_of_a_kind_that_a_test_reads() -> None:
     assert len(python) == 4, "a block of the README that no test runs?"
 
 
+def json_blocks_of_formats() -> list[dict[str, Any]]:
+    """Universes of both schemas, and the entry of a data package."""
+    return [json.loads(text) for fence, text in blocks_of((DOCS / "formats.md").read_text(encoding="utf-8")) if fence == "json"]
+
+
 def test_the_universes_that_are_shown_are_some() -> None:
-    shown = [text for fence, text in blocks_of((DOCS / "formats.md").read_text(encoding="utf-8")) if fence == "json"]
-    universes = [text for text in shown if "daily_snapshots" in text]
-    assert len(universes) == 2
-    for text in universes:
-        assert json.loads(to_json(from_json(text))) == json.loads(text)
+    universes = [shown for shown in json_blocks_of_formats() if "daily_snapshots" in shown]
+    assert [shown["schema_version"] for shown in universes] == ["2.0", "2.1"]
+    for shown in universes:
+        assert json.loads(to_json(from_json(json.dumps(shown)))) == shown
 
 
 def test_make_targets_of_the_pages_exist() -> None:

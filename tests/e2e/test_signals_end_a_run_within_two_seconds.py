@@ -288,6 +288,11 @@ FROM_STDIN: dict[str, tuple[str, ...]] = {
         "--source-freq", "5m", "--export-freq", "5m",
     ),
     "status": ("universe", "status", "--universe-file", "-"),
+    "status of a day": (
+        "universe", "status", "--universe-file", "-", "--db-path", "market.db", "--symbol", "LINKUSDT", "--date", "2026-02-01",
+    ),
+    "lock": ("universe", "lock", "--universe-file", "-", "--db-path", "market.db", "--output", "lock.json"),
+    "audit": ("universe", "audit", "--universe-file", "-", "--db-path", "market.db"),
     "verify": ("universe", "verify", "--universe-file", "-", "--db-path", "market.db"),
 }  # fmt: skip
 

@@ -375,3 +375,11 @@ def test_a_typing_error_does_not_pass_in_silence(workspace: Workspace) -> None:
     for written, meant in (("LINK", "LINKUSDT"), ("AVAX-USDT", "AVAXUSDT"), ("ALGOUSD", "ALGOUSDT")):
         assert f"{written} is not listed: did you mean {meant}?" in outcome.stderr
     assert outcome.report["suggestions"] == {"LINK": "LINKUSDT", "AVAX-USDT": "AVAXUSDT", "ALGOUSD": "ALGOUSDT"}
+
+
+def test_a_universe_of_typing_errors_alone_is_named_in_one_line_even_when_quiet(workspace: Workspace) -> None:
+    outcome = define(workspace, "LINK", "-q", window=FEBRUARY)
+    assert outcome.code == 0
+    (line,) = outcome.stderr.splitlines()
+    assert "no requested symbol is active on any day of 2026-02-01 to 2026-02-28" in line
+    assert line.endswith("did you mean LINKUSDT?")

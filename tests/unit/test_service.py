@@ -31,6 +31,7 @@ Call = tuple[str, dict[str, Any], tuple[Any, ...], dict[str, Any]]
 DEFINE = {"symbols": iter(["A", "B"]), "start_date": DATES[0], "end_date": DATES[1], "output_path": "u.json"}
 DOWNLOAD = {"universe_file": "u.json", "db_path": "m.db"}
 EXPORT = {**DOWNLOAD, "export_base_path": "out"}
+LOCK = {**DOWNLOAD, "output_path": "l.json"}
 CALLS: list[Call] = [
     (
         "define_universe", DEFINE, (["A", "B"], *DATES, "u.json"),
@@ -54,7 +55,7 @@ CALLS: list[Call] = [
     (
         "download_universe_data", DOWNLOAD, ("u.json", "m.db"),
         {
-            "interval": Freq.m1, "window": WindowBounds(), "download_market_metrics": False, "incremental": True,
+            "interval": Freq.m1, "window": WindowBounds(), "symbols": None, "download_market_metrics": False, "incremental": True,
             "kline_source": KlineSource.AUTO, "retry_gaps": False, "network": DEFAULT,
         },
     ),
@@ -64,11 +65,12 @@ CALLS: list[Call] = [
             **DOWNLOAD, "retry_config": RetryConfig(jitter=False), "api_request_delay": 0.1, "vision_request_delay": 0.2,
             "download_market_metrics": True, "incremental": False, "interval": "5m", "start_date": DATES[0],
             "end_date": DATES[1], "max_api_workers": 2, "max_vision_workers": 3, "kline_source": "vision", "max_ban_wait": 8.0,
-            "retry_gaps": True,
+            "retry_gaps": True, "symbols": ("A",),
         },
         ("u.json", "m.db"),
         {
-            "interval": "5m", "window": WindowBounds(*DATES), "download_market_metrics": True, "incremental": False,
+            "interval": "5m", "window": WindowBounds(*DATES), "symbols": ["A"], "download_market_metrics": True,
+            "incremental": False,
             "kline_source": KlineSource.VISION, "retry_gaps": True,
             "network": NetworkConfig(
                 ENDPOINTS, KEY, RateConfig(1800, 0.1, 0.2, 8.0), RetryConfig(jitter=False), WorkerConfig(2, 3)
@@ -93,6 +95,11 @@ CALLS: list[Call] = [
             "source_freq": "1h", "export_freq": "1d", "window": WindowBounds(*DATES), "klines": False, "metrics": False,
             "coverage_html": True, "prune": True,
         },
+    ),
+    ("lock_universe", LOCK, ("u.json", "m.db", "l.json"), {"window": WindowBounds(), "force": False}),
+    (
+        "lock_universe", {**LOCK, "start_date": DATES[0], "end_date": DATES[1], "force": True}, ("u.json", "m.db", "l.json"),
+        {"window": WindowBounds(*DATES), "force": True},
     ),
 ]  # fmt: skip
 

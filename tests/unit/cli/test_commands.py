@@ -27,7 +27,7 @@ from cryptoservice.sources.evidence import KlineSource
 from cryptoservice.universe.file import from_json
 from cryptoservice.universe.model import DailySnapshot, Listing, Universe
 from cryptoservice.universe.selection import Rebalance, Selection
-from tests.unit.cli.test_parser import DEFINE, DOWNLOAD, EXPORT, STATUS, VERIFY
+from tests.unit.cli.test_parser import DEFINE, DOWNLOAD, EXPORT, LOCK, STATUS, VERIFY
 
 REPORT = {"a": "币", "b": 1}
 CLOCK, STOP = Clock(), threading.Event()
@@ -42,15 +42,17 @@ class Library:
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self.result = SimpleNamespace(
             to_dict=lambda: dict(REPORT), active_symbol_days=1, refused=None, complete=True, universe_file="u.json",
-            differences=(), remaining=(), repair=None, sample=None, kept_files=0,
+            differences=(), remaining=(), unlike_lock=(), repair=None, sample=None, kept_files=0,
         )  # fmt: skip
         for where, name in (
             ("define.command", "define_universe"), ("download.command", "download_universe_data"),
             ("download.preview", "preview_download"), ("export.command", "export_universe_data"),
             ("audit.status", "universe_status"), ("audit.verify", "verify_universe"), ("define.symbol_list", "list_symbols"),
+            ("audit.provenance", "symbol_day_provenance"),
+            ("audit.dataset_lock.command", "lock_universe"),
         ):  # fmt: skip
             monkeypatch.setattr(import_module(f"cryptoservice.{where}"), name, self._recorder(name))
-        for name in ("status_text", "plan_text"):
+        for name in ("status_text", "plan_text", "provenance_text"):
             monkeypatch.setattr(
                 f"cryptoservice.cli.tables.{name}", lambda result, name=name: f"{name} of {result.to_dict()['b']}\n"
             )
@@ -68,7 +70,8 @@ class Library:
         code = COMMANDS[args.command](args, CLOCK, STOP)
         ((name, arguments, options),) = self.calls
         self.calls.clear()
-        assert (options.pop("clock"), options.pop("stop")) == (CLOCK, STOP)
+        # Where values come from does not depend on the time.
+        assert (options.pop("clock", CLOCK), options.pop("stop")) == (CLOCK, STOP)
         return code, name, arguments, options
 
 
@@ -93,6 +96,7 @@ def network(rates: RateConfig, workers: WorkerConfig, **others: Any) -> NetworkC
 
 ONCE = {
     "window": WindowBounds(),
+    "symbols": None,
     "download_market_metrics": False,
     "incremental": True,
     "retry_gaps": False,
@@ -177,10 +181,11 @@ def test_download_and_its_plan_take_the_same(library: Library, capsys: pytest.Ca
     assert capsys.readouterr().err == "plan_text of 1\n"
     more = ("--interval", "5m", "--start-date", "2026-02-03", "--end-date", "2026-02-04", "--download-market-metrics",
             "--no-incremental", "--retry-gaps", "--kline-source", "vision", "--max-api-workers", "2", "--max-vision-workers", "3",
-            "--api-request-delay", "0.1", "--vision-request-delay", "0.2", "--max-ban-wait", "8")  # fmt: skip
+            "--api-request-delay", "0.1", "--vision-request-delay", "0.2", "--max-ban-wait", "8", "--symbols", "A,b")  # fmt: skip
     limits = RateConfig(api_request_delay=0.1, vision_request_delay=0.2, max_ban_wait=8.0)
     all_of_it = {
         "interval": "5m", "window": WindowBounds("2026-02-03", "2026-02-04"), "download_market_metrics": True,
+        "symbols": ["A", "b"],
         "incremental": False, "retry_gaps": True, "kline_source": KlineSource.VISION,
         "network": network(limits, WorkerConfig(2, 3)),
     }  # fmt: skip
@@ -217,10 +222,47 @@ def test_status_and_verify(library: Library, capsys: pytest.CaptureFixture[str])
     for silent in (["--quiet"], ["--log-format", "json"]):
         library.called(STATUS, *silent)
         assert capsys.readouterr().err == ""
-    least = {"window": WindowBounds(), "sample": 0, "seed": None, "repair": False, "network": network(RATES, WORKERS)}
+    least = {
+        "window": WindowBounds(),
+        "sample": 0,
+        "seed": None,
+        "repair": False,
+        "lock_file": None,
+        "network": network(RATES, WORKERS),
+    }
     assert library.called(VERIFY) == (0, "verify_universe", ("u.json", "m.db"), least)
     sampled = {**least, "sample": 9, "seed": 3, "repair": True, "network": network(RateConfig(max_ban_wait=0.0), WORKERS)}
     assert library.called(VERIFY, "--sample", "9", "--seed", "3", "--repair", "--max-ban-wait", "0")[3] == sampled
+    assert library.called(VERIFY, "--lock", "l.json")[3] == {**least, "lock_file": "l.json"}
+
+
+def test_lock(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = ("u.json", "m.db", "l.json")
+    assert library.called(LOCK) == (0, "lock_universe", paths, {"window": WindowBounds(), "force": False})
+    assert json.loads(capsys.readouterr().out) == REPORT
+    bounds = ("--start-date", "2026-02-03", "--end-date", "2026-02-04")
+    options = {"window": WindowBounds("2026-02-03", "2026-02-04"), "force": True}
+    assert library.called(LOCK, "--force", *bounds) == (0, "lock_universe", paths, options)
+
+
+def test_status_of_a_symbol_day(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
+    place = ("--symbol", "LINKUSDT", "--date", "2026-02-03")
+    called = library.called(STATUS, "--db-path", "m.db", *place)
+    assert called == (0, "symbol_day_provenance", ("u.json", "m.db", "LINKUSDT", "2026-02-03"), {})
+    assert capsys.readouterr() == (json.dumps(REPORT, ensure_ascii=False) + "\n", "provenance_text of 1\n")
+    library.called(STATUS, "--db-path", "m.db", *place, "-q")
+    assert capsys.readouterr().err == ""
+    for flags, words, hint in (
+        (("--symbol", "A", "--db-path", "m.db"), "--symbol without --date", "give both, or leave out --symbol"),
+        (("--date", "2026-02-03", "--db-path", "m.db"), "--date without --symbol", "give both, or leave out --date"),
+        (place, "only a database knows", "name it with --db-path"),
+        ((*place, "--db-path", "m.db", "--end-date", "2026-02-03"), "has no window", "leave out --start-date and --end-date"),
+        ((*place, "--db-path", "m.db", "--start-date", ""), "has no window", "leave out --start-date and --end-date"),
+    ):
+        with pytest.raises(UsageError, match=words) as caught:
+            library.called(STATUS, *flags)
+        assert str(caught.value.hint).startswith(hint)
+        assert library.calls == []
 
 
 def test_what_is_missing_is_an_error_line_and_exit_code_3(

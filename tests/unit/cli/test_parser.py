@@ -24,6 +24,7 @@ DOWNLOAD = "universe download --universe-file u.json --db-path m.db"
 EXPORT = "universe export --universe-file u.json --db-path m.db --export-base-path out --source-freq 5m --export-freq 1h"
 STATUS = "universe status --universe-file u.json"
 VERIFY = "universe verify --universe-file u.json --db-path m.db"
+LOCK = "universe lock --universe-file u.json --db-path m.db --output l.json"
 
 OUTPUT = {"quiet": False, "verbose": False, "log_format": "text"}
 CREDENTIALS = {"api_key": None, "api_secret": None}
@@ -43,15 +44,18 @@ LEAST: dict[str, dict[str, Any]] = {
     DOWNLOAD: {
         **OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "download", "interval": "1m", "download_market_metrics": False,
         "no_incremental": False, "retry_gaps": False,
-        "kline_source": "auto", "plan": False, "max_api_workers": 5, "max_vision_workers": 8,
+        "kline_source": "auto", "plan": False, "symbols": None, "max_api_workers": 5, "max_vision_workers": 8,
         "api_request_delay": 0.0, "vision_request_delay": 0.0,
     },
     EXPORT: {
         **OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "export", "export_base_path": "out", "source_freq": "5m",
         "export_freq": "1h", "no_klines": False, "no_metrics": False, "coverage_html": False, "prune": False,
     },
-    STATUS: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "status", "db_path": None},
-    VERIFY: {**OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "verify", "sample": 0, "seed": None, "repair": False},
+    STATUS: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "status", "db_path": None, "symbol": None, "date": None},
+    VERIFY: {
+        **OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "verify", "sample": 0, "seed": None, "repair": False, "lock": None,
+    },
+    LOCK: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "lock", "output": "l.json", "force": False},
 }  # fmt: skip
 
 
@@ -89,18 +93,21 @@ def test_every_flag_arrives() -> None:
          {"listing": "archive", "top": 3, "lookback_days": 5, "rebalance": "month", "listing_base_url": "http://l"}),
         (f"{SYMBOLS} --listing archive", {"listing": "archive"}),
         (f"{DOWNLOAD} --interval 5m --download-market-metrics --start-date a --end-date b --no-incremental --retry-gaps"
-             " --kline-source api"
+             " --kline-source api --symbols A,@f"
          " --plan --max-api-workers 1 --max-vision-workers 2 --api-request-delay 0.1 --vision-request-delay 0.2 -v"
          " --max-retries 0 --max-ban-wait 0 --api-base-url http://a --vision-base-url http://v --log-format json",
          {"interval": "5m", "download_market_metrics": True, "start_date": "a", "end_date": "b", "no_incremental": True,
               "retry_gaps": True,
-          "kline_source": "api", "plan": True, "max_api_workers": 1, "max_vision_workers": 2, "api_request_delay": 0.1,
+          "kline_source": "api", "plan": True, "symbols": "A,@f",
+          "max_api_workers": 1, "max_vision_workers": 2, "api_request_delay": 0.1,
           "vision_request_delay": 0.2, "verbose": True, "max_retries": 0, "max_ban_wait": 0.0, "api_base_url": "http://a",
           "vision_base_url": "http://v", "log_format": "json"}),
         (f"{EXPORT} --no-klines --no-metrics --coverage-html --prune --api-key k",
          {"no_klines": True, "no_metrics": True, "coverage_html": True, "prune": True, "api_key": "k"}),
         (f"{STATUS} --db-path m.db --api-secret s", {"db_path": "m.db", "api_secret": "s"}),
-        (f"{VERIFY} --sample 9 --seed 0 --repair", {"sample": 9, "seed": 0, "repair": True}),
+        (f"{VERIFY} --sample 9 --seed 0 --repair --lock l.json", {"sample": 9, "seed": 0, "repair": True, "lock": "l.json"}),
+        (f"{LOCK} --force --start-date a --end-date b --api-key k",
+         {"force": True, "start_date": "a", "end_date": "b", "api_key": "k"}),
     ):  # fmt: skip
         least = next(rest for start, rest in LEAST.items() if line.startswith(start))
         assert parse(line) == {**least, **expected}
@@ -158,7 +165,7 @@ def test_two_dashes_after_an_equals_sign_are_a_value() -> None:
 
 
 def test_a_command_without_its_area_is_led_there() -> None:
-    for command in ("define", "symbols", "download", "export", "status", "verify"):
+    for command in ("define", "symbols", "download", "export", "status", "verify", "lock", "audit"):
         with pytest.raises(UsageError) as refused:
             parse(f"{command} --universe-file u.json")
         assert refused.value.hint == f"write: cryptoservice universe {command} ..."
@@ -182,7 +189,7 @@ def test_completion_asks_shtab_for_paths_and_intervals(
     assert capsys.readouterr().out == "a script for zsh\n"
     intervals = ["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"]
     assert {flag: offered for flag, offered in found.items() if offered is not None} == {
-        **dict.fromkeys(("--universe-file", "--db-path", "--output", "--symbols-file"), "files"),
+        **dict.fromkeys(("--universe-file", "--db-path", "--output", "--symbols-file", "--lock"), "files"),
         "--export-base-path": "folders",
         **dict.fromkeys(("--interval", "--source-freq", "--export-freq"), intervals),
         "--listing": ("exchange", "archive"), "--rebalance": ("day", "week", "month"),

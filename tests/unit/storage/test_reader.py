@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cryptoservice.days import Window
 from cryptoservice.errors import Remedy, StoreError
 from cryptoservice.models import Dataset, Status
-from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, Series, SymbolDay
+from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, LedgerOrigin, Series, SymbolDay
 from cryptoservice.storage.reader import RetriedGaps, StoreReader
 from cryptoservice.storage.writer import StoreWriter
 from tests.unit.fakes import DAY, FEBRUARY, FEBRUARY_MS, MINUTE, kline
@@ -24,6 +24,7 @@ from tests.unit.storage.samples import (
     FUNDING,
     METRICS,
     NEXT_DAY,
+    OBJECT,
     minutes,
     run_script,
     symbol_day,
@@ -181,6 +182,53 @@ def test_a_reader_sees_one_moment_while_a_run_writes_on(path: Path) -> None:
             assert reader.rows(BTC, FEBRUARY) == minutes(0, 1, 2)
 
 
+def test_rows_are_packed_by_a_function_in_the_order_of_the_key(path: Path) -> None:
+    def pack(*row: Any) -> bytes:
+        return repr(row).encode()
+
+    written(path, symbol_day(BTC, minutes(3, 0, 1)), symbol_day(BTC, [kline(FEBRUARY_MS + DAY)], NEXT_DAY))
+    with StoreReader.open(path) as store:
+        assert store.packed_rows(BTC, FEBRUARY, pack) == [repr(row).encode() for row in minutes(0, 1, 3)]
+        assert store.packed_rows(BTC, NEXT_DAY, pack) == [repr(kline(FEBRUARY_MS + DAY)).encode()]
+        # Another function, and the first one again.
+        assert store.packed_rows(BTC, FEBRUARY, lambda *row: bytes([len(row)])) == [b"\n"] * 3
+        assert store.packed_rows(BTC, FEBRUARY, pack) == [repr(row).encode() for row in minutes(0, 1, 3)]
+        assert store.packed_rows(ETH, FEBRUARY, pack) == []
+
+
+def test_a_function_that_raises_is_told_from_a_database_that_fails(path: Path) -> None:
+    def fail(*_: Any) -> bytes:
+        raise ValueError
+
+    written(path, symbol_day(BTC, minutes(0)))
+    with StoreReader.open(path) as store:
+        assert store.packed_rows(BTC, FEBRUARY, fail) is None
+        assert store.rows(BTC, FEBRUARY) == minutes(0)
+    run_script(path, "DROP VIEW klines; DROP TABLE kline_rows")
+    with StoreReader.open(path) as store, pytest.raises(StoreError, match="no such table"):
+        store.packed_rows(BTC, FEBRUARY, fail)
+
+
+def test_every_series_and_every_object_that_days_name(path: Path) -> None:
+    newer = OBJECT._replace(sha256="01" * 32)
+    other = OBJECT._replace(name="data/a.zip")
+    with StoreWriter.open(path) as writer:
+        assert writer.series() == []
+        writer.write(
+            [symbol_day(METRICS, []), symbol_day(ETH, minutes(0), origin=other), symbol_day(BTC, minutes(0), origin=OBJECT)]
+        )
+        writer.write([symbol_day(BTC, minutes(1), NEXT_DAY, origin=newer), symbol_day(FUNDING, [])])
+    with StoreReader.open(path) as store:
+        assert store.series() == [FUNDING, BTC, ETH, METRICS]
+        objects = {number: (name, sha256) for number, name, sha256 in store.source_objects()}
+        assert list(objects.values()) == [(other.name, other.sha256), (newer.name, newer.sha256), (OBJECT.name, OBJECT.sha256)]
+        named = store.object_ids(BTC, BOTH_DAYS)
+        first = FEBRUARY_MS // DAY
+        assert {number: objects[key][1] for number, key in named.items()} == {first: OBJECT.sha256, first + 1: newer.sha256}
+        assert list(store.object_ids(BTC, Window(NEXT_DAY, NEXT_DAY))) == [first + 1]
+        assert store.object_ids(METRICS, BOTH_DAYS) == store.object_ids(METRICS._replace(symbol="NONE"), BOTH_DAYS) == {}
+
+
 NUMBERS = st.floats(0, 1e18, allow_nan=False).map(lambda number: number + 0.0)
 
 
@@ -223,3 +271,36 @@ def test_gaps_that_are_tried_again_are_not_settled(tmp_path: Path, retried: Retr
         entries = list(store.entries(Dataset.KLINES, "1m", window))
         held = [entry.day.day for entry in entries if retried.holds(entry.status, entry.reason, entry.checked_at)]
         assert held == [day for day in range(1, 5) if day not in settled]
+
+
+def test_the_ledger_lines_of_a_symbol_day_name_their_objects(path: Path) -> None:
+    fives = Series(Dataset.KLINES, "5m", "BTCUSDT")
+    written(
+        path,
+        symbol_day(BTC, minutes(0, 1, 2), origin=OBJECT, source="daily+rest", marks=b"\x02\x02\x04", reason="a reason"),
+        symbol_day(fives, [], status=Status.FAILED, source=None, expected_rows=288),
+        symbol_day(FUNDING, [(FEBRUARY_MS, 0.1, None, "Regular")], source="rest"),
+        # Neither another day nor another symbol.
+        symbol_day(METRICS, [], NEXT_DAY),
+        symbol_day(ETH, minutes(0)),
+    )
+    checked = 1_770_000_000
+    klines = LedgerEntry("BTCUSDT", FEBRUARY, Status.COMPLETE, "a reason", 3, 3, "daily+rest", checked)
+    with StoreReader.open(path) as store:
+        assert store.origins("BTCUSDT", FEBRUARY) == {
+            (Dataset.KLINES, "1m"): LedgerOrigin(klines, b"\x02\x02\x04", OBJECT),
+            (Dataset.KLINES, "5m"): LedgerOrigin(
+                LedgerEntry("BTCUSDT", FEBRUARY, Status.FAILED, None, 0, 288, None, checked), None, None
+            ),
+            (Dataset.FUNDING_RATES, ""): LedgerOrigin(
+                LedgerEntry("BTCUSDT", FEBRUARY, Status.COMPLETE, None, 1, 1, "rest", checked), None, None
+            ),
+        }
+        assert store.origins("XUSDT", FEBRUARY) == store.origins("BTCUSDT", date(2026, 2, 3)) == {}
+    # As an earlier version wrote it.
+    run_script(path, "ALTER TABLE ledger DROP COLUMN row_marks; DROP TABLE commits; PRAGMA user_version = 1;")
+    with StoreReader.open(path) as store:
+        assert store.origins("BTCUSDT", FEBRUARY)[Dataset.KLINES, "1m"] == LedgerOrigin(klines, None, OBJECT)
+    run_script(path, "UPDATE ledger SET status = 'fine'")
+    with StoreReader.open(path) as store, pytest.raises(StoreError, match="unknown status 'fine'"):
+        store.origins("BTCUSDT", FEBRUARY)
