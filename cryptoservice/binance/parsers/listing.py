@@ -72,7 +72,7 @@ def parse_page(body: bytes, prefix: str, marker: str = "") -> ListingPage:
     if text(root, "Prefix") != prefix or not all(name.startswith(prefix) for name in names):
         raise InvalidData("invalid_listing")
     echo = root.find(f"{namespace}Marker")
-    if echo is not None and (echo.text or "") != marker:
+    if echo is not None and echo.text and echo.text != marker:
         # Another page than the one asked for, from a cache perhaps: the names between the two would be lost.
         raise InvalidData("invalid_listing")
     truncated = text(root, "IsTruncated").strip().lower()
