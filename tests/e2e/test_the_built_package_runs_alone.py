@@ -26,8 +26,9 @@ from tests.exchange import Market
 
 PACKAGE = "cryptoservice"
 DEPENDENCIES = {"requests", "urllib3"}
-MAP = "export/coverage_map/coverage_map"
-NOT_CODE = {"py.typed", "__init__.pyi", f"{MAP}.html", f"{MAP}.css", f"{MAP}.js"}
+MAP = "export/coverage_map"
+SCRIPTS = ("content.js", "drawing.js", "controls.js")
+NOT_CODE = {"py.typed", "__init__.pyi", *(f"{MAP}/{name}" for name in ("coverage_map.html", "coverage_map.css", *SCRIPTS))}
 # What comes with an environment, by version of Python.
 TOOLS = {"pip", "setuptools", "wheel"}
 # Like `make test` itself, this asks the package index: for setuptools, requests and urllib3.
@@ -204,7 +205,8 @@ def check_the_three_steps(installed: Installed, market: Market) -> None:
             assert sum(1 for _ in csv.DictReader(handle)) == 3 * 288
     page = Path(installed.folder, export.report["coverage_html_path"]).read_text(encoding="utf-8")
     # Its style and script are files of the package.
-    assert (ROOT / PACKAGE / f"{MAP}.js").read_text(encoding="utf-8").splitlines()[-1] in page
+    for name in SCRIPTS:
+        assert (ROOT / PACKAGE / MAP / name).read_text(encoding="utf-8") in page
     assert all(symbol in page for symbol in RECORDED)
 
 

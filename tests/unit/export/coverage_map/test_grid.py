@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cryptoservice.export.coverage_map.grid import CellCounts, Grid, packed
 from cryptoservice.models import Dataset
-from tests.unit.export.coverage_reports import NAMES, STATES, counts, made_up, state_of, unpacked
+from tests.unit.export.coverage_reports import NAMES, STATES, counts, made_up, reasons, state_of, unpacked
 
 
 def test_cells_and_totals_are_those_of_the_report() -> None:
@@ -22,14 +22,18 @@ def test_cells_and_totals_are_those_of_the_report() -> None:
         by_day = [counts([states[day] for states in due]) for day in range(40)]
         assert [[made.active, *made.states] for made in grid.by_day] == by_day
         assert grid.total.active == report["datasets"][dataset.value]["active_symbol_days"]
+        assert grid.total.reasons == reasons(report, dataset.value)
+        assert grid.total.lacking == sum(grid.total.states[1:3]) == sum(map(sum, grid.total.reasons))
     assert len(set(Grid(report, Dataset.KLINES, NAMES).kinds)) == len(Grid(report, Dataset.KLINES, NAMES).kinds)
 
 
 def test_rows_of_active_symbol_days_are_added_up() -> None:
     counted = CellCounts()
-    for state, expected, actual in ((0, 288, 288), (1, 288, 100), (2, 288, 0), (3, 0, 0), (4, 0, 0)):
-        counted.add(state, expected, actual)
-    assert (counted.active, counted.expected, counted.actual, counted.states) == (3, 864, 388, [1, 1, 1, 1, 1])
+    for cell in ((0, 288, 288), (1, 288, 100, "failed", 0), (2, 288, 0, "not_downloaded", 0), (3,), (4,)):
+        counted.add(cell)
+    assert (counted.active, counted.lacking, counted.states) == (3, 2, [1, 1, 1, 1, 1])
+    assert (counted.expected, counted.actual) == (864, 388)
+    assert counted.reasons == [(0, 1), (1, 0), (0, 0), (0, 0)]
 
 
 @pytest.mark.parametrize(("freq", "klines", "metrics"), [("1m", 1440, 288), ("5m", 288, 288), ("1h", 24, 24), ("1d", 1, 1)])
@@ -48,6 +52,7 @@ def test_bars_made_from_incomplete_ones_leave_a_day_complete() -> None:
     grid = Grid(report, Dataset.KLINES, ["AUSDT"])
     assert grid.kinds == [(0, 288, 288, "confirmed_gap", 7)]
     assert grid.total.states == [1, 0, 0, 0, 0]
+    assert grid.total.reasons == [(0, 0)] * 4, "a complete day has no reason to be incomplete"
 
 
 @given(st.lists(st.integers(0, 3), max_size=60))
