@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from cryptoservice.days import Window, day_number, day_start_ms
+from cryptoservice.days import Window, day_number
 from cryptoservice.errors import Remedy, StoreError
-from cryptoservice.models import DAY_MS, Dataset, Freq, Row, Status
+from cryptoservice.models import Dataset, Freq, Row, Status
 from cryptoservice.storage.database import open_for_reading, sqlite_errors
 from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, Series, StoredDay, mark_of_text
 from cryptoservice.storage.migration import STALE_METRICS
 from cryptoservice.storage.schema import TABLES
 
+T = TypeVar("T")
 _STATUSES: Mapping[str, Status] = {status.value: status for status in Status}
 _SETTLED = ", ".join(f"'{status.value}'" for status in Status if status.settled)
 # Confirmed gaps of which a run may ask once more: all, or those whose reason holds a word and whose line is old enough.
@@ -122,17 +124,46 @@ class StoreReader:
 
     def rows(self, series: Series, day: date) -> list[Row]:
         """The rows of one symbol-day in time order; `schema.columns(dataset)` names their columns."""
+        wanted = ", ".join(TABLES[series.dataset].columns)
+        return self._columns(series, Window(day, day), wanted, list) or []
+
+    def symbols(self, dataset: Dataset, freq: str) -> list[str]:
+        """The symbols that have a series of that dataset and frequency, in their order."""
+        query = "SELECT symbol FROM series WHERE dataset = ? AND freq = ? ORDER BY symbol"
+        with sqlite_errors(self.path):
+            return [symbol for (symbol,) in self._db.execute(query, (dataset.value, freq))]
+
+    def count_rows(self, series: Series, window: Window) -> int:
+        """How many rows of the window a series has."""
+        found = self._columns(series, window, "count(*)", next)
+        return 0 if found is None else int(found[0])
+
+    def numbers(self, series: Series, window: Window, columns: Sequence[str], into: Callable[[Iterator[float]], T]) -> T | None:
+        """Give the values of these columns to `into`, row by row in time order, and return its answer.
+
+        Where a value is NULL it is infinite, which no stored number is: so a consumer in C needs no branch for None. None when
+        the database does not know the series.
+        """
+        nullable = TABLES[series.dataset].nullable
+        wanted = ", ".join(f"ifnull({name}, 9e999)" if name in nullable else name for name in columns)
+        return self._columns(series, window, wanted, lambda rows: into(chain.from_iterable(rows)))
+
+    def texts(self, series: Series, window: Window, column: str) -> list[str]:
+        """The values of a column of texts, in the order in which `numbers` has their rows."""
+        return self._columns(series, window, column, lambda rows: [text for (text,) in rows]) or []
+
+    def _columns(self, series: Series, window: Window, wanted: str, take: Callable[[Iterator[Row]], T]) -> T | None:
+        """What `take` makes of these columns of the rows of a window; None when the database does not know the series."""
         table = TABLES[series.dataset]
         series_id = self._series_id(series)
         if series_id is None:
-            return []
-        start = day_start_ms(day)
+            return None
         query = (
-            f"SELECT {', '.join(table.columns)} FROM {table.name} "  # noqa: S608 - names of the schema
+            f"SELECT {wanted} FROM {table.name} "  # noqa: S608 - names of the schema
             f"WHERE series_id = ? AND {table.time} >= ? AND {table.time} < ? ORDER BY {table.order}"
         )
         with sqlite_errors(self.path):
-            return self._db.execute(query, (series_id, start, start + DAY_MS)).fetchall()
+            return take(self._db.execute(query, (series_id, window.start_ms, window.end_ms)))
 
     def stored_day(self, series: Series, day: date) -> StoredDay | None:
         """A symbol-day with its rows and where each of them came from; None without a ledger line."""

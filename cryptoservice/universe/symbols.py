@@ -47,8 +47,8 @@ def normalise(names: Iterable[str]) -> tuple[str, ...]:
         raise UsageError(f"symbols is one string: {shorten(names)}", hint='pass a list, such as ["BTCUSDT"]')
     seen: dict[str, None] = {}
     for name in names:
-        symbol = name.strip().upper()
-        if not symbol:
+        symbol = name.strip().upper() if isinstance(name, str) else name
+        if symbol == "":
             continue
         fault = fault_of(symbol)
         if fault:

@@ -36,7 +36,8 @@ NAMES = {
     "Credentials", "CryptoserviceError", "DailySnapshot", "Dataset", "DefineResult", "DownloadResult", "Endpoints",
     "ExportResult", "Freq", "MarketDataService", "NetworkConfig", "RateConfig", "RetryConfig", "StatusResult", "Universe",
     "UniverseFile", "UsageError", "VerifyResult", "WindowBounds", "WorkerConfig", "__version__", "define_universe",
-    "download_universe_data", "export_universe_data", "universe_status", "verify_universe",
+    "download_universe_data", "export_universe_data", "read_funding_rates", "read_klines", "read_metrics", "universe_status",
+    "verify_universe",
 }  # fmt: skip
 FOLDER = Path(cryptoservice.__file__).parent
 STUB = (FOLDER / "__init__.pyi").read_text(encoding="utf-8").splitlines()

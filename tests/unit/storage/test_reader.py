@@ -223,3 +223,35 @@ def test_gaps_that_are_tried_again_are_not_settled(tmp_path: Path, retried: Retr
         entries = list(store.entries(Dataset.KLINES, "1m", window))
         held = [entry.day.day for entry in entries if retried.holds(entry.status, entry.reason, entry.checked_at)]
         assert held == [day for day in range(1, 5) if day not in settled]
+
+
+# -- columns -----------------------------------------------------------------------------------------------------------
+
+
+def test_numbers_come_row_by_row_and_null_is_infinite(path: Path) -> None:
+    blank = [(FEBRUARY_MS, 1.0, None, 2.0, None, None, 3.0)]
+    written(path, symbol_day(METRICS, blank), symbol_day(BTC, minutes(0, 1)), symbol_day(BTC, minutes(1440), NEXT_DAY))
+    with StoreReader.open(path) as store:
+        names = ("open_time", "open_interest", "open_interest_value", "taker_volume_ratio")
+        assert store.numbers(METRICS, BOTH_DAYS, names, list) == [FEBRUARY_MS, 1.0, float("inf"), 3.0]
+        assert store.numbers(BTC, BOTH_DAYS, ("open_time",), list) == [FEBRUARY_MS, FEBRUARY_MS + MINUTE, FEBRUARY_MS + DAY]
+        assert store.numbers(BTC, Window(NEXT_DAY, NEXT_DAY), ("open_time",), list) == [FEBRUARY_MS + DAY]
+        assert [store.count_rows(BTC, window) for window in (BOTH_DAYS, Window(NEXT_DAY, NEXT_DAY))] == [3, 1]
+        assert store.numbers(ETH, BOTH_DAYS, ("open_time",), list) is None
+        assert (store.count_rows(ETH, BOTH_DAYS), store.texts(FUNDING, BOTH_DAYS, "rate_type")) == (0, [])
+
+
+def test_texts_stand_in_the_order_of_the_numbers(path: Path) -> None:
+    rates = [(FEBRUARY_MS, 0.1, None, "Regular"), (FEBRUARY_MS, 0.2, 5.0, "Other"), (FEBRUARY_MS + MINUTE, 0.3, 5.0, "Regular")]
+    written(path, symbol_day(FUNDING, rates))
+    with StoreReader.open(path) as store:
+        assert store.texts(FUNDING, BOTH_DAYS, "rate_type") == ["Other", "Regular", "Regular"]
+        assert store.numbers(FUNDING, BOTH_DAYS, ("funding_rate",), list) == [0.2, 0.1, 0.3]
+
+
+def test_symbols_are_those_of_a_dataset_and_frequency(path: Path) -> None:
+    written(path, symbol_day(ETH, []), symbol_day(BTC, minutes(0)), symbol_day(FUNDING, []))
+    with StoreReader.open(path) as store:
+        assert store.symbols(Dataset.KLINES, "1m") == ["BTCUSDT", "ETHUSDT"]
+        assert store.symbols(Dataset.KLINES, "5m") == []
+        assert store.symbols(Dataset.FUNDING_RATES, "") == ["BTCUSDT"]
