@@ -119,6 +119,9 @@ def test_what_is_built_runs_alone(workspace: Workspace, market: Market, tmp_path
     refused = installed.run("--print-completion", "bash")
     assert (refused.code, refused.stdout) == (1, "")
     assert "[completion]" in refused.stderr
+    # DataFrames need one too.
+    read = f"import {PACKAGE}\ntry: {PACKAGE}.read_klines('market.db')\nexcept {PACKAGE}.UsageError as error: print(error.hint)"
+    assert installed.python(read) == f"pip install '{PACKAGE}[pandas]'\n"
     check_the_three_steps(installed, market)
 
 
@@ -135,7 +138,7 @@ def check_wheel(path: Path) -> dict[str, str]:
     assert any(name.endswith("/LICENSE") for name in names)
     needs = metadata.get_all("Requires-Dist", [])
     assert sorted(names_of(needs)) == sorted(DEPENDENCIES)
-    assert "completion" in metadata.get_all("Provides-Extra", [])
+    assert {"completion", "pandas"} <= set(metadata.get_all("Provides-Extra", []))
     assert [re.split(r"[^\w.-]", line)[0] for line in needs if "extra == 'completion'" in line.replace('"', "'")] == ["shtab"]
     assert (metadata["Name"], metadata["Requires-Python"], metadata["License-Expression"] or metadata["License"]) == (
         PACKAGE, ">=3.10", "MIT",

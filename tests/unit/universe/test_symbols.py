@@ -93,7 +93,7 @@ def test_normalise_refuses_an_unsafe_name_and_shows_it() -> None:
 def test_normalise_refuses_what_is_no_text() -> None:
     for name in (5, None, b"BTCUSDT", float("nan")):
         with pytest.raises(UsageError, match="is not a symbol name"):
-            normalise(["BTCUSDT", name])  # type: ignore[list-item]
+            symbols.normalise(["BTCUSDT", name])  # type: ignore[list-item]
 
 
 def test_normalise_refuses_an_empty_list() -> None:
