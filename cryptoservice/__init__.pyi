@@ -1,7 +1,11 @@
 """The public names of the package, and the modules that they come from."""
 
 from cryptoservice._version import __version__ as __version__
+from cryptoservice.audit.archive_audit.command import audit_universe as audit_universe
+from cryptoservice.audit.archive_audit.result import AuditResult as AuditResult
 from cryptoservice.audit.findings import VerifyResult as VerifyResult
+from cryptoservice.audit.provenance import ProvenanceResult as ProvenanceResult
+from cryptoservice.audit.provenance import symbol_day_provenance as symbol_day_provenance
 from cryptoservice.audit.status import StatusResult as StatusResult
 from cryptoservice.audit.status import universe_status as universe_status
 from cryptoservice.audit.verify import verify_universe as verify_universe
@@ -14,6 +18,8 @@ from cryptoservice.config import WindowBounds as WindowBounds
 from cryptoservice.config import WorkerConfig as WorkerConfig
 from cryptoservice.define.command import define_universe as define_universe
 from cryptoservice.define.result import DefineResult as DefineResult
+from cryptoservice.define.symbol_list import SymbolList as SymbolList
+from cryptoservice.define.symbol_list import list_symbols as list_symbols
 from cryptoservice.download.command import download_universe_data as download_universe_data
 from cryptoservice.download.result import DownloadResult as DownloadResult
 from cryptoservice.errors import CryptoserviceError as CryptoserviceError
@@ -28,4 +34,7 @@ from cryptoservice.models import Freq as Freq
 from cryptoservice.service import MarketDataService as MarketDataService
 from cryptoservice.universe.file import UniverseFile as UniverseFile
 from cryptoservice.universe.model import DailySnapshot as DailySnapshot
+from cryptoservice.universe.model import Listing as Listing
 from cryptoservice.universe.model import Universe as Universe
+from cryptoservice.universe.selection import Rebalance as Rebalance
+from cryptoservice.universe.selection import Selection as Selection

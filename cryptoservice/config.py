@@ -12,6 +12,8 @@ from cryptoservice.errors import Remedy, UsageError
 
 API_BASE_URL = "https://fapi.binance.com"
 VISION_BASE_URL = "https://data.binance.vision"
+LISTING_BASE_URL = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
+"""The bucket behind the archive. Only it lists what the archive holds (docs/wire.md, bucket listing)."""
 SHORTEST_SECRET = 4
 """A shorter key or secret is not redacted, because it would be found inside ordinary words."""
 REDACTED = "***"
@@ -108,14 +110,22 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The base URLs of the API and of the archive, without a slash at the end."""
+    """The base URLs of the API, of the archive and of the archive's bucket listing, without a slash at the end."""
 
     api: str = API_BASE_URL
     vision: str = VISION_BASE_URL
+    listing: str = LISTING_BASE_URL
 
     @classmethod
-    def resolve(cls, api: str | None = None, vision: str | None = None, env: Mapping[str, str] | None = None) -> Endpoints:
-        """The given values, else BINANCE_API_BASE_URL and BINANCE_VISION_BASE_URL of the environment, else the public hosts.
+    def resolve(
+        cls,
+        api: str | None = None,
+        vision: str | None = None,
+        env: Mapping[str, str] | None = None,
+        *,
+        listing: str | None = None,
+    ) -> Endpoints:
+        """The given values, else BINANCE_{API,VISION,LISTING}_BASE_URL of the environment, else the public hosts.
 
         Raises UsageError for a value that is not an http or https address, or that carries a password or a query.
         """
@@ -123,6 +133,7 @@ class Endpoints:
         return cls(
             _base_url(api or env.get("BINANCE_API_BASE_URL") or API_BASE_URL, "API base URL"),
             _base_url(vision or env.get("BINANCE_VISION_BASE_URL") or VISION_BASE_URL, "vision base URL"),
+            _base_url(listing or env.get("BINANCE_LISTING_BASE_URL") or LISTING_BASE_URL, "listing base URL"),
         )
 
 

@@ -53,6 +53,8 @@ class Remedy(Enum):
     MORE_RETRIES = "run it again; if the error stays, look at the network or allow more retries"
     CHECK_NETWORK = "check the network, then run it again; with more retries a run waits longer for a host"
     WAIT_FOR_BAN = "run it again after {until}, or allow a longer wait for a ban (now {longest:g} s)"
+    LIST_ARCHIVE = "the archive is not blocked: take the symbols from the archive's listing, or run from another location"
+    CHECK_LISTING_URL = "check the listing's base URL: it must be that of the bucket, not of the download host"
     USE_ARCHIVE = "the archive is not blocked: take the klines from the archive alone, or run from another location"
 
 

@@ -13,9 +13,9 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO, TypeVar
 
 from cryptoservice.errors import OutputError, Remedy, UsageError
 
@@ -28,6 +28,8 @@ except ImportError:  # pragma: no cover - Windows
 _HOST = f"{zlib.crc32(socket.gethostname().encode(errors='replace')):08x}"
 _TEMP_FORM = re.compile(r"\..+\.(?:([0-9a-f]{8})-)?(\d+)\.tmp\Z")
 _FOREIGN_TEMP_SECONDS = 86_400.0
+
+File = TypeVar("File", TextIO, BinaryIO)
 
 
 class TargetExists(UsageError):
@@ -75,13 +77,26 @@ def atomic_text(target: Path, *, replace: bool = True, durable: bool = True) -> 
     With `replace=False` an existing target stays as it is, and TargetExists is raised. With `durable` the bytes survive a power
     cut as soon as the block has ended. Raises OutputError when the file cannot be written; the target is unchanged then.
     """
+    # newline="" keeps the bytes the same on Windows.
+    with _atomic(target, lambda temp: temp.open("w", encoding="utf-8", newline=""), replace, durable) as handle:
+        yield handle
+
+
+@contextlib.contextmanager
+def atomic_bytes(target: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """`atomic_text` for a writer that has bytes, such as one that hashes them on their way."""
+    with _atomic(target, lambda temp: temp.open("wb"), True, durable) as handle:
+        yield handle
+
+
+@contextlib.contextmanager
+def _atomic(target: Path, open_temp: Callable[[Path], File], replace: bool, durable: bool) -> Iterator[File]:
     target = Path(os.path.realpath(target))
     make_folder(target.parent)
     # The thread's number separates the writers of one process.
     temp = target.with_name(f".{_cut(target.name)}.{threading.get_ident()}.{_HOST}-{os.getpid()}.tmp")
     try:
-        # newline="" keeps the bytes the same on Windows.
-        with temp.open("w", encoding="utf-8", newline="") as handle:
+        with open_temp(temp) as handle:
             yield handle
             handle.flush()
             if durable:

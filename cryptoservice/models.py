@@ -102,6 +102,10 @@ class SourceObject(NamedTuple):
     """The Last-Modified header, as the archive sent it."""
     fetched_at: str
     """ISO 8601 time in UTC."""
+    etag: str | None = None
+    """The ETag header without its quotes: the MD5 of the bytes, if the object was uploaded in one piece."""
+    size: int | None = None
+    """Bytes."""
 
 
 class Record:

@@ -14,7 +14,15 @@ class MissingReason(str, Enum):
     """Why a requested symbol has no market data on a UTC day of the universe."""
 
     NOT_IN_CURRENT_TRADING_LIST = "not_in_current_trading_list"
+    """The exchange's list of trading USDT perpetuals does not hold it."""
+    NOT_IN_ARCHIVE = "not_in_archive"
+    """The archive's listing does not hold it, or it is no USDT perpetual."""
+    BELOW_RANK = "below_rank"
+    """Its rank by quote volume is not among those that were asked for."""
     NO_KLINE_ON_DATE = "no_kline_on_date"
+    """It is listed, and that day has no kline of it."""
+    NO_TRADES_ON_DATE = "no_trades_on_date"
+    """That day has a kline without a single trade, such as the exchange writes after a contract has ended."""
 
     def __str__(self) -> str:
         return self.value

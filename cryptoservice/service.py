@@ -20,6 +20,8 @@ from cryptoservice.errors import CryptoserviceError
 from cryptoservice.export.command import ExportResult, export_universe_data
 from cryptoservice.models import Freq
 from cryptoservice.sources.evidence import KlineSource
+from cryptoservice.universe.model import Listing
+from cryptoservice.universe.selection import Selection
 
 T = TypeVar("T")
 
@@ -45,13 +47,15 @@ class MarketDataService:
         *,
         api_base_url: str | None = None,
         vision_base_url: str | None = None,
+        listing_base_url: str | None = None,
         clock: Clock | None = None,
     ) -> MarketDataService:
         """Make a service. What is left out comes from the environment, else it is the public hosts and no key.
 
         Raises UsageError for an unusable address or key.
         """
-        return cls(Credentials.resolve(api_key, api_secret), Endpoints.resolve(api_base_url, vision_base_url), clock)
+        endpoints = Endpoints.resolve(api_base_url, vision_base_url, listing=listing_base_url)
+        return cls(Credentials.resolve(api_key, api_secret), endpoints, clock)
 
     async def __aenter__(self) -> MarketDataService:
         return self
@@ -75,6 +79,8 @@ class MarketDataService:
         daily_check_request_delay: float = 0.0,
         daily_check_max_requests_per_minute: int = 1800,
         max_ban_wait: float = 300.0,
+        listing: Listing | str = Listing.EXCHANGE,
+        selection: Selection | None = None,
     ) -> DefineResult:
         """`define_universe` with flat arguments. Delays and waits are in seconds, dates are inclusive UTC days."""
         rates = RateConfig(
@@ -84,12 +90,14 @@ class MarketDataService:
         )
         return await self._in_thread(
             define_universe,
-            list(symbols),
+            symbols if isinstance(symbols, str) else list(symbols),
             start_date,
             end_date,
             output_path,
             force=force,
             description=description,
+            listing=listing,
+            selection=selection,
             network=self._network(rates, retry_config, WorkerConfig(api=daily_check_workers)),
         )
 
@@ -110,6 +118,7 @@ class MarketDataService:
         kline_source: KlineSource | str = KlineSource.AUTO,
         max_ban_wait: float = 300.0,
         retry_gaps: bool = False,
+        symbols: Iterable[str] | None = None,
     ) -> DownloadResult:
         """`download_universe_data` with flat arguments. Delays and waits are in seconds, dates are inclusive UTC days."""
         rates = RateConfig(
@@ -121,6 +130,7 @@ class MarketDataService:
             db_path,
             interval=interval,
             window=WindowBounds(start_date, end_date),
+            symbols=None if symbols is None else list(symbols),
             download_market_metrics=download_market_metrics,
             incremental=incremental,
             kline_source=KlineSource(kline_source),

@@ -46,6 +46,7 @@ def main() -> int:
 
 def _lines(folder: Path) -> Iterator[Line]:
     yield from planning.lines(folder)
+    yield from planning.listing_lines(folder)
     with loopback_world(folder / "exchange", [*datasets.SYMBOLS, *datasets.MINUTE_SYMBOLS]) as world:
         quarter = datasets.make_quarter(world, folder)
         minutes = datasets.make_minute_year(world, folder)

@@ -40,6 +40,7 @@ def client_environment(addresses: dict[str, str], folder: Path) -> dict[str, str
         **os.environ,
         "BINANCE_API_BASE_URL": addresses["api_url"],
         "BINANCE_VISION_BASE_URL": addresses["vision_url"],
+        "BINANCE_LISTING_BASE_URL": addresses["listing_url"],
         "NO_PROXY": "127.0.0.1",
         "XDG_STATE_HOME": str(folder / "state"),
     }

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from cryptoservice.audit.cross_check import CrossCheck, Sampled
-from cryptoservice.audit.differences import Difference
+from cryptoservice.audit.verification.cross_check import CrossCheck, Sampled
+from cryptoservice.audit.verification.differences import Difference
 from cryptoservice.days import Window
 from cryptoservice.errors import SourceRefused
 from cryptoservice.models import Dataset, Record, Status

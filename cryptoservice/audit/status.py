@@ -143,7 +143,7 @@ def universe_status(
         requested_symbols=len(universe.requested_symbols),
         active_symbols=len(active),
         active_symbol_days=sum(map(len, active.values())),
-        define_missing={reason: missing[reason] for reason in MissingReason},
+        define_missing={reason: missing[reason] for reason in universe.known_reasons},
         datasets=tuple(datasets),
     )
 

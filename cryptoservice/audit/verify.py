@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from cryptoservice.audit import consistency, integrity
-from cryptoservice.audit.cross_check import CrossCheck, Sampled, compare, cross_checks, other_source
-from cryptoservice.audit.differences import Difference
 from cryptoservice.audit.findings import CheckedDataset, Findings, RepairedDay, RepairResult, SampleResult, VerifyResult
-from cryptoservice.audit.repair import OVERRULED, Answered, Place, place_of, places_of, repair
+from cryptoservice.audit.verification import consistency, integrity
+from cryptoservice.audit.verification.cross_check import CrossCheck, Sampled, compare, cross_checks, other_source
+from cryptoservice.audit.verification.differences import Difference
+from cryptoservice.audit.verification.repair import OVERRULED, Answered, Place, place_of, places_of, repair
 from cryptoservice.binance.client import BinanceClient
 from cryptoservice.clock import Clock, raise_if_stopped
 from cryptoservice.config import NetworkConfig, WindowBounds

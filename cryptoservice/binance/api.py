@@ -55,12 +55,31 @@ class ApiLimits:
         return (self.weighted, self.funding, self.data)
 
 
+class Contract(NamedTuple):
+    """One entry of the exchange information; a field that the exchange leaves out is empty or None."""
+
+    contract_type: str
+    status: str
+    quote_asset: str
+    onboard_ms: int | None
+    """When trading began (ms UTC), by the exchange's word: a relisting resets it, and some values are placeholders."""
+    delivery_ms: int | None
+    """When the contract ends (ms UTC); a perpetual that trades has a day in the year 2100."""
+
+    @property
+    def is_trading_perpetual(self) -> bool:
+        """Whether it is a USDT perpetual that trades now."""
+        return (self.contract_type, self.status, self.quote_asset) == ("PERPETUAL", "TRADING", "USDT")
+
+
 class TradingList(NamedTuple):
     """The symbols with contractType PERPETUAL, status TRADING and quoteAsset USDT."""
 
     symbols: frozenset[str]
     server_time: float | None
     """The exchange's clock in epoch seconds, or None when it does not say."""
+    contracts: Mapping[str, Contract]
+    """Every contract that the exchange names, whatever its type and status."""
 
 
 class FuturesApi:
@@ -83,16 +102,21 @@ class FuturesApi:
         def parse_response(response: Response) -> TradingList:
             record = self._parse_response(response)
             try:
-                names = frozenset(entry["symbol"] for entry in record["symbols"] if _is_trading_perpetual(entry))
+                contracts = {
+                    entry["symbol"]: contract
+                    for entry in record["symbols"]
+                    if (contract := _contract(entry)).is_trading_perpetual or isinstance(entry.get("symbol"), str)
+                }
                 limit = _minute_limit(record.get("rateLimits"))
             except (KeyError, TypeError, AttributeError):
                 raise Transient("unexpected_answer", "the exchange information has no list of symbols") from None
+            names = frozenset(name for name, one in contracts.items() if one.is_trading_perpetual and isinstance(name, str))
             if not names:
                 # No exchange is without a market, and a universe built on this list would be empty for good.
                 raise Transient("unexpected_answer", "the exchange information lists no trading USDT perpetual")
             if limit:
                 self._limits.weighted.announce(limit)
-            return TradingList(names, response.server_time)
+            return TradingList(names, response.server_time, contracts)
 
         return self._host.fetch(
             Call("exchange_info", "/fapi/v1/exchangeInfo", {}, self._limits.weighted, max_bytes=_EXCHANGE_INFO_BYTES),
@@ -234,13 +258,16 @@ class FuturesApi:
         return record
 
 
-def _is_trading_perpetual(entry: Any) -> bool:
-    return (
-        entry.get("contractType") == "PERPETUAL"
-        and entry.get("status") == "TRADING"
-        and entry.get("quoteAsset") == "USDT"
-        and isinstance(entry["symbol"], str)
-    )
+def _contract(entry: Any) -> Contract:
+    words = [value if isinstance(value := entry.get(key), str) else "" for key in ("contractType", "status", "quoteAsset")]
+    moments = [_moment(entry.get(key)) for key in ("onboardDate", "deliveryDate")]
+    return Contract(words[0], words[1], words[2], moments[0], moments[1])
+
+
+def _moment(value: Any) -> int | None:
+    with contextlib.suppress(InvalidData):
+        return parse_timestamp(value)
+    return None
 
 
 def _minute_limit(limits: Any) -> int | None:

@@ -13,7 +13,9 @@ from cryptoservice.binance.parsers.rows_by_day import InvalidData
 from cryptoservice.clock import Clock
 
 _CHECKSUM_FORM = re.compile(rb"\s*([0-9a-fA-F]{64})(?:\s|\Z)")
+_ETAG_FORM = re.compile(r"[0-9a-f]{32}(?:-[0-9]+)?\Z")
 _MAX_CHECKSUM_BYTES = 4096
+_MAX_OBJECT_BYTES = 64 * 1024 * 1024
 
 
 class Archive:
@@ -45,10 +47,29 @@ class Archive:
             if match is None:
                 trouble = "checksum_unreadable"
             elif match[1].decode().lower() == digest:
-                return VerifiedZip(source, response.body, digest, response.headers.get("last-modified"), self._clock.time())
+                modified, etag = response.headers.get("last-modified"), _etag(response)
+                return VerifiedZip(source, response.body, digest, modified, self._clock.time(), etag)
             else:
                 trouble = "checksum_mismatch"
         raise InvalidData(trouble)
+
+    def published_sha256(self, key: str) -> str | None:
+        """The SHA-256 that the archive publishes for the object of that name now, or None when it publishes none.
+
+        Raises InvalidData when the CHECKSUM cannot be read, and what Host.fetch raises.
+        """
+        published = self._get(key + ".CHECKSUM", "archive_checksum", _MAX_CHECKSUM_BYTES, fresh=True)
+        if published is None:
+            return None
+        match = _CHECKSUM_FORM.match(published.body)
+        if match is None:
+            raise InvalidData("checksum_unreadable")
+        return match[1].decode().lower()
+
+    def sha256_of(self, key: str) -> str | None:
+        """The SHA-256 of the object's own bytes, or None when the archive does not hold it. Raises what Host.fetch raises."""
+        response = self._get(key, "archive", _MAX_OBJECT_BYTES, fresh=True)
+        return None if response is None else hashlib.sha256(response.body).hexdigest()
 
     def _get(self, key: str, name: str, max_bytes: int, *, fresh: bool) -> Response | None:
         # The zip and its checksum are cached apart, so after a new publication one can be older (docs/wire.md, checksums).
@@ -56,3 +77,9 @@ class Archive:
         return self._host.fetch(
             Call(name, "/" + key, {}, self._limiter, max_bytes=max_bytes, headers=headers), self._parse_response
         )
+
+
+def _etag(response: Response) -> str | None:
+    """The ETag without its quotes, or None when it is missing or no plain word."""
+    found = response.headers.get("etag", "").strip().removeprefix("W/").strip('"').lower()
+    return found if _ETAG_FORM.match(found) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -50,9 +51,22 @@ class ArchiveFile:
     @property
     def stem(self) -> str:
         """The name without its ending, such as `BTCUSDT-5m-2026-02`."""
+        return self._stem_of(self.symbol)
+
+    @property
+    def former_symbol(self) -> str:
+        """The name that the symbol had while it traded: an alias such as `LITUSDTSETTLED` keeps an earlier life of `LITUSDT`."""
+        return _ALIAS_ENDING.sub("", self.symbol)
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """The names that the file inside the zip may have. Nobody has said which of the two it is for an alias (docs/wire.md)."""
+        return (self.stem, self._stem_of(self.former_symbol))
+
+    def _stem_of(self, symbol: str) -> str:
         period = self.window.start.isoformat()[: 7 if self.is_monthly else 10]
         part = self.freq.value if self.dataset is Dataset.KLINES else _KINDS[self.dataset]
-        return f"{self.symbol}-{part}-{period}"
+        return f"{symbol}-{part}-{period}"
 
     @property
     def key(self) -> str:
@@ -67,6 +81,7 @@ class ArchiveFile:
         return self.window.length * self.freq.bars_per_day
 
 
+_ALIAS_ENDING = re.compile(r"(?:_?SETTLED[0-9]*)+\Z")
 _KINDS = {Dataset.KLINES: "klines", Dataset.METRICS: "metrics", Dataset.FUNDING_RATES: "fundingRate"}
 
 
@@ -82,6 +97,8 @@ class VerifiedZip:
     """The Last-Modified header as the archive sent it."""
     fetched_at: float
     """Epoch seconds of the download."""
+    etag: str | None = None
+    """The ETag header without its quotes."""
 
 
 def read_zip(archived: VerifiedZip) -> RowsByDay:
@@ -89,7 +106,8 @@ def read_zip(archived: VerifiedZip) -> RowsByDay:
     source = archived.source
     pieces = _unpack(archived)
     if source.dataset is Dataset.METRICS:
-        return metrics.parse_csv("".join(pieces), source.symbol, source.window.start)
+        content = "".join(pieces)
+        return metrics.parse_csv(content, source.symbol, source.window.start, former_symbol=source.former_symbol)
     if source.dataset is Dataset.FUNDING_RATES:
         return funding.parse_csv("".join(pieces), source.window)
     return klines.parse_csv(pieces, source.freq, source.window)
@@ -125,7 +143,7 @@ def _unpack(archived: VerifiedZip) -> Iterator[str]:
             if len(members) != 1:
                 raise InvalidData("zip_member_count")
             member = members[0]
-            if f"{archived.source.stem}.csv" not in _names(member):
+            if not {f"{stem}.csv" for stem in archived.source.stems}.intersection(_names(member)):
                 raise InvalidData("zip_member_name")
             if member.flag_bits & _ENCRYPTED:
                 raise InvalidData("zip_encrypted")

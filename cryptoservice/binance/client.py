@@ -1,8 +1,9 @@
-"""The exchange as one object to open and close: both hosts with their gates, budgets and counters."""
+"""The exchange as one object to open and close: its hosts with their gates, budgets and counters."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
 from cryptoservice.binance.api import ApiLimits, FuturesApi
@@ -12,6 +13,7 @@ from cryptoservice.binance.http.bans import Gate
 from cryptoservice.binance.http.counters import Traffic
 from cryptoservice.binance.http.host import LINGER_SECONDS, Host, host_name
 from cryptoservice.binance.http.limiter import LimitPolicy, RateLimiter, Spacing
+from cryptoservice.binance.listing import BucketListing
 from cryptoservice.clock import Clock
 from cryptoservice.config import NetworkConfig
 from cryptoservice.errors import SourceRefused
@@ -23,7 +25,7 @@ DATA_POLICY = LimitPolicy(max_weight=900, window=300.0)
 
 
 class BinanceClient:
-    """The API and the archive, and what they share. Close it, or use it in a `with` statement."""
+    """The API, the archive and its listing, and what they share. Close it, or use it in a `with` statement."""
 
     def __init__(self, config: NetworkConfig, clock: Clock) -> None:
         rates = config.rates
@@ -38,6 +40,7 @@ class BinanceClient:
             return made
 
         api_gate, vision_gate = gate(config.endpoints.api), gate(config.endpoints.vision)
+        listing_gate = gate(config.endpoints.listing)
 
         api_spacing = Spacing(rates.api_request_delay)
 
@@ -46,28 +49,25 @@ class BinanceClient:
 
         weighted = LimitPolicy(max_weight=rates.max_weight_per_minute)
         limits = ApiLimits(api_limiter(weighted), api_limiter(FUNDING_POLICY), api_limiter(DATA_POLICY))
-        vision_limiter = RateLimiter(LimitPolicy(max_weight=None), vision_gate, clock, Spacing(rates.vision_request_delay))
-        key = config.credentials.api_key
-        self._api_host = Host(
-            config.endpoints.api,
-            api_gate,
-            workers=config.workers.api,
-            retry=config.retry,
-            clock=clock,
-            traffic=self.traffic,
-            headers={"X-MBX-APIKEY": key} if key else None,
-        )
-        self._vision_host = Host(
-            config.endpoints.vision,
-            vision_gate,
-            workers=config.workers.vision,
-            retry=config.retry,
-            clock=clock,
-            traffic=self.traffic,
-        )
-        self._limiters = (*limits.all, vision_limiter)
+        unweighted = LimitPolicy(max_weight=None)
+        vision_limiter = RateLimiter(unweighted, vision_gate, clock, Spacing(rates.vision_request_delay))
+        listing_limiter = RateLimiter(unweighted, listing_gate, clock, Spacing(rates.vision_request_delay))
+
+        def host(base_url: str, host_gate: Gate, workers: int, headers: Mapping[str, str] | None = None) -> Host:
+            return Host(
+                base_url, host_gate, workers=workers, retry=config.retry, clock=clock, traffic=self.traffic, headers=headers
+            )
+
+        endpoints, workers, key = config.endpoints, config.workers, config.credentials.api_key
+        # Only the API gets the key.
+        self._api_host = host(endpoints.api, api_gate, workers.api, {"X-MBX-APIKEY": key} if key else None)
+        self._vision_host = host(endpoints.vision, vision_gate, workers.vision)
+        self._listing_host = host(endpoints.listing, listing_gate, workers.vision)
+        self._hosts = (self._api_host, self._vision_host, self._listing_host)
+        self._limiters = (*limits.all, vision_limiter, listing_limiter)
         self.api = FuturesApi(self._api_host, limits, clock, config.credentials.redact)
         self.archive = Archive(self._vision_host, vision_limiter, clock)
+        self.listing = BucketListing(self._listing_host, listing_limiter, clock)
 
     @property
     def waited_seconds(self) -> float:
@@ -76,7 +76,7 @@ class BinanceClient:
 
     def gauge(self) -> dict[str, float]:
         """Figures for a progress line: requests so far, seconds waited so far, and seconds until the last pause or ban ends."""
-        pause = max(self._api_host.gate.remaining(), self._vision_host.gate.remaining())
+        pause = max(host.gate.remaining() for host in self._hosts)
         return {
             "requests": sum(self.traffic.requests.values()),
             "waited_seconds": round(self.waited_seconds, 1),
@@ -89,7 +89,7 @@ class BinanceClient:
         return self._api_host.gate.refusal or self._vision_host.gate.refusal
 
     def open(self) -> None:
-        """Make the sessions now. Raises NetworkSetupError and UsageError as Host.open does."""
+        """Make the sessions of API and archive now; few runs need the listing's. Raises what Host.open raises."""
         self._api_host.open()
         self._vision_host.open()
 
@@ -98,11 +98,10 @@ class BinanceClient:
 
         Answers that are about to come are heard before: one of them may be a ban, which the next run must know of.
         """
-        hosts = (self._api_host, self._vision_host)
-        for host in hosts:
+        for host in self._hosts:
             host.stop()
         deadline = time.monotonic() + LINGER_SECONDS
-        for host in hosts:
+        for host in self._hosts:
             host.close(linger=max(0.0, deadline - time.monotonic()))
 
     def __enter__(self) -> BinanceClient:

@@ -12,9 +12,10 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptoservice import errors
+from cryptoservice.cli.logs import OUTCOME
 from cryptoservice.clock import Clock
 from cryptoservice.config import (
     Credentials,
@@ -26,8 +27,13 @@ from cryptoservice.config import (
     WorkerConfig,
 )
 
+if TYPE_CHECKING:
+    from cryptoservice.universe.selection import Selection
+
 # The logger of the whole package: what a command says at its end belongs to no part of it.
 log = logging.getLogger("cryptoservice")
+# What a run says at its end with --quiet too, although it ended well.
+outcome_log = logging.getLogger(OUTCOME)
 
 Args = argparse.Namespace
 Command = Callable[[Args, "Clock | None", threading.Event], int]
@@ -40,6 +46,8 @@ _EXPORT_HELPERS = 1
 def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.define.command import define_universe  # noqa: PLC0415
     from cryptoservice.universe import symbols  # noqa: PLC0415
+    from cryptoservice.universe.file import to_json  # noqa: PLC0415
+    from cryptoservice.universe.inputs import STANDARD_STREAM  # noqa: PLC0415
 
     requested = symbols.read_file(Path(args.symbols_file)) if args.symbols_file is not None else []
     requested += symbols.split_inline(args.symbols) if args.symbols is not None else []
@@ -52,17 +60,49 @@ def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         requested,
         args.start_date,
         args.end_date,
-        args.output,
+        None if args.output == STANDARD_STREAM else args.output,
         force=args.force,
         description=args.description,
+        listing=args.listing,
+        selection=_selection(args),
         network=_network(args, rates, WorkerConfig(api=args.daily_check_workers)),
         clock=clock,
         stop=stop,
     )
+    if result.universe_file is None:
+        _print_text(to_json(result.universe))
+        return errors.EXIT_OK
     if not result.active_symbol_days:
-        # The library has warned about it already, but it names no flag.
+        if args.quiet:
+            outcome_log.warning("%s", result.nothing_active)
+        # Otherwise the library has warned about it already, but it names no flag.
         log.info("to replace %s, define it again with --force", result.universe_file)
     _print_report(result.to_dict())
+    return errors.EXIT_OK
+
+
+def _selection(args: Args) -> Selection | None:
+    from cryptoservice.universe.selection import Rebalance, Selection  # noqa: PLC0415
+
+    if args.top is None:
+        for flag, value in (("--lookback-days", args.lookback_days), ("--rebalance", args.rebalance)):
+            if value is not None:
+                raise errors.UsageError(f"{flag} belongs to a ranking", hint="say with --top how many symbols to keep")
+        return None
+    lookback_days = Selection.lookback_days if args.lookback_days is None else args.lookback_days
+    return Selection(args.top, lookback_days, Rebalance.DAY if args.rebalance is None else Rebalance(args.rebalance))
+
+
+def _symbols(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice.cli.tables import symbols_text  # noqa: PLC0415
+    from cryptoservice.define.symbol_list import list_symbols  # noqa: PLC0415
+
+    rates = RateConfig(max_ban_wait=args.max_ban_wait)
+    result = list_symbols(args.listing, network=_network(args, rates, WorkerConfig()), clock=clock, stop=stop)
+    if sys.stdout is not None and sys.stdout.isatty():
+        _show_table(args, symbols_text(result))
+    else:
+        _print_text("".join(f"{listed.symbol}\n" for listed in result.symbols))
     return errors.EXIT_OK
 
 
@@ -97,6 +137,7 @@ def _download_or_plan(args: Args, clock: Clock | None, stop: threading.Event) ->
 def _wanted(args: Args, clock: Clock | None, stop: threading.Event) -> dict[str, Any]:
     """The arguments that download and its preview have in common."""
     from cryptoservice.sources.evidence import KlineSource  # noqa: PLC0415
+    from cryptoservice.universe import symbols  # noqa: PLC0415
 
     rates = RateConfig(
         api_request_delay=args.api_request_delay,
@@ -106,6 +147,7 @@ def _wanted(args: Args, clock: Clock | None, stop: threading.Event) -> dict[str,
     return {
         "interval": args.interval,
         "window": _window(args),
+        "symbols": None if args.symbols is None else symbols.split_inline(args.symbols),
         "download_market_metrics": args.download_market_metrics,
         "incremental": not args.no_incremental,
         "retry_gaps": args.retry_gaps,
@@ -144,6 +186,29 @@ def _export(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     return errors.EXIT_OK
 
 
+def _status_or_provenance(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    return (_status if args.symbol is None and args.date is None else _provenance)(args, clock, stop)
+
+
+def _provenance(args: Args, _: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice.audit.provenance import symbol_day_provenance  # noqa: PLC0415
+    from cryptoservice.cli.tables import provenance_text  # noqa: PLC0415
+
+    if args.symbol is None or args.date is None:
+        lacking, given = ("--symbol", "--date") if args.symbol is None else ("--date", "--symbol")
+        raise errors.UsageError(f"{given} without {lacking} names no symbol-day", hint=f"give both, or leave out {given}")
+    if args.start_date is not None or args.end_date is not None:
+        raise errors.UsageError(
+            "a symbol-day has no window", hint="leave out --start-date and --end-date, or --symbol and --date"
+        )
+    if args.db_path is None:
+        raise errors.UsageError("only a database knows where values come from", hint="name it with --db-path")
+    result = symbol_day_provenance(args.universe_file, args.db_path, args.symbol, args.date, stop=stop)
+    _show_table(args, provenance_text(result))
+    _print_report(result.to_dict())
+    return errors.EXIT_OK
+
+
 def _status(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.audit.status import universe_status  # noqa: PLC0415
     from cryptoservice.cli.tables import status_text  # noqa: PLC0415
@@ -177,13 +242,33 @@ def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     return _exit_code(verify_shortfall(result))
 
 
+def _audit(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice.audit.archive_audit.command import audit_universe  # noqa: PLC0415
+    from cryptoservice.cli.summaries import audit_shortfall, refetch_lines, republished_lines  # noqa: PLC0415
+
+    result = audit_universe(
+        args.universe_file,
+        args.db_path,
+        window=_window(args),
+        sample=args.sample,
+        network=_network(args, RateConfig(max_ban_wait=args.max_ban_wait), WorkerConfig()),
+        clock=clock,
+        stop=stop,
+    )
+    lines = refetch_lines(result, args.universe_file, args.db_path)
+    _print_report({**result.to_dict(), "refetch": lines})
+    for line, fields in republished_lines(result):
+        log.error("%s", line, extra={"fields": fields})
+    return _exit_code(audit_shortfall(result, lines))
+
+
 def _window(args: Args) -> WindowBounds:
     return WindowBounds(args.start_date, args.end_date)
 
 
 def _network(args: Args, rates: RateConfig, workers: WorkerConfig) -> NetworkConfig:
     return NetworkConfig(
-        endpoints=Endpoints.resolve(args.api_base_url, args.vision_base_url),
+        endpoints=Endpoints.resolve(args.api_base_url, args.vision_base_url, listing=args.listing_base_url),
         credentials=Credentials.resolve(args.api_key, args.api_secret),
         rates=rates,
         retry=RetryConfig(max_retries=args.max_retries),
@@ -206,22 +291,32 @@ def _show_table(args: Args, text: str) -> None:
 
 
 def _print_report(record: dict[str, Any]) -> None:
-    if sys.stdout is None:
-        raise errors.OutputError("stdout is closed: the report cannot be printed", hint="send it to a file or to /dev/null")
     text = json.dumps(record, ensure_ascii=False)
     try:
-        text.encode(sys.stdout.encoding or "utf-8")
+        text.encode((sys.stdout.encoding if sys.stdout is not None else None) or "utf-8")
     except UnicodeEncodeError:
         # A path or a terminal may not be UTF-8. JSON can escape what is not ASCII.
         text = json.dumps(record)
-    sys.stdout.write(text + "\n")
+    _print_text(text + "\n")
+
+
+def _print_text(text: str) -> None:
+    if sys.stdout is None:
+        raise errors.OutputError("stdout is closed: the report cannot be printed", hint="send it to a file or to /dev/null")
+    try:
+        sys.stdout.write(text)
+    except UnicodeEncodeError:
+        # A file of this program is UTF-8, whatever the terminal is.
+        sys.stdout.buffer.write(text.encode("utf-8"))
     sys.stdout.flush()
 
 
 COMMANDS: dict[str, Command] = {
     "define": _define,
+    "symbols": _symbols,
     "download": _download_or_plan,
     "export": _export,
-    "status": _status,
+    "status": _status_or_provenance,
     "verify": _verify,
+    "audit": _audit,
 }

@@ -13,6 +13,8 @@ from cryptoservice.config import REDACTED, SHORTEST_SECRET
 from cryptoservice.progress import Display, use_display
 
 _PACKAGE = "cryptoservice"
+OUTCOME = f"{_PACKAGE}.outcome"
+"""The logger whose warnings are shown with --quiet, too: they say how a run ended whose exit code does not say it."""
 
 
 class Redactor:
@@ -89,4 +91,5 @@ def set_up(*, quiet: bool, verbose: bool, log_format: str, secrets: Iterable[str
     logger.addHandler(handler)
     logger.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False
+    logging.getLogger(OUTCOME).setLevel(logging.WARNING)
     return redact

@@ -111,6 +111,18 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--vision-base-url", metavar="URL", help="default: BINANCE_VISION_BASE_URL, else https://data.binance.vision"
     )
+    group.add_argument(
+        "--listing-base-url", metavar="URL", help="default: BINANCE_LISTING_BASE_URL, else the archive's bucket at Amazon S3"
+    )
+
+
+def add_listing(group: Any) -> None:
+    """Who says which symbols exist."""
+    group.add_argument(
+        "--listing", choices=("exchange", "archive"), default="exchange",
+        help="who says which symbols exist: the exchange, which names what trades now, or the archive's folders, "
+        "where ended contracts remain and which need no API (default %(default)s)",
+    )  # fmt: skip
 
 
 def add_ignored_credentials(parser: argparse.ArgumentParser) -> None:

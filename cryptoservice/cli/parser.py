@@ -64,7 +64,8 @@ class Parser(argparse.ArgumentParser):
         return known
 
     def _hint(self, message: str) -> str:
-        left_out = re.search(r"invalid choice: '(define|download|export|status|verify)' \(choose from '?universe", message)
+        commands = "define|symbols|download|export|status|verify|audit"
+        left_out = re.search(rf"invalid choice: '({commands})' \(choose from '?universe", message)
         return f"write: {self.prog} universe {left_out[1]} ..." if left_out else f"see {self.prog} --help"
 
 
@@ -136,7 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
         **FORM,
     )
     commands = universe.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
-    for add in (_add_define, _add_download, _add_export, _add_status, _add_verify):
+    for add in (_add_define, _add_symbols, _add_download, _add_export, _add_status, _add_verify, _add_audit):
         add(commands)
     return parser
 
@@ -152,17 +153,32 @@ def _add_define(commands: Any) -> None:
     )
     what = parser.add_argument_group("what to define")
     what.add_argument(
-        "--symbols", metavar="A,@FILE,B", help="symbols, separated by commas; @FILE stands for the symbols in that file"
-    )
+        "--symbols", metavar="A,@FILE,B",
+        help="symbols, separated by commas; @FILE stands for the symbols in that file; all: every symbol of the listing",
+    )  # fmt: skip
     what.add_argument(
         "--symbols-file", metavar=FILE,
-        help="symbols, separated by commas or white space, with # for comments; they come before those of --symbols",
+        help="symbols, separated by commas or white space, with # for comments; they come before those of --symbols; "
+        "- is standard input",
     )  # fmt: skip
+    options.add_listing(what)
     what.add_argument("--start-date", required=True, metavar="DATE", help="first UTC day, YYYY-MM-DD")
     what.add_argument("--end-date", required=True, metavar="DATE", help="last UTC day, YYYY-MM-DD; it must be over")
-    what.add_argument("--output", required=True, metavar=FILE, help="the universe file to write; its folders are created")
+    what.add_argument(
+        "--output", required=True, metavar=FILE, help="the universe file to write; its folders are created; - is standard output"
+    )
     what.add_argument("--force", action="store_true", help="replace an existing output")
     what.add_argument("--description", metavar="TEXT", help="a note to keep in the file")
+    ranking = parser.add_argument_group("ranking", "Keep the most traded symbols of each day; the others are below_rank.")
+    ranking.add_argument("--top", type=options.count, metavar="N", help="keep N symbols, those with the highest quote volume")
+    ranking.add_argument(
+        "--lookback-days", type=options.count, metavar="N",
+        help="sum the quote volume of the N days before the rebalance day, never that day or later (default 30)",
+    )  # fmt: skip
+    ranking.add_argument(
+        "--rebalance", choices=("day", "week", "month"),
+        help="draw anew each day, ISO week or month (default day)",
+    )  # fmt: skip
     rate = parser.add_argument_group("rate control")
     rate.add_argument(
         "--daily-check-workers", type=options.count, default=5, metavar="N", help="requests at once (default %(default)s)"
@@ -175,6 +191,20 @@ def _add_define(commands: Any) -> None:
         "--daily-check-max-requests-per-minute", type=options.count, default=1800, metavar="N",
         help="request weight per rolling minute; the exchange allows 2400 to one IP address (default %(default)s)",
     )  # fmt: skip
+    options.add_network(parser)
+    options.add_output(parser)
+
+
+def _add_symbols(commands: Any) -> None:
+    parser = commands.add_parser(
+        "symbols",
+        help="list the symbols that exist, now or ever",
+        description="List the USDT perpetuals of the exchange or of the archive. On a pipe, one name a line comes out, which\n"
+        "define reads with --symbols-file -; on a terminal, a table with the first and the last day that the exchange names.",
+        epilog=exit_codes(0, 1, 2, 4),
+        **FORM,
+    )
+    options.add_listing(parser.add_argument_group("what to list"))
     options.add_network(parser)
     options.add_output(parser)
 
@@ -199,6 +229,9 @@ def _add_download(commands: Any) -> None:
         help="also fetch open interest, long/short ratios and taker ratio (5m), and funding rates",
     )  # fmt: skip
     options.add_window(what)
+    what.add_argument(
+        "--symbols", metavar="A,@FILE,B", help="only these symbols of the universe, separated by commas (default: all)"
+    )
     what.add_argument(
         "--no-incremental",
         action="store_true",
@@ -236,9 +269,9 @@ def _add_export(commands: Any) -> None:
     parser = commands.add_parser(
         "export",
         help="write CSV files and the coverage report",
-        description="Write one CSV file for each UTC day in Hive-style folders, and a JSON report of what is there and what is\n"
-        "missing. The command reads the universe and the database only, and never touches the network. Missing data is\n"
-        "no error: the report names it.",
+        description="Write one CSV file for each UTC day in Hive-style folders, a JSON report of what is there and what is\n"
+        "missing, and a data package with the digest of each file. The command reads the universe and the database only,\n"
+        "and never touches the network. Missing data is no error: the report names it.",
         epilog=exit_codes(0, 1, 2, c0="done; what is missing, and why, is in the report"),
         **FORM,
     )
@@ -246,7 +279,10 @@ def _add_export(commands: Any) -> None:
     options.add_universe_file(what)
     what.add_argument("--db-path", required=True, metavar=FILE, help="the SQLite database that download wrote")
     what.add_argument(
-        "--export-base-path", required=True, metavar=FOLDER, help="folder for CSV files and report; it is created when missing"
+        "--export-base-path",
+        required=True,
+        metavar=FOLDER,
+        help="folder for CSV files, report and package; it is created when missing",
     )
     what.add_argument("--source-freq", required=True, metavar=FREQ, help=f"interval of the klines to read: {INTERVALS}")
     what.add_argument("--export-freq", required=True, metavar=FREQ, help="interval to write: a whole multiple of --source-freq")
@@ -268,8 +304,9 @@ def _add_status(commands: Any) -> None:
         "status",
         help="show what is stored, what is missing, and what a download would do",
         description="Show what the database holds of a universe: what is complete, what is not and why, and what the next\n"
-        "download would ask for. The command only reads, and never touches the network; a download may be running.\n"
-        "The table for people goes to stderr, and its numbers go to stdout as JSON.",
+        "download would ask for. With --symbol and --date, show where the values of one symbol-day come from. The command\n"
+        "only reads, and never touches the network; a download may be running. The table for people goes to stderr, and\n"
+        "its numbers go to stdout as JSON.",
         epilog=exit_codes(0, 1, 2, c0="done, whatever is missing"),
         **FORM,
     )
@@ -277,6 +314,9 @@ def _add_status(commands: Any) -> None:
     options.add_universe_file(what)
     what.add_argument("--db-path", metavar=FILE, help="the SQLite database that download wrote (default: the universe alone)")
     options.add_window(what)
+    day = parser.add_argument_group("one symbol-day, instead: where its values come from")
+    day.add_argument("--symbol", metavar="SYMBOL", help="one symbol of the universe; needs --date and --db-path")
+    day.add_argument("--date", metavar="DATE", help="one UTC day of the universe, YYYY-MM-DD")
     options.add_ignored_credentials(parser)
     options.add_output(parser)
 
@@ -319,6 +359,31 @@ def _add_verify(commands: Any) -> None:
     repair.add_argument(
         "--repair", action="store_true",
         help="ask every source for the symbol-days that differ, store what the most trusted of them say, verify these days again",
+    )  # fmt: skip
+    options.add_network(parser)
+    options.add_output(parser)
+
+
+def _add_audit(commands: Any) -> None:
+    parser = commands.add_parser(
+        "audit",
+        help="ask whether the archive has published anything anew that the database was built from",
+        description="Compare every archive file that the symbol-days of a universe came from with what the archive holds now.\n"
+        "The bucket is listed page by page; only a file that the listing does not prove unchanged costs a request of its own.\n"
+        "Nothing is changed: the report names the downloads that would fetch the changed days again.",
+        epilog=exit_codes(
+            0, 1, 2, 3, 4, c0="nothing was published anew", c3="some files were published anew: the report says how to fetch them"
+        ),
+        **FORM,
+    )
+    what = parser.add_argument_group("what to audit")
+    options.add_universe_file(what)
+    what.add_argument("--db-path", required=True, metavar=FILE, help="the SQLite database that download wrote; it is only read")
+    options.add_window(what)
+    what.add_argument(
+        "--sample", type=options.whole, default=1000, metavar="N",
+        help="of files that an earlier version noted without ETag, and that the listing cannot decide, compare at most N by a "
+        "request each (default %(default)s)",
     )  # fmt: skip
     options.add_network(parser)
     options.add_output(parser)

@@ -22,6 +22,8 @@ _WORDS = {
     Remedy.MORE_RETRIES: "run the same command again; if the error stays, look at the network or raise --max-retries",
     Remedy.CHECK_NETWORK: "check the network, then run the same command again; more --max-retries wait longer",
     Remedy.WAIT_FOR_BAN: "run again after {until}, or allow a longer wait with --max-ban-wait (now {longest:g} s)",
+    Remedy.LIST_ARCHIVE: "the archive is not blocked: add --listing archive, or run from another location",
+    Remedy.CHECK_LISTING_URL: "leave out --listing-base-url and BINANCE_LISTING_BASE_URL, or set them to the bucket's address",
     Remedy.USE_ARCHIVE: "the archive is not blocked: download with --kline-source vision, or run from another location",
 }
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cryptoservice.audit.differences import Difference
+    from cryptoservice.audit.archive_audit.result import AuditResult
     from cryptoservice.audit.findings import VerifyResult
+    from cryptoservice.audit.verification.differences import Difference
     from cryptoservice.download.result import DownloadResult
 
 
@@ -77,3 +79,32 @@ def difference_line(difference: Difference) -> str:
 def _values(details: Mapping[str, Any]) -> str:
     told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in details.items())
     return f": {told}" if told else ""
+
+
+def refetch_lines(result: AuditResult, universe_file: str, db_path: str) -> list[str]:
+    """The downloads that fetch changed days again, as they are typed."""
+    lines = []
+    for one in result.refetch:
+        words = ["cryptoservice", "universe", "download", "--universe-file", universe_file, "--db-path", db_path]
+        words += ["--interval", one.interval, *(["--download-market-metrics"] if one.with_metrics else []), "--no-incremental"]
+        words += ["--symbols", ",".join(one.symbols)]
+        words += ["--start-date", one.window.start.isoformat(), "--end-date", one.window.end.isoformat()]
+        lines.append(shlex.join(words))
+    return lines
+
+
+def audit_shortfall(result: AuditResult, refetch: Sequence[str]) -> str | None:
+    """What an audit found published anew, and what to do about it; None when there is nothing."""
+    if not result.republished:
+        return None
+    what = f"{len(result.republished):,} of {result.checked:,} archive files were published anew since they were downloaded"
+    more = f" (and {len(refetch) - 1:,} more lines, which the report has)" if len(refetch) > 1 else ""
+    return f"{what}; to fetch their days again: {refetch[0]}{more}"
+
+
+def republished_lines(result: AuditResult) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The first ten files that were published anew or are gone, each as a line and as fields for a log of objects."""
+    anew = ((f"{one.object}: published anew, SHA-256 was {one.old}, is {one.new}", one.to_dict()) for one in result.republished)
+    gone = ((f"{one.object}: gone from the archive", one.to_dict()) for one in result.gone)
+    for line, fields in itertools.islice(itertools.chain(anew, gone), _LINES):
+        yield line, {"audited": fields}

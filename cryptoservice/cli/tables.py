@@ -1,4 +1,4 @@
-"""Results as tables for people: what `status` and `download --plan` show on stderr."""
+"""Results as tables for people: what `status`, with a symbol-day too, and `download --plan` show on stderr."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from cryptoservice.reasons import MissingReason
 from cryptoservice.sources.evidence import Source
 
 if TYPE_CHECKING:
+    from cryptoservice.audit.provenance import DatasetProvenance, ProvenanceResult
     from cryptoservice.audit.status import DatasetStatus, NextDownload, StatusResult
+    from cryptoservice.define.symbol_list import SymbolList
     from cryptoservice.download.preview import PreviewResult
 
+_SYMBOLS_HEADER = ("symbol", "first day", "last day")
 _STATUS_HEADER = ("dataset", "freq", "complete", "gaps", "incomplete", "failed", "never", "rows", "last checked")
 _PLAN_HEADER = ("dataset", "source", "symbol-days", "requests", "weight", "rows", "MB")
+_PROVENANCE_HEADER = ("dataset", "freq", "status", "rows", "expected", "last checked")
 _SOURCE_NAMES = {Source.MONTHLY: "monthly archive", Source.DAILY: "daily archive", Source.REST: "API"}
 # These columns hold words, all others figures.
-_WORD_COLUMNS = frozenset(("dataset", "freq", "source", "last checked"))
+_WORD_COLUMNS = frozenset((*_SYMBOLS_HEADER, "dataset", "freq", "source", "status", "last checked"))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -31,6 +35,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
         yield "  ".join(cells).rstrip()
 
 
+def symbols_text(result: SymbolList) -> str:
+    """The symbols of a listing as text; every line ends with a newline."""
+    rows = [(one.symbol, str(one.first_day or "-"), str(one.last_day or "-")) for one in result.symbols]
+    lines = (*table(_SYMBOLS_HEADER, rows), f"{_count(result.count, 'symbol')} by the {result.listing}")
+    return "".join(f"{line}\n" for line in lines)
+
+
 def status_text(result: StatusResult) -> str:
     """The status of a universe as text; every line ends with a newline."""
     return "".join(f"{line}\n" for line in _status_lines(result))
@@ -41,11 +52,16 @@ def plan_text(result: PreviewResult) -> str:
     return "".join(f"{line}\n" for line in _plan_lines(result))
 
 
+def provenance_text(result: ProvenanceResult) -> str:
+    """Where the values of a symbol-day come from, as text; every line ends with a newline."""
+    return "".join(f"{line}\n" for line in _provenance_lines(result))
+
+
 def _status_lines(result: StatusResult) -> Iterator[str]:
     window = result.window
     yield f"universe {result.universe_file}: {window.start} to {window.end}, {_count(window.length, 'day')}"
     active = f"{result.active_symbols:,} of {_count(result.requested_symbols, 'symbol')} active"
-    gone = [f"{result.define_missing[reason]:,} {reason}" for reason in MissingReason if result.define_missing[reason]]
+    gone = [f"{result.define_missing[reason]:,} {reason}" for reason in MissingReason if result.define_missing.get(reason)]
     missing = f"; not active: {', '.join(gone)}" if gone else ""
     yield f"{active}, {_count(result.active_symbol_days, 'symbol-day')}{missing}"
     if result.db_path is None:
@@ -57,8 +73,7 @@ def _status_lines(result: StatusResult) -> Iterator[str]:
     yield from table(_STATUS_HEADER, [_status_cells(dataset) for dataset in result.datasets])
     yield ""
     for dataset in result.datasets:
-        name = f"{dataset.freq} {dataset.dataset}" if dataset.freq else dataset.dataset.value
-        yield f"next download of {name}: {_next(dataset.next_download)}"
+        yield f"next download of {_name_of(dataset)}: {_next(dataset.next_download)}"
         for reason in dataset.unsettled_reasons:
             yield f"  {reason.status}, {reason.reason or 'no reason known'}: {_count(reason.symbol_days, 'symbol-day')}"
 
@@ -79,6 +94,50 @@ def _next(todo: NextDownload) -> str:
     if todo.without_request:
         parts.append(f"{todo.without_request:,} without a request")
     return f"{_count(todo.symbol_days, 'symbol-day')}: first {', '.join(parts)}"
+
+
+def _provenance_lines(result: ProvenanceResult) -> Iterator[str]:
+    state = "active" if result.missing_reason is None else f"not active, {result.missing_reason}"
+    yield f"{result.symbol} on {result.date}: {state} in universe {result.universe_file}"
+    yield f"database {result.db_path}" + ("" if result.provenance else ": nothing has been downloaded into it yet")
+    if not result.provenance:
+        return
+    yield ""
+    yield from table(_PROVENANCE_HEADER, [_provenance_cells(one) for one in result.provenance])
+    for one in result.provenance:
+        details = list(_origin_lines(one))
+        if details:
+            yield ""
+            yield _name_of(one)
+            yield from details
+
+
+def _provenance_cells(one: DatasetProvenance) -> tuple[str, ...]:
+    expected = "-" if one.expected_rows is None else f"{one.expected_rows:,}"
+    status = one.status.value if one.status else one.reason or ""
+    return (one.dataset.value, one.freq or "-", status, f"{one.rows:,}", expected, one.checked_at or "never")
+
+
+def _origin_lines(one: DatasetProvenance) -> Iterator[str]:
+    """What is known beyond the table."""
+    if one.status is None:
+        return
+    values = {
+        "reason": one.reason,
+        "source": ", ".join(f"{count:,} from {source}" for source, count in one.rows_by_source.items()),
+        "labels": one.labels,
+        "object": one.object,
+        "SHA-256": one.sha256,
+        "published": one.last_modified,
+        "fetched": one.fetched_at,
+    }
+    for name, value in values.items():
+        if value:
+            yield f"  {name:<9}  {value}"
+
+
+def _name_of(one: DatasetStatus | DatasetProvenance) -> str:
+    return f"{one.freq} {one.dataset}" if one.freq else one.dataset.value
 
 
 def _plan_lines(result: PreviewResult) -> Iterator[str]:

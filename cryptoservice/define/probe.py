@@ -1,4 +1,4 @@
-"""The probe: for each requested symbol, the days of the window on which the exchange has a kline."""
+"""The probe: for each listed symbol, what its days were like. The API is asked where it serves a symbol, the archive else."""
 
 from __future__ import annotations
 
@@ -10,72 +10,116 @@ from datetime import date
 
 from cryptoservice.binance.client import BinanceClient
 from cryptoservice.clock import Clock, result_of, wait_for_some
+from cryptoservice.config import WorkerConfig
 from cryptoservice.days import Window, utc_day
-from cryptoservice.errors import SymbolRefused, UsageError
+from cryptoservice.define.archive_days import archive_days, archive_single_days
+from cryptoservice.define.listed import ListedSymbols, is_location_refusal, listed_symbols
+from cryptoservice.define.symbol_days import BROKEN_KLINE, DailyKline, SymbolDays, symbol_days
+from cryptoservice.errors import SourceError, SourceRefused, SymbolRefused, UsageError
 from cryptoservice.models import Freq
 from cryptoservice.progress import Progress
+from cryptoservice.universe.model import Listing
 
 log = logging.getLogger(__name__)
 
-# Enough to find a typing error, not enough to fill a screen.
-_NAMES_SHOWN = 8
-
 
 class Probe:
-    """Asks the exchange about symbols over a window of UTC days, some symbols at a time."""
+    """Asks about listed symbols over a window of UTC days, some symbols at a time. Use it in a `with` statement."""
 
-    def __init__(
-        self, client: BinanceClient, window: Window, workers: int, clock: Clock, stop: threading.Event | None = None
-    ) -> None:
+    def __init__(self, client: BinanceClient, workers: WorkerConfig, clock: Clock, stop: threading.Event | None = None) -> None:
         self._client = client
-        self._window = window
-        self._workers = workers
         self._clock = clock
         self._stop = stop
+        self._api_pool = ThreadPoolExecutor(workers.api, thread_name_prefix="define-api")
+        self._archive_pool = ThreadPoolExecutor(workers.vision, thread_name_prefix="define-archive")
 
-    def active_days(self, symbols: Sequence[str]) -> dict[str, frozenset[date] | None]:
-        """Days with a kline for each symbol; None for a symbol outside the current trading list.
+    def __enter__(self) -> Probe:
+        return self
 
-        SourceError when the exchange did not answer for one of them: then nothing is known of any.
-        """
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="define")
-        try:
-            trading = result_of(pool.submit(self._client.api.trading_list), self._stop)
-            if trading.server_time is not None:
-                refuse_unfinished(self._window, trading.server_time, "for the exchange today")
-            listed = [symbol for symbol in symbols if symbol in trading.symbols]
-            log.info("%d of %d symbols are in the current trading list", len(listed), len(symbols))
-            _name_the_others([symbol for symbol in symbols if symbol not in trading.symbols])
-            futures = [pool.submit(self._days_of, symbol) for symbol in listed]
-            active: dict[str, frozenset[date] | None] = dict.fromkeys(symbols)
-            active.update(zip(listed, self._join(futures), strict=True))
-            return active
-        finally:
-            # What waits for the limiter ends when the client is closed, so nobody waits for it here.
+    def __exit__(self, *_: object) -> None:
+        # What waits for the limiter ends when the client is closed, so nobody waits for it here.
+        for pool in (self._api_pool, self._archive_pool):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _join(self, futures: Sequence[Future[frozenset[date]]]) -> list[frozenset[date]]:
-        """All results in order; the first failure ends the wait."""
-        length = self._window.length
-        progress = Progress("define", "symbol-days", len(futures) * length, self._clock, self._client.gauge)
-        pending = set(futures)
+    def listed(self, listing: Listing) -> ListedSymbols:
+        """Who that listing holds."""
+        return result_of(self._api_pool.submit(listed_symbols, self._client, listing), self._stop)
+
+    def days(self, listed: ListedSymbols, symbols: Sequence[str], window: Window) -> dict[str, SymbolDays]:
+        """The days of each of these listed symbols in the window.
+
+        SourceError when a source did not answer for one of them: then nothing is known of any.
+        """
+        today = utc_day(self._clock.time() if listed.server_time is None else listed.server_time)
+        asking = _Asking(self._client, listed.listing, window, today)
+        pending: dict[Future[SymbolDays | None], str] = {}
+        for symbol in symbols:
+            # An alias, or a symbol that the exchange has removed, is unknown to the API.
+            by_api = listed.listing is Listing.EXCHANGE or symbol in listed.contracts
+            future = self._api_pool.submit(asking.api, symbol) if by_api else self._archive_pool.submit(asking.archive, symbol)
+            pending[future] = symbol
+        found: dict[str, SymbolDays] = {}
+        progress = Progress("define", "symbol-days", len(symbols) * window.length, self._clock, self._client.gauge)
         try:
             while pending:
-                done = wait_for_some(pending, self._stop)
-                pending -= done
-                for future in done:
-                    future.result()
-                progress.advance(len(done) * length)
+                for future in wait_for_some(pending, self._stop):
+                    symbol = pending.pop(future)
+                    # The first failure ends the wait.
+                    days = future.result()
+                    if days is None:
+                        pending[self._archive_pool.submit(asking.archive, symbol)] = symbol
+                    else:
+                        found[symbol] = days
+                        progress.advance(window.length)
+                progress.tick()
         finally:
             progress.end()
-        return [future.result() for future in futures]
+        return found
 
-    def _days_of(self, symbol: str) -> frozenset[date]:
+
+class _Asking:
+    """Asks one source about one symbol; runs in the threads of the pools."""
+
+    def __init__(self, client: BinanceClient, listing: Listing, window: Window, today: date) -> None:
+        self._client = client
+        self._listing = listing
+        self._window = window
+        self._today = today
+
+    def archive(self, symbol: str) -> SymbolDays | None:
+        """The days by the archive alone."""
+        return archive_days(self._client.archive, symbol, self._window, self._today)
+
+    def api(self, symbol: str) -> SymbolDays | None:
+        """The days by the API, or None where the archive must be asked instead."""
         try:
-            return frozenset(self._client.api.klines(symbol, Freq.d1, self._window).days)
+            table = self._client.api.klines(symbol, Freq.d1, self._window)
         except SymbolRefused as refused:
+            if self._listing is Listing.ARCHIVE:
+                return None
             log.warning("%s is listed, but its klines are refused (%s): counted as no_kline_on_date", symbol, refused.message)
-            return frozenset()
+            return {}
+        except SourceRefused as refused:
+            if self._listing is Listing.ARCHIVE and is_location_refusal(refused):
+                return None
+            raise
+        found = symbol_days(table)
+        broken = [day for day in table.left_out if day not in found and day in self._window]
+        return {**found, **self._in_place_of(symbol, broken)} if broken else found
+
+    def _in_place_of(self, symbol: str, broken: Sequence[date]) -> dict[date, DailyKline]:
+        """Another source's word on days whose kline cannot be read."""
+        if self._listing is Listing.EXCHANGE:
+            return dict.fromkeys(broken, BROKEN_KLINE)
+        found = archive_single_days(self._client.archive, symbol, broken, self._today)
+        silent = [day for day in broken if day not in found]
+        if silent:
+            raise SourceError(
+                f"the API's daily kline of {symbol} on {silent[0]} cannot be read, and the archive has none",
+                reason="invalid_kline",
+                hint="leave the symbol out, or report it to the exchange",
+            )
+        return found
 
 
 def refuse_unfinished(window: Window, now: float, today_name: str) -> None:
@@ -86,9 +130,3 @@ def refuse_unfinished(window: Window, now: float, today_name: str) -> None:
             f"the end date {window.end} is not a finished UTC day ({today_name} is {today})",
             hint="a universe is immutable: end it yesterday or earlier",
         )
-
-
-def _name_the_others(unlisted: Sequence[str]) -> None:
-    if unlisted:
-        more = f" and {len(unlisted) - _NAMES_SHOWN} more" if len(unlisted) > _NAMES_SHOWN else ""
-        log.warning("not in the current trading list, so never active: %s%s", ", ".join(unlisted[:_NAMES_SHOWN]), more)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterable
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def download_universe_data(
     *,
     interval: Freq | str = Freq.m1,
     window: WindowBounds | None = None,
+    symbols: Iterable[str] | None = None,
     download_market_metrics: bool = False,
     incremental: bool = True,
     retry_gaps: bool = False,
@@ -48,7 +50,7 @@ def download_universe_data(
     clock: Clock | None = None,
     stop: threading.Event | None = None,
 ) -> DownloadResult:
-    """Fetch every active symbol-day of the window that the ledger does not know as settled.
+    """Fetch every active symbol-day of the window that the ledger does not know as settled; with `symbols` of these alone.
 
     A confirmed gap is asked for again with `retry_gaps`, and by itself once in 30 days where it rests on an archive object
     that could not be trusted.
@@ -61,7 +63,7 @@ def download_universe_data(
     clock = clock or Clock()
     network = network or NetworkConfig()
     started = clock.monotonic()
-    wanted = Wanted.of(universe_file, interval, window)
+    wanted = Wanted.of(universe_file, interval, window, symbols)
     plans = dataset_plans(wanted.interval, kline_source, clock.time(), metrics=download_market_metrics)
     database = Path(db_path)
     refuse_foreign(database)
@@ -107,6 +109,10 @@ def _say_what_is_to_do(wanted: Wanted, worklist: Worklist) -> None:
     nothing_active = nothing_active_notice(wanted.universe, wanted.window)
     if nothing_active:
         log.warning("nothing to do: %s", nothing_active)
+    elif not wanted.active:
+        log.warning(
+            "nothing to do: none of these symbols is active on any day of %s to %s", wanted.window.start, wanted.window.end
+        )
     elif worklist.symbol_days:
         log.info("%s symbol-days to fetch, %s settled already", f"{worklist.symbol_days:,}", f"{settled:,}")
     else:

@@ -19,7 +19,7 @@ from cryptoservice.download.commit_batch import CommitBatch
 from cryptoservice.download.jobs import EndedDay, Job, Step
 from cryptoservice.download.pools import Decoded, DecodePool, Fetched, FetchPool, Messages, Task
 from cryptoservice.download.result import Tally
-from cryptoservice.models import Dataset, Status
+from cryptoservice.models import Dataset, SourceObject, Status
 from cryptoservice.progress import Progress
 from cryptoservice.sources.decoding import Answers
 from cryptoservice.sources.evidence import Source
@@ -60,6 +60,7 @@ class Pipeline:
         self._open_klines: Counter[str] = Counter()
         self._deferred: dict[str, list[Job]] = {}
         self.tallies: dict[Dataset, Tally] = {}
+        self._published_anew: set[str] = set()
 
     def run(self, jobs: Iterable[Job]) -> None:
         """Work until every day of every job is settled or given up; Interrupted keeps what is finished."""
@@ -165,6 +166,15 @@ class Pipeline:
                 )
             )
             tally.rows += len(verdict.rows)
+            if verdict.superseded and origin is not None:
+                self._say_anew(origin, verdict.superseded)
         status, reason = (Status.FAILED, verdict.trouble) if verdict.trouble else (verdict.status, verdict.reason)
         tally.add(series.dataset, series.symbol, day, status, reason)
         self._progress.advance(rows=len(verdict.rows))
+
+    def _say_anew(self, origin: SourceObject, old: str) -> None:
+        """Name an object that has changed since it was stored; once, as it may hold many days."""
+        if origin.name not in self._published_anew:
+            self._published_anew.add(origin.name)
+            fields = {"event": "published_anew", "object": origin.name, "old": old, "new": origin.sha256}
+            log.warning("%s was published anew: SHA-256 was %s, is %s", origin.name, old, origin.sha256, extra={"fields": fields})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -97,6 +97,7 @@ def preview_download(
     *,
     interval: Freq | str = Freq.m1,
     window: WindowBounds | None = None,
+    symbols: Iterable[str] | None = None,
     download_market_metrics: bool = False,
     incremental: bool = True,
     retry_gaps: bool = False,
@@ -107,7 +108,7 @@ def preview_download(
 ) -> PreviewResult:
     """The same arguments as download, the same errors for bad input; sends nothing and writes nothing."""
     clock = clock or Clock()
-    wanted = Wanted.of(universe_file, interval, window)
+    wanted = Wanted.of(universe_file, interval, window, symbols)
     nothing_active = nothing_active_notice(wanted.universe, wanted.window)
     if nothing_active:
         log.warning("nothing to do: %s", nothing_active)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,6 +19,7 @@ from cryptoservice.storage.ledger import LedgerLine, Series, StoredDay
 from cryptoservice.storage.reader import NO_GAPS, RetriedGaps, StoreReader
 from cryptoservice.universe.file import UniverseFile
 from cryptoservice.universe.model import ActiveDays, Universe
+from cryptoservice.universe.symbols import normalise
 
 # An object that could not be trusted may have been published anew by then.
 DISTRUSTED_RETRY_SECONDS = 30 * 86_400
@@ -39,12 +40,19 @@ class Wanted:
     active: ActiveDays
 
     @classmethod
-    def of(cls, universe_file: str | Path, interval: Freq | str, bounds: WindowBounds | None) -> Wanted:
-        """Read and check all of it; UsageError for what cannot be used."""
+    def of(
+        cls,
+        universe_file: str | Path,
+        interval: Freq | str,
+        bounds: WindowBounds | None,
+        symbols: Iterable[str] | None = None,
+    ) -> Wanted:
+        """Read and check all of it; UsageError for what cannot be used. With `symbols` only these are wanted."""
         freq = Freq.parse(interval)
         universe = UniverseFile.load(Path(universe_file)).universe
         window = universe.subwindow(bounds)
-        return cls(universe, freq, window, universe.active_days(window))
+        names = None if symbols is None else normalise(symbols)
+        return cls(universe, freq, window, universe.active_days(window, names))
 
 
 class Worklist:

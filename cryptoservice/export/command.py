@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from cryptoservice.errors import Remedy, UsageError
 from cryptoservice.export.coverage_map.page import write_map
 from cryptoservice.export.coverage_report import SCHEMA_VERSION, Coverage
 from cryptoservice.export.daily_csv import DayTask, StaleFile, Target
+from cryptoservice.export.data_package import outdated_packages, package_path, write_package
 from cryptoservice.export.day_batches import DayExport, share, wake
 from cryptoservice.export.resampling import check_frequencies
 from cryptoservice.export.spec import ExportSpec
@@ -29,6 +30,9 @@ from cryptoservice.universe.file import UniverseFile
 from cryptoservice.universe.notices import nothing_active_notice
 
 log = logging.getLogger(__name__)
+
+# So many outdated data packages are named in a warning.
+_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class ExportResult(Record):
     """The coverage map; None when it was not asked for."""
     kept_files: int = 0
     """Files from before, of days for which the database has no rows."""
+    package_path: str | None = None
+    """The data package of the files that were written; None when there was none to write."""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of this result; without a coverage map it has no key for one."""
@@ -73,7 +79,8 @@ def export_universe_data(
     """Write `klines/freq=F/date=D/klines.csv` and its siblings under the base path, and the coverage report beside them.
 
     Klines are resampled from `source_freq` to `export_freq`. `metrics` means funding rates as well. With `coverage_html` the
-    report also becomes a page to look at, under the report's name with `.html`. All files hold one state of the database,
+    report also becomes a page to look at, under the report's name with `.html`. The data package beside the report lists the
+    files that were written, with their digests and with the meaning of every column. All files hold one state of the database,
     however much is written to it meanwhile. An `executor`, such as a ProcessPoolExecutor, takes its share of a long export and
     is left open.
 
@@ -112,6 +119,8 @@ def export_universe_data(
         export = DayExport(view, Target(base, prune), specs, tasks, coverage, executor)
         export.run(clock, stop)
     raise_if_stopped(stop)
+    package = package_path(base, wanted.target, days)
+    write_package(package, wanted.target, days, specs, export.written)
     report_path = base / f"coverage_{wanted.target}_{days.start}_{days.end}.json"
     report = _report(loaded, wanted, days, coverage, clock)
     with files.atomic_text(report_path) as handle:
@@ -122,9 +131,15 @@ def export_universe_data(
     elif files.remove(map_path):
         log.info("the coverage map of an earlier export is out of date and was removed: %s", map_path)
     _warn_of_gaps(export, report["summary"], report_path)
-    html_path = str(map_path) if coverage_html else None
+    _warn_of_packages(outdated_packages(package, days, export.written, export.removed))
     return ExportResult(
-        str(report_path), export.files, export.rows, report["summary"], html_path, len(export.stale[StaleFile.KEPT])
+        report_path=str(report_path),
+        files=len(export.written),
+        rows=export.rows,
+        summary=report["summary"],
+        coverage_html_path=str(map_path) if coverage_html else None,
+        kept_files=len(export.stale[StaleFile.KEPT]),
+        package_path=str(package) if export.written else None,
     )
 
 
@@ -197,3 +212,13 @@ def _warn_of_gaps(export: DayExport, summary: Mapping[str, Any], report: Path) -
     if summary["missing"] or summary["partial"]:
         counts = (summary["missing"], summary["active_symbol_days"], summary["partial"])
         log.warning("%d of %d symbol-days are missing and %d partial: why, says %s", *counts, report)
+
+
+def _warn_of_packages(outdated: Sequence[str]) -> None:
+    """A package of another window that shares days with this one is left as it is, although its digests hold no longer."""
+    if outdated:
+        names = ", ".join(outdated[:_NAMES])
+        more = f" and {len(outdated) - _NAMES} more" if len(outdated) > _NAMES else ""
+        log.warning(
+            "files that older data packages list have changed, export their windows anew to renew them: %s%s", names, more
+        )

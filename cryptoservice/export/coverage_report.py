@@ -51,8 +51,8 @@ class Totals:
     def of_window(self, days: int) -> dict[str, Any]:
         """The totals over so many days: the report's `summary`, or an entry of its `datasets`."""
         counts = self._counts()
-        # Where nothing was expected nothing is missing.
-        ratio = self.exported_bars / self.expected_bars if self.expected_bars else 1.0
+        # Where nothing was expected there is no share of it: a day without active symbols is not a day that is all there.
+        ratio = self.exported_bars / self.expected_bars if self.expected_bars else None
         return {"days": days, "active_symbol_days": counts.pop("active"), **counts, "coverage_ratio": ratio}
 
     def _counts(self) -> dict[str, int]:

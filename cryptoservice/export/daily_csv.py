@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import date
 from enum import Enum
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +41,13 @@ class StaleFile(Enum):
     REMOVED = "removed"
 
 
+class WrittenFile(NamedTuple):
+    """A day's file as it was written: how long it is, and the SHA-256 of its bytes in hex digits."""
+
+    size: int
+    sha256: str
+
+
 class DayDone(NamedTuple):
     """What became of one day of one dataset."""
 
@@ -47,8 +56,8 @@ class DayDone(NamedTuple):
     totals: Totals
     missing: dict[str, dict[str, Any]]
     """Symbols that are not whole: {expected, actual, reason}, and `partial_bars` when some bars lack source bars."""
-    stale: StaleFile | None
-    """What became of the file that was there before, when the day has no rows; None when there was none."""
+    file: WrittenFile | StaleFile | None
+    """The file of the day. Without rows: what became of the one that was there before, or None when there was none."""
 
 
 class Target(NamedTuple):
@@ -112,8 +121,8 @@ def _export_day(
     path = spec.path(target.base, task.day)
     # The universe says of a day without active symbols that it has no rows, so its file can only be out of date.
     prune = target.prune or not task.symbols
-    stale = write_day(path, ("symbol", *columns(spec.dataset)), pieces(), prune=prune)
-    return DayDone(task.day, spec.dataset, totals, missing, stale)
+    file = write_day(path, ("symbol", *columns(spec.dataset)), pieces(), prune=prune)
+    return DayDone(task.day, spec.dataset, totals, missing, file)
 
 
 def is_unproven(line: LedgerLine | None) -> bool:
@@ -137,7 +146,7 @@ def csv_lines(symbol: str, rows: Sequence[Row]) -> str:
     return f"{symbol},{body.replace('],[', f'{chr(10)}{symbol},')}\n"
 
 
-def write_day(path: Path, header: Sequence[str], pieces: Iterator[str], *, prune: bool) -> StaleFile | None:
+def write_day(path: Path, header: Sequence[str], pieces: Iterator[str], *, prune: bool) -> WrittenFile | StaleFile | None:
     """Write one day's CSV, whole or not at all.
 
     Without rows nothing is written. A file that is there already stays as it is, or is removed with `prune`; which of them, is
@@ -147,12 +156,15 @@ def write_day(path: Path, header: Sequence[str], pieces: Iterator[str], *, prune
     first = next(pieces, None)
     if first is None:
         return _leave(path, prune=prune)
+    size, digest = 0, hashlib.sha256()
     # A day can be exported again at any time, so its file need not survive a power cut, and the fsync is saved.
-    with files.atomic_text(path, durable=False) as handle:
-        handle.write(",".join(header) + "\n")
-        handle.write(first)
-        handle.writelines(pieces)
-    return None
+    with files.atomic_bytes(path, durable=False) as handle:
+        for piece in chain((",".join(header) + "\n", first), pieces):
+            content = piece.encode("utf-8")
+            size += len(content)
+            digest.update(content)
+            handle.write(content)
+    return WrittenFile(size, digest.hexdigest())
 
 
 def _leave(path: Path, *, prune: bool) -> StaleFile | None:

@@ -15,7 +15,7 @@ from cryptoservice.models import Dataset, Freq
 from cryptoservice.storage.ledger import Series
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.storage.schema import TABLES
-from cryptoservice.universe.symbols import normalise
+from cryptoservice.universe.symbols import ALL, normalise
 
 if TYPE_CHECKING:
     # Type checkers of users may or may not have pandas and its stubs.
@@ -89,7 +89,7 @@ class _Wanted:
     def of(cls, dataset: Dataset, symbols: Iterable[str] | None, start: str | date | None, end: str | date | None) -> _Wanted:
         """Check the arguments. UsageError when one cannot be used."""
         _pandas()
-        return cls(dataset, None if symbols is None else _names(symbols), Window.between(start, end))
+        return cls(dataset, _names(symbols), Window.between(start, end))
 
     def read(self, path: Path, freq: Freq | None = None) -> DataFrame:
         """The rows as a DataFrame."""
@@ -114,12 +114,15 @@ class _Wanted:
         return known[0] if freq is None else freq.value
 
 
-def _names(symbols: Iterable[str]) -> frozenset[str]:
-    """The names as `define` reads them, but for an empty list: a filter that has left no symbol asks for no rows."""
+def _names(symbols: Iterable[str] | None) -> frozenset[str] | None:
+    """The names as `define` reads them, None for all; but an empty list, such as a filter leaves, asks for no rows."""
+    if symbols is None:
+        return None
     if not isinstance(symbols, (str, Iterable)):
         raise UsageError(f"symbols is no list: {shorten(symbols)}", hint='pass a list, such as ["BTCUSDT"]')
     names = symbols if isinstance(symbols, str) else list(symbols)
-    return frozenset() if names == [] else frozenset(normalise(names))
+    chosen = () if names == [] else normalise(names)
+    return None if chosen == (ALL,) else frozenset(chosen)
 
 
 def _frame(store: StoreReader, series: list[Series], wanted: _Wanted) -> DataFrame:

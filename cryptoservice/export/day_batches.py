@@ -16,7 +16,15 @@ from cryptoservice import files
 from cryptoservice.clock import POLL_SECONDS, Clock, raise_if_stopped, wait_for_some
 from cryptoservice.errors import Interrupted
 from cryptoservice.export.coverage_report import Coverage
-from cryptoservice.export.daily_csv import DayDone, DayTask, StaleFile, Target, export_days, export_days_as_worker
+from cryptoservice.export.daily_csv import (
+    DayDone,
+    DayTask,
+    StaleFile,
+    Target,
+    WrittenFile,
+    export_days,
+    export_days_as_worker,
+)
 from cryptoservice.export.spec import ExportSpec
 from cryptoservice.models import Dataset
 from cryptoservice.progress import Progress
@@ -110,7 +118,10 @@ class DayExport:
     tasks: Sequence[DayTask]
     coverage: Coverage
     executor: Executor | None = None
-    files: int = 0
+    written: dict[str, WrittenFile] = field(default_factory=dict)
+    """The files of this export, by their path below the export folder."""
+    removed: set[str] = field(default_factory=set)
+    """The files from before that it has removed."""
     rows: dict[Dataset, int] = field(default_factory=lambda: dict.fromkeys(Dataset, 0))
     stale: dict[StaleFile, list[date]] = field(default_factory=lambda: {fate: [] for fate in StaleFile})
     """Days without rows whose file from before was kept, or removed; a day stands there once for each dataset."""
@@ -202,9 +213,14 @@ class DayExport:
                     files.clean_temps(spec.path(self.target.base, task.day).parent)
 
     def _count(self, done: Sequence[DayDone]) -> None:
-        for day, dataset, totals, missing, stale in done:
+        specs = {spec.dataset: spec for spec in self.specs}
+        for day, dataset, totals, missing, file in done:
             self.coverage.exported(dataset, day, totals, missing)
             self.rows[dataset] += totals.exported_bars
-            self.files += totals.exported_bars > 0
-            if stale is not None:
-                self.stale[stale].append(day)
+            name = specs[dataset].name(day)
+            if isinstance(file, WrittenFile):
+                self.written[name] = file
+            elif file is not None:
+                self.stale[file].append(day)
+                if file is StaleFile.REMOVED:
+                    self.removed.add(name)

@@ -36,10 +36,19 @@ class ExportSpec:
         """The frequency under which the ledger knows the dataset: empty for funding rates."""
         return "" if self.dataset is Dataset.FUNDING_RATES else self.source.value
 
+    @property
+    def written_freq(self) -> str:
+        """The frequency that the files have in their path: empty for funding rates."""
+        return "" if self.dataset is Dataset.FUNDING_RATES else self.target.value
+
+    def name(self, day: date) -> str:
+        """The file of that day, in Hive-style folders: its path below the export folder, with `/` on every system."""
+        parts = [f"freq={self.written_freq}"] if self.written_freq else []
+        return "/".join((self.dataset.value, *parts, f"date={day}", f"{self.dataset}.csv"))
+
     def path(self, base: Path, day: date) -> Path:
-        """The file of that day, in Hive-style folders."""
-        parts = [] if self.dataset is Dataset.FUNDING_RATES else [f"freq={self.target}"]
-        return base.joinpath(self.dataset.value, *parts, f"date={day}", f"{self.dataset}.csv")
+        """The file of that day below the export folder."""
+        return base / self.name(day)
 
     def resample(self, rows: Sequence[Row]) -> Resampled:
         """The rows of one symbol-day at the target frequency."""

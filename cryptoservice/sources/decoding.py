@@ -18,7 +18,14 @@ Answers = Mapping[date, SourceAnswer]
 
 def decode_zip(fetch: Fetch, archived: VerifiedZip) -> Answers:
     """The answers of an archive object, which is opened and parsed here."""
-    origin = SourceObject(archived.source.key, archived.sha256, archived.last_modified, utc_text(archived.fetched_at))
+    origin = SourceObject(
+        archived.source.key,
+        archived.sha256,
+        archived.last_modified,
+        utc_text(archived.fetched_at),
+        archived.etag,
+        len(archived.body),
+    )
     try:
         table = read_zip(archived)
     except InvalidData as invalid:

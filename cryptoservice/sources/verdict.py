@@ -46,6 +46,8 @@ class Verdict:
     """False when what is stored stays as it is, the ledger line too."""
     trouble: str | None = None
     """Why this run failed although what is stored is settled; for this run's report alone."""
+    superseded: str | None = None
+    """The SHA-256 of the archive object that the rows came from before it was published anew."""
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -116,7 +118,9 @@ def _end(
     if stored is not None and stored.status is Status.COMPLETE:
         # It has all its rows still, blanks that a source gave as final among them.
         status, reason = Status.COMPLETE, None
-    reason = "; ".join(filter(None, (reason, *_notes(evidence)))) or None
+    superseded = _superseded(evidence, stored)
+    anew = f"published_anew (was {superseded})" if superseded else None
+    reason = "; ".join(filter(None, (reason, *_notes(evidence), anew))) or None
     expected = route.expected_rows or len(union.rows)
     if stored is None:
         return Verdict(status, reason, union.rows, union.marks, expected)
@@ -126,7 +130,7 @@ def _end(
     fresh = unite(evidence, None, key_of)
     fresh_status, fresh_reason = judge(route, evidence, fresh)
     if not adds_nothing or not stored.status.settled or (status.settled and (status is not stored.status or not same_object)):
-        return Verdict(status, reason, union.rows, union.marks, expected)
+        return Verdict(status, reason, union.rows, union.marks, expected, superseded=superseded)
     trouble = None
     if not fresh_status.settled or (len(fresh.rows) < len(stored.rows) and _trouble(evidence, AnswerKind.DISTRUSTED)):
         brought = f"refetch brought {fresh_status} with {len(fresh.rows)} rows ({fresh_reason})"
@@ -134,6 +138,13 @@ def _end(
     # The age of a gap that rests on a distrusted object counts from the last time that its sources said so.
     renewed = trouble is None and status is Status.CONFIRMED_GAP and DISTRUSTED_MARK in (stored.reason or "")
     return Verdict(stored.status, stored.reason, stored.rows, stored.marks, expected, is_news=renewed, trouble=trouble)
+
+
+def _superseded(evidence: Evidence, stored: StoredDay | None) -> str | None:
+    """The SHA-256 of the object that the ledger names, when a source has answered with another version of it."""
+    name, sha256 = (stored.object_key if stored is not None else None) or (None, None)
+    origins = (answer.origin for answer in evidence.values() if answer.origin is not None)
+    return sha256 if any(origin.name == name and origin.sha256 != sha256 for origin in origins) else None
 
 
 def _replace(route: DayRoute, evidence: Evidence, stored: StoredDay) -> Verdict:

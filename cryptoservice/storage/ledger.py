@@ -44,6 +44,16 @@ class LedgerEntry(NamedTuple):
     """Epoch seconds."""
 
 
+class LedgerOrigin(NamedTuple):
+    """A whole ledger line, and where the rows came from that it speaks of."""
+
+    entry: LedgerEntry
+    marks: bytes | None
+    """For each row the bits of the sources whose values it holds; None when all came from the line's source."""
+    object: SourceObject | None
+    """The archive object that the line names: that of the most trusted source among its rows."""
+
+
 @dataclass(frozen=True)
 class SymbolDay:
     """One symbol-day that is ready to be written: its rows in time order, and what its ledger line will say."""

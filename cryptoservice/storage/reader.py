@@ -10,11 +10,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from cryptoservice.days import Window, day_number
+from cryptoservice.days import Window, day_number, day_of_number
 from cryptoservice.errors import Remedy, StoreError
-from cryptoservice.models import Dataset, Freq, Row, Status
+from cryptoservice.models import Dataset, Freq, Row, SourceObject, Status
 from cryptoservice.storage.database import open_for_reading, sqlite_errors
-from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, Series, StoredDay, mark_of_text
+from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, LedgerOrigin, Series, StoredDay, mark_of_text
 from cryptoservice.storage.migration import STALE_METRICS
 from cryptoservice.storage.schema import TABLES
 
@@ -113,6 +113,26 @@ class StoreReader:
             for symbol, number, status, *rest in self._db.execute(query, bounds):
                 yield LedgerEntry(symbol, days[number], self._status(status), *rest)
 
+    def series(self) -> list[Series]:
+        """Every series that the ledger knows, sorted."""
+        query = "SELECT dataset, freq, symbol FROM series s WHERE EXISTS (SELECT 1 FROM ledger l WHERE l.series_id = s.id)"
+        with sqlite_errors(self.path):
+            return sorted(Series(Dataset(dataset), freq, symbol) for dataset, freq, symbol in self._db.execute(query))
+
+    def objects(self, series: Series, window: Window) -> Iterator[tuple[date, SourceObject]]:
+        """The archive object that each ledger line of a series in the window names; lines without one are left out."""
+        with sqlite_errors(self.path):
+            known = {name for (name,) in self._db.execute("SELECT name FROM pragma_table_info('source_objects')")}
+            # A database of an earlier version keeps neither ETag nor size.
+            later = "o.etag, o.size" if "etag" in known else "NULL, NULL"
+            query = (
+                f"SELECT l.day, o.name, o.sha256, o.last_modified, o.fetched_at, {later} FROM ledger l "  # noqa: S608
+                "JOIN source_objects o ON o.id = l.object_id WHERE l.series_id = ? AND l.day BETWEEN ? AND ? ORDER BY l.day"
+            )
+            bounds = (self._series_id(series), day_number(window.start), day_number(window.end))
+            for number, *version in self._db.execute(query, bounds):
+                yield day_of_number(number), SourceObject(*version)
+
     def frequencies(self, dataset: Dataset) -> list[str]:
         """The frequencies of that dataset that the ledger knows, the shortest first."""
         query = (
@@ -182,6 +202,25 @@ class StoreReader:
             marks = mark_of_text(source) * len(rows)
         object_key = (name, sha256) if name is not None else None
         return StoredDay(self._status(status), reason, rows, marks, object_key, is_stale=reason == STALE_METRICS)
+
+    def origins(self, symbol: str, day: date) -> dict[tuple[Dataset, str], LedgerOrigin]:
+        """The ledger lines of one symbol-day, by dataset and frequency, with the archive objects that they name."""
+        has_marks = "SELECT 1 FROM pragma_table_info('ledger') WHERE name = 'row_marks'"
+        found: dict[tuple[Dataset, str], LedgerOrigin] = {}
+        with sqlite_errors(self.path):
+            # A database of an earlier version, which is only read here, may have no marks.
+            marks_column = "l.row_marks" if self._db.execute(has_marks).fetchone() else "NULL"
+            query = (
+                f"SELECT s.dataset, s.freq, l.status, l.reason, l.rows, l.expected_rows, l.source, l.checked_at, {marks_column}, "  # noqa: S608
+                "o.name, o.sha256, o.last_modified, o.fetched_at FROM series s JOIN ledger l ON l.series_id = s.id "
+                "LEFT JOIN source_objects o ON o.id = l.object_id WHERE s.symbol = ? AND l.day = ?"
+            )
+            for dataset, freq, status, *rest in self._db.execute(query, (symbol, day_number(day))):
+                *line, marks, name, sha256, last_modified, fetched_at = rest
+                entry = LedgerEntry(symbol, day, self._status(status), *line)
+                origin = None if name is None else SourceObject(name, sha256, last_modified, fetched_at)
+                found[Dataset(dataset), freq] = LedgerOrigin(entry, marks, origin)
+        return found
 
     def select(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a query on the inner tables, for the integrity checks."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cryptoservice.models import Dataset
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SCHEMA = """
 CREATE TABLE series (
@@ -37,7 +37,7 @@ CREATE TABLE ledger (
 ) WITHOUT ROWID;
 CREATE TABLE source_objects (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL, last_modified TEXT, fetched_at TEXT NOT NULL,
-    UNIQUE (name, sha256)
+    etag TEXT, size INTEGER, UNIQUE (name, sha256)
 );
 CREATE TABLE commits (count INTEGER NOT NULL);
 INSERT INTO commits VALUES (0);

@@ -138,10 +138,16 @@ class StoreWriter(StoreReader):
             found = self._db.execute("SELECT id FROM source_objects WHERE name = ? AND sha256 = ?", key).fetchone()
             if found is None:
                 cursor = self._db.execute(
-                    "INSERT INTO source_objects (name, sha256, last_modified, fetched_at) VALUES (?, ?, ?, ?)",
-                    (origin.name, origin.sha256, origin.last_modified, origin.fetched_at),
+                    "INSERT INTO source_objects (name, sha256, last_modified, fetched_at, etag, size) VALUES (?, ?, ?, ?, ?, ?)",
+                    origin,
                 )
                 found = (cursor.lastrowid,)
+            else:
+                # An earlier version did not keep these.
+                self._db.execute(
+                    "UPDATE source_objects SET etag = ?, size = ? WHERE id = ? AND etag IS NULL",
+                    (origin.etag, origin.size, found[0]),
+                )
             known = self._object_ids[key] = int(found[0] or 0)
         return known
 

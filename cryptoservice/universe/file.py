@@ -1,4 +1,4 @@
-"""universe.json, schema 2.0: writes a universe to its file, and reads it back with every rule of the schema checked."""
+"""universe.json, schemas 2.0 and 2.1: writes a universe to its file, and reads it back with every rule of the schema checked."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from cryptoservice.days import Window, parse_day, shorten
 from cryptoservice.errors import Remedy, UsageError
 from cryptoservice.reasons import MissingReason
 from cryptoservice.universe import symbols
-from cryptoservice.universe.inputs import read_input
-from cryptoservice.universe.model import DailySnapshot, Universe
+from cryptoservice.universe.inputs import input_name, read_input
+from cryptoservice.universe.model import OPT_IN_VERSION, PLAIN_VERSION, DailySnapshot, Listing, Universe, known_reasons
+from cryptoservice.universe.selection import Selection
 
-SCHEMA_VERSION = "2.0"
+_WHAT = "universe file"
 # 900 symbols over six years are about 70 MB. A file above this limit is not a universe, and reading it would fill the memory.
 MAX_FILE_BYTES = 128 * 1024 * 1024
 
@@ -39,15 +40,15 @@ class UniverseFile:
     def load(cls, path: Path) -> UniverseFile:
         """Read the file, which is never changed, and validate it. Raises UniverseError when it is unreadable or breaks a rule."""
         try:
-            content = read_input(path, "universe file", MAX_FILE_BYTES, missing=Remedy.DEFINE_FIRST)
+            content = read_input(path, _WHAT, MAX_FILE_BYTES, missing=Remedy.DEFINE_FIRST)
         except UsageError as error:
             raise UniverseError(error.message, hint=error.remedy or error.hint) from None
         try:
             universe = from_json(content.decode("utf-8"))
         except UnicodeDecodeError:
-            raise UniverseError(f"universe file {path} is not UTF-8 text", hint=Remedy.DEFINE_FIRST) from None
+            raise UniverseError(f"{input_name(path, _WHAT)} is not UTF-8 text", hint=Remedy.DEFINE_FIRST) from None
         except UniverseError as error:
-            raise UniverseError(f"universe file {path}: {error.message}", hint=error.hint or Remedy.DEFINE_FIRST) from None
+            raise UniverseError(f"{input_name(path, _WHAT)}: {error.message}", hint=error.hint or Remedy.DEFINE_FIRST) from None
         return cls(universe, path, hashlib.sha256(content).hexdigest())
 
 
@@ -66,20 +67,24 @@ def save(universe: Universe, path: Path, *, force: bool) -> None:
 def to_json(universe: Universe) -> str:
     """The text of the file. The order of the keys, the indentation and the final newline belong to the format."""
     record: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": universe.schema_version,
         "requested_symbols": list(universe.requested_symbols),
         "start_date": universe.start_date.isoformat(),
         "end_date": universe.end_date.isoformat(),
-        "daily_snapshots": [
-            {
-                "date": snapshot.date.isoformat(),
-                "active_symbols": list(snapshot.active_symbols),
-                "missing_symbols": {symbol: reason.value for symbol, reason in snapshot.missing_symbols.items()},
-            }
-            for snapshot in universe.daily_snapshots
-        ],
-        "created_at": universe.created_at,
     }
+    if universe.listing is not Listing.EXCHANGE:
+        record["listing"] = universe.listing.value
+    if universe.selection is not None:
+        record["selection"] = universe.selection.to_dict()
+    record["daily_snapshots"] = [
+        {
+            "date": snapshot.date.isoformat(),
+            "active_symbols": list(snapshot.active_symbols),
+            "missing_symbols": {symbol: reason.value for symbol, reason in snapshot.missing_symbols.items()},
+        }
+        for snapshot in universe.daily_snapshots
+    ]
+    record["created_at"] = universe.created_at
     if universe.description is not None:
         record["description"] = universe.description
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
@@ -112,6 +117,9 @@ def _no_constant(name: str) -> NoReturn:
 class _Reader:
     """Validates the parsed file and builds the universe from it; each method checks one part of the file."""
 
+    _reasons: Mapping[str, MissingReason]
+    """The reasons that are known in this file, by their text."""
+
     def read(self, text: str) -> Universe:
         try:
             record = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
@@ -122,9 +130,14 @@ class _Reader:
         if not isinstance(record, dict):
             _fail("the file", "is not a JSON object")
         version = record.get("schema_version")
-        if version != SCHEMA_VERSION:
-            problem = "is missing" if version is None else f"is {shorten(version)}, not {SCHEMA_VERSION!r}"
+        if version not in (PLAIN_VERSION, OPT_IN_VERSION):
+            known = f"{PLAIN_VERSION!r} or {OPT_IN_VERSION!r}"
+            problem = "is missing" if version is None else f"is {shorten(version)}, not {known}"
             _fail("schema_version", problem, "define the universe again with this version")
+        listing, selection = Listing.EXCHANGE, None
+        if version == OPT_IN_VERSION:
+            listing, selection = self._listing(record), self._selection(record)
+        self._reasons = {reason.value: reason for reason in known_reasons(listing, selection)}
         requested = self._requested(record.get("requested_symbols"))
         window = Window(self._day(record.get("start_date"), "start_date"), self._day(record.get("end_date"), "end_date"))
         if window.end < window.start:
@@ -135,7 +148,25 @@ class _Reader:
         description = record.get("description")
         check_description(description)
         snapshots = self._snapshots(record.get("daily_snapshots"), window, requested)
-        return Universe(requested, window.start, window.end, snapshots, created_at, description)
+        return Universe(requested, window.start, window.end, snapshots, created_at, description, listing, selection)
+
+    def _listing(self, record: Mapping[str, Any]) -> Listing:
+        value = record.get("listing", Listing.EXCHANGE.value)
+        known = {listing.value: listing for listing in Listing}
+        if not isinstance(value, str) or value not in known:
+            _fail("listing", f"is {shorten(value)}, not one of: {', '.join(known)}")
+        return known[value]
+
+    def _selection(self, record: Mapping[str, Any]) -> Selection | None:
+        value = record.get("selection")
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            _fail("selection", "is not an object")
+        try:
+            return Selection.from_record(value)
+        except UsageError as error:
+            _fail("selection", error.message, error.hint)
 
     def _requested(self, value: object) -> tuple[str, ...]:
         if not isinstance(value, list) or not value:
@@ -195,9 +226,10 @@ class _Reader:
         self._check_order(list(value), place, rank, by_name=True)
         missing: dict[str, MissingReason] = {}
         for symbol, reason in value.items():
-            known = _REASONS.get(reason) if isinstance(reason, str) else None
+            known = self._reasons.get(reason) if isinstance(reason, str) else None
             if known is None:
-                _fail(f"{place}[{symbol!r}]", f"unknown reason {shorten(reason)}", f"known: {', '.join(_REASONS)}")
+                hint = f"known: {', '.join(self._reasons)}"
+                _fail(f"{place}[{symbol!r}]", f"unknown reason {shorten(reason)}", hint)
             missing[symbol] = known
         return missing
 
@@ -219,9 +251,6 @@ class _Reader:
         known = missing.keys() | set(active)
         lost = next(symbol for symbol in requested if symbol not in known)
         _fail(place, f"{lost} is neither active nor missing")
-
-
-_REASONS = {reason.value: reason for reason in MissingReason}
 
 
 def check_description(description: object) -> None:

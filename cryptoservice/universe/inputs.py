@@ -1,20 +1,33 @@
-"""Reads the files that a user names as input: whole, up to a limit, and with one clear error when a file cannot be used."""
+"""Reads the files that a user names as input: whole, up to a limit, and with one clear error when a file cannot be used.
+
+The path `-` is standard input, as in other tools; a file of that name needs its whole path.
+"""
 
 from __future__ import annotations
 
 import stat
+import sys
 from pathlib import Path
 
 from cryptoservice.errors import Remedy, UsageError
 from cryptoservice.files import check_name, describe, hint_for
 
+STANDARD_STREAM = "-"
+
+
+def input_name(path: Path, what: str) -> str:
+    """What an error calls that input."""
+    return f"{what} (standard input)" if str(path) == STANDARD_STREAM else f"{what} {path}"
+
 
 def read_input(path: Path, what: str, limit: int, *, missing: str | Remedy) -> bytes:
     """The bytes of an input file. Raises UsageError unless it is a readable regular file of at most `limit` bytes.
 
-    `what` names the file in errors, and `missing` is the hint when the file does not exist. Only regular files are read, because
-    a pipe or a device may never end.
+    `what` names the file in errors, and `missing` is the hint when the file does not exist. Of named files only regular ones are
+    read, because a pipe or a device may never end.
     """
+    if str(path) == STANDARD_STREAM:
+        return _read_stdin(what, limit)
     check_name(path, what)
     try:
         status = path.stat()
@@ -32,4 +45,20 @@ def read_input(path: Path, what: str, limit: int, *, missing: str | Remedy) -> b
         raise UsageError(f"{what} {path} cannot be read: {describe(error)}", hint=hint_for(error)) from None
     if max(status.st_size, len(content)) > limit:
         raise UsageError(f"{what} {path} is larger than {limit // 2**20} MiB", hint="is it the right file?")
+    return content
+
+
+def _read_stdin(what: str, limit: int) -> bytes:
+    name = input_name(Path(STANDARD_STREAM), what)
+    if sys.stdin is None:
+        raise UsageError(f"{name} is closed", hint="send it a file or the output of a command")
+    try:
+        content = sys.stdin.buffer.read(limit + 1)
+    except (OSError, ValueError) as error:
+        said = describe(error) if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{name} cannot be read: {said}", hint="send it a file or the output of a command") from None
+    if not content.strip():
+        raise UsageError(f"{name} is empty", hint="send it a file or the output of a command")
+    if len(content) > limit:
+        raise UsageError(f"{name} is larger than {limit // 2**20} MiB", hint="is it the right file?")
     return content

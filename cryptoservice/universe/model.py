@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
 from cryptoservice.config import WindowBounds
 from cryptoservice.days import Window, parse_day
 from cryptoservice.errors import UsageError
+from cryptoservice.models import Word
 from cryptoservice.reasons import MissingReason
+from cryptoservice.universe.selection import Selection
 
 ActiveDays = Mapping[str, list[date]]
 """The active days of each symbol, the earliest first."""
+
+
+PLAIN_VERSION = "2.0"
+"""The schema of a universe by the exchange's list, without a ranking."""
+OPT_IN_VERSION = "2.1"
+"""The schema of a universe by the archive's listing or with a ranking."""
+
+
+class Listing(Word):
+    """Who says which symbols exist."""
+
+    EXCHANGE = "exchange"
+    """The exchange's list of what trades now."""
+    ARCHIVE = "archive"
+    """The folders of the archive, where contracts that have ended remain."""
+
+    @classmethod
+    def parse(cls, text: str | Listing) -> Listing:
+        """The listing of that name. Raises UsageError, which lists the valid names."""
+        try:
+            return cls(text)
+        except ValueError:
+            raise UsageError(f"unknown listing {text!r}", hint=f"one of: {' '.join(cls)}") from None
 
 
 @dataclass(frozen=True)
@@ -30,7 +55,7 @@ class Universe:
     """The requested symbols over an inclusive range of UTC days, with one snapshot for each day.
 
     In every snapshot the active and the missing symbols together are exactly the requested ones, in the same order.
-    `created_at` is an ISO 8601 time with its zone.
+    `created_at` is an ISO 8601 time with its zone, and `selection` the parameters of the ranking, if there was one.
     """
 
     requested_symbols: tuple[str, ...]
@@ -39,6 +64,19 @@ class Universe:
     daily_snapshots: tuple[DailySnapshot, ...]
     created_at: str
     description: str | None = None
+    listing: Listing = Listing.EXCHANGE
+    selection: Selection | None = None
+
+    @property
+    def schema_version(self) -> str:
+        """The version of the file format that this universe is written in."""
+        is_plain = self.listing is Listing.EXCHANGE and self.selection is None
+        return PLAIN_VERSION if is_plain else OPT_IN_VERSION
+
+    @property
+    def known_reasons(self) -> tuple[MissingReason, ...]:
+        """The reasons that a universe of this kind can give for a missing symbol."""
+        return known_reasons(self.listing, self.selection)
 
     @property
     def window(self) -> Window:
@@ -73,14 +111,34 @@ class Universe:
         first = window.start.toordinal() - self.start_date.toordinal()
         yield from self.daily_snapshots[first : first + window.length]
 
-    def active_days(self, window: Window) -> dict[str, list[date]]:
-        """The active days of each symbol in the window, in requested order. A symbol without an active day is left out."""
-        days: dict[str, list[date]] = {symbol: [] for symbol in self.requested_symbols}
+    def active_days(self, window: Window, symbols: Collection[str] | None = None) -> dict[str, list[date]]:
+        """The active days of each symbol in the window, in requested order. A symbol without an active day is left out.
+
+        With `symbols` those alone. Raises UsageError for one that was not requested.
+        """
+        if symbols is not None:
+            self._require(symbols)
+        days: dict[str, list[date]] = {name: [] for name in self.requested_symbols if symbols is None or name in symbols}
         for snapshot in self.snapshots(window):
             for symbol in snapshot.active_symbols:
-                days[symbol].append(snapshot.date)
+                if symbol in days:
+                    days[symbol].append(snapshot.date)
         return {symbol: active for symbol, active in days.items() if active}
+
+    def _require(self, symbols: Collection[str]) -> None:
+        strange = sorted(set(symbols) - set(self.requested_symbols))
+        if strange:
+            more = f" and {len(strange) - 1:,} more" if len(strange) > 1 else ""
+            raise UsageError(f"{strange[0]}{more} not in the universe", hint="name symbols that the universe was defined with")
 
     def missing_counts(self, window: Window) -> Counter[MissingReason]:
         """How many symbol-days of the window are missing, by reason."""
         return Counter(reason for snapshot in self.snapshots(window) for reason in snapshot.missing_symbols.values())
+
+
+def known_reasons(listing: Listing, selection: Selection | None) -> tuple[MissingReason, ...]:
+    """The reasons that a universe by that listing, with or without a ranking, can give for a missing symbol."""
+    by_archive = (MissingReason.NOT_IN_ARCHIVE, MissingReason.NO_KLINE_ON_DATE, MissingReason.NO_TRADES_ON_DATE)
+    by_exchange = (MissingReason.NOT_IN_CURRENT_TRADING_LIST, MissingReason.NO_KLINE_ON_DATE)
+    below_rank = () if selection is None else (MissingReason.BELOW_RANK,)
+    return (*(by_archive if listing is Listing.ARCHIVE else by_exchange), *below_rank)

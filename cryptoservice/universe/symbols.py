@@ -8,10 +8,13 @@ from pathlib import Path
 
 from cryptoservice.days import shorten
 from cryptoservice.errors import Remedy, UsageError
-from cryptoservice.universe.inputs import read_input
+from cryptoservice.universe.inputs import input_name, read_input
 
 MAX_LENGTH = 64
+ALL = "ALL"
+"""In the place of names: every symbol of the listing."""
 _MAX_FILE_BYTES = 4 * 1024 * 1024
+_WHAT = "symbols file"
 # These are letters, marks, digits and pictographs of any script, since the exchange lists names such as 币安人生USDT.
 _SAFE_CATEGORIES = ("L", "M", "N", "So")
 _SAFE_PUNCTUATION = frozenset("_-.")
@@ -40,8 +43,11 @@ def fault_of(symbol: object) -> str | None:
 def normalise(names: Iterable[str]) -> tuple[str, ...]:
     """The names without white space around them, in upper case, each one once, in the order of first appearance.
 
-    Raises UsageError when a name cannot be used, and when there is no name at all.
+    The word "all", alone, stands for every symbol. Raises UsageError when a name cannot be used, when there is no name at all,
+    and when "all" stands among names.
     """
+    if isinstance(names, str) and names.strip().upper() == ALL:
+        return (ALL,)
     if isinstance(names, str):
         # Each of its letters would be taken for a name.
         raise UsageError(f"symbols is one string: {shorten(names)}", hint='pass a list, such as ["BTCUSDT"]')
@@ -52,11 +58,21 @@ def normalise(names: Iterable[str]) -> tuple[str, ...]:
             continue
         fault = fault_of(symbol)
         if fault:
-            raise UsageError(f"symbol {shorten(symbol)} {fault}", hint="names look like BTCUSDT or 1000PEPEUSDT")
+            raise UsageError(f"symbol {shorten(symbol)} {fault}", hint=_hint_for(str(symbol)))
         seen[symbol] = None
     if not seen:
         raise UsageError("no symbols were given", hint=Remedy.NAME_SYMBOLS)
+    if ALL in seen and len(seen) > 1:
+        raise UsageError("all stands beside other symbols", hint="all is every symbol of the listing: give it alone")
     return tuple(seen)
+
+
+def _hint_for(symbol: str) -> str:
+    """What a name that cannot be used was most likely meant to be: many tools write pairs with a slash."""
+    bare = symbol.replace("/", "").partition(":")[0]
+    if "/" in symbol and fault_of(bare) is None:
+        return f"did you mean {bare}?"
+    return "names look like BTCUSDT or 1000PEPEUSDT"
 
 
 def split_inline(text: str) -> list[str]:
@@ -75,14 +91,14 @@ def read_file(path: Path) -> list[str]:
 
     Raises UsageError when the file cannot be read, is not UTF-8 or names no symbol.
     """
-    content = read_input(path, "symbols file", _MAX_FILE_BYTES, missing="check the path")
+    content = read_input(path, _WHAT, _MAX_FILE_BYTES, missing="check the path")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise UsageError(f"symbols file {path} is not UTF-8 text", hint="save it as UTF-8") from None
+        raise UsageError(f"{input_name(path, _WHAT)} is not UTF-8 text", hint="save it as UTF-8") from None
     names: list[str] = []
     for line in text.splitlines():
         names.extend(line.partition("#")[0].replace(",", " ").split())
     if not names:
-        raise UsageError(f"symbols file {path} names no symbol", hint="write one symbol a line")
+        raise UsageError(f"{input_name(path, _WHAT)} names no symbol", hint="write one symbol a line")
     return names

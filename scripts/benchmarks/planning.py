@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
+from collections import Counter
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
 from benchmarks.results import Line, at_most
@@ -13,6 +15,9 @@ from benchmarks.world import NOWHERE, World, names
 from tests.exchange import Market, ReplayExchange
 
 SYMBOLS = 500
+_SERVED, _REMOVED = 750, 150
+_LATENCY = 0.03
+_ONE_DAY = timedelta(days=1)
 _FIRST, _LAST = "2025-01-01", "2025-12-31"
 _DAYS = [date(2025, 1, 1) + timedelta(days=number) for number in range(365)]
 
@@ -30,6 +35,34 @@ def lines(folder: Path) -> Iterator[Line]:
     yield at_most(f"{what}: REST pages", 0, pages)
 
 
+def listing_lines(folder: Path) -> Iterator[Line]:
+    """define 900 symbols x 365 days by the archive's listing: the API serves 750 of them, 150 have been removed."""
+    universe = folder / "listed.json"
+    market = Market()
+    served, removed = names("S", _SERVED), names("R", _REMOVED)
+    for symbol in served:
+        market.add_symbol(symbol, first_day=date(2024, 6, 1))
+    # Settled in the course of the year, one after the other; flat rows follow to its end.
+    settled = {symbol: datetime(2025, 1, 15, tzinfo=timezone.utc) + timedelta(days=2 * at) for at, symbol in enumerate(removed)}
+    for symbol, moment in settled.items():
+        market.add_symbol(symbol, date(2024, 6, 1), _DAYS[-1], fate="removed", settled_at=moment)
+    with ReplayExchange(market, latency=_LATENCY) as exchange:
+        started = time.perf_counter()
+        window = ("--start-date", _FIRST, "--end-date", _LAST)
+        World(folder, exchange.urls).run("define", "--listing", "archive", "--symbols", "all", *window, "--output", universe)
+        seconds = time.perf_counter() - started
+        requests = Counter((request.host, request.path.endswith(".CHECKSUM")) for request in exchange.requests)
+    snapshots = json.loads(universe.read_text())["daily_snapshots"]
+    last_day = {**dict.fromkeys(served, _DAYS[-1]), **{symbol: moment.date() - _ONE_DAY for symbol, moment in settled.items()}}
+    truth = [sorted(symbol for symbol, last in last_day.items() if day <= last) for day in _DAYS]
+    assert_same("listed universe", [snapshot["active_symbols"] for snapshot in snapshots], truth)
+    what = f"define by the archive's listing, {_SERVED + _REMOVED} symbols x 365 days, 30 ms"
+    yield at_most(f"{what}: REST requests", 900, requests["api", False])
+    yield at_most(f"{what}: archive objects", 12 * _REMOVED, requests["vision", False])
+    yield at_most(f"{what}: listing pages", 10, requests["listing", False])
+    yield at_most(f"{what}: time", 90, seconds, " s", note=", truth exact")
+
+
 def _define(folder: Path, universe: Path) -> Iterator[Line]:
     # Every tenth of them is listed in the course of January, the others have been there before.
     listed = {
@@ -40,7 +73,7 @@ def _define(folder: Path, universe: Path) -> Iterator[Line]:
     for symbol, first_day in listed.items():
         market.add_symbol(symbol, first_day=first_day)
     with ReplayExchange(market) as exchange:
-        world = World(folder, {"api_url": exchange.api_url, "vision_url": exchange.vision_url})
+        world = World(folder, exchange.urls)
         world.define(universe, list(listed), _FIRST, _LAST)
         served = exchange.requests
     snapshots = json.loads(universe.read_text())["daily_snapshots"]

@@ -14,7 +14,7 @@ from replay import client_environment, replay_exchange
 from benchmarks.commands import CRYPTOSERVICE, Run, run
 
 # Nothing listens there: for commands that must not ask anybody.
-NOWHERE = {"api_url": "http://127.0.0.1:9", "vision_url": "http://127.0.0.1:9"}
+NOWHERE = {"api_url": "http://127.0.0.1:9", "vision_url": "http://127.0.0.1:9", "listing_url": "http://127.0.0.1:9"}
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,15 @@ class Outcome:
         return record
 
 
+def addresses(exchange: ReplayExchange) -> dict[str, str]:
+    """The environment that points a command at an exchange."""
+    return {
+        "BINANCE_API_BASE_URL": exchange.api_url,
+        "BINANCE_VISION_BASE_URL": exchange.vision_url,
+        "BINANCE_LISTING_BASE_URL": exchange.listing_url,
+    }
+
+
 @dataclass
 class Workspace:
     """A folder to run commands in, with the exchange's addresses in the environment."""
@@ -121,5 +130,4 @@ def exchange(market: Market) -> Iterator[ReplayExchange]:
 @pytest.fixture
 def workspace(tmp_path: Path, exchange: ReplayExchange) -> Workspace:
     """An empty folder whose commands talk to `exchange`."""
-    addresses = {"BINANCE_API_BASE_URL": exchange.api_url, "BINANCE_VISION_BASE_URL": exchange.vision_url}
-    return Workspace(tmp_path, addresses)
+    return Workspace(tmp_path, addresses(exchange))

@@ -13,8 +13,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from cryptoservice.binance.parsers.rows_by_day import RowsByDay
-from cryptoservice.models import MissingReason
-from cryptoservice.universe.model import DailySnapshot, Universe
+from cryptoservice.universe.model import DailySnapshot, Listing, Universe, known_reasons
+from cryptoservice.universe.selection import Rebalance, Selection
 from cryptoservice.universe.symbols import fault_of
 
 FEBRUARY = date(2026, 2, 1)
@@ -45,15 +45,20 @@ def universes(draw: st.DrawFn) -> Universe:
     """Valid ones."""
     symbols = tuple(draw(st.lists(safe_symbols.filter(lambda name: fault_of(name) is None), min_size=1, max_size=5, unique=True)))
     first = draw(st.dates(date(2017, 1, 1), date(2030, 1, 1)))
+    listing = draw(st.sampled_from(Listing))
+    selections = st.builds(Selection, st.integers(1, 100), st.integers(1, 90), st.sampled_from(Rebalance))
+    selection = draw(st.none() | selections)
+    reasons = known_reasons(listing, selection)
     snapshots = []
     for number in range(draw(st.integers(1, 5))):
-        fates = draw(st.lists(st.sampled_from([None, *MissingReason]), min_size=len(symbols), max_size=len(symbols)))
+        fates = draw(st.lists(st.sampled_from([None, *reasons]), min_size=len(symbols), max_size=len(symbols)))
         fated = list(zip(symbols, fates, strict=True))
         active = tuple(symbol for symbol, fate in fated if fate is None)
         missing = {symbol: fate for symbol, fate in fated if fate is not None}
         snapshots.append(DailySnapshot(first + timedelta(days=number), active, missing))
     description = draw(st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
-    return Universe(symbols, first, snapshots[-1].date, tuple(snapshots), "2026-02-21T00:00:00+00:00", description)
+    created_at = "2026-02-21T00:00:00+00:00"
+    return Universe(symbols, first, snapshots[-1].date, tuple(snapshots), created_at, description, listing, selection)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

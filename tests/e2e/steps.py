@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from tests.e2e import truth
 from tests.e2e.conftest import Outcome, Workspace
+from tests.e2e.conftest import addresses as addresses
 from tests.exchange import RecordedRequest, ReplayExchange
 
 _QUIET_NAMES = (".state",)
@@ -27,11 +28,6 @@ class Line(NamedTuple):
     rows: int
     expected_rows: int
     source: str | None
-
-
-def addresses(exchange: ReplayExchange) -> dict[str, str]:
-    """The environment that points the command at an exchange."""
-    return {"BINANCE_API_BASE_URL": exchange.api_url, "BINANCE_VISION_BASE_URL": exchange.vision_url}
 
 
 def universe(

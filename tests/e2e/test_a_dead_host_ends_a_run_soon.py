@@ -51,7 +51,8 @@ def given_up(outcome: Outcome) -> list[str]:
 @pytest.mark.parametrize("retries", [0, 1])
 def test_a_network_that_is_down(tmp_path: Path, dead_ends: tuple[str, str], retries: int) -> None:
     api, vision = dead_ends
-    workspace = Workspace(tmp_path, {"BINANCE_API_BASE_URL": f"http://{api}", "BINANCE_VISION_BASE_URL": f"http://{vision}"})
+    urls = {"API": f"http://{api}", "VISION": f"http://{vision}", "LISTING": f"http://{vision}/data.binance.vision"}
+    workspace = Workspace(tmp_path, {f"BINANCE_{name}_BASE_URL": url for name, url in urls.items()})
     write_universe(tmp_path, ["LINKUSDT", "AVAXUSDT", "ALGOUSDT"], *QUARTER)
     wanted = 3 * len(truth.days(*QUARTER))
     started = time.monotonic()

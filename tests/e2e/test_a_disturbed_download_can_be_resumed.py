@@ -199,7 +199,7 @@ def test_the_database_speaks_the_public_schema(workspace: Workspace, database: P
                    "global_account_ratio taker_volume_ratio",
         "funding_rates": "symbol funding_time funding_rate mark_price rate_type",
         "symbol_days": "dataset freq symbol date status reason rows expected_rows source checked_at object_id",
-        "source_objects": "id name sha256 last_modified fetched_at",
+        "source_objects": "id name sha256 last_modified fetched_at etag size",
     }  # fmt: skip
     for table, columns in tables.items():
         assert " ".join(name for _, name, *_ in query(database, f"PRAGMA table_info({table})")) == columns

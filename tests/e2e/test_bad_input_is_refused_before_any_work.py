@@ -121,6 +121,9 @@ EXPORT = [
     "export", "--universe-file", "universe.json", "--db-path", "market.db", "--export-base-path", "new/exports",
     "--source-freq", "1h", "--export-freq", "4h",
 ]  # fmt: skip
+STATUS = [
+    "status", "--universe-file", "universe.json", "--db-path", "market.db", "--symbol", "LINKUSDT", "--date", "2026-02-10",
+]  # fmt: skip
 
 CASES: dict[str, tuple[Arguments, tuple[str, ...]]] = {
     "define: start date in another form": (changed(DEFINE, "--start-date", "2026-2-1"), ("2026-2-1", "YYYY-MM-DD")),
@@ -172,6 +175,19 @@ CASES: dict[str, tuple[Arguments, tuple[str, ...]]] = {
     "export: a window outside": (changed(EXPORT, "--end-date", "2026-03-01"), ("2026-03-01", "2026-02-11")),
     "export: nothing left": ([*EXPORT, "--no-klines", "--no-metrics"], ("--no-klines",)),
     "export: the overlap": (changed(EXPORT, "--universe-file", "../universes/overlap.json"), ("daily_snapshots[2]",)),
+    "status: a symbol without a day": (changed(STATUS, "--date", None), ("--symbol", "--date")),
+    "status: a day without a symbol": (changed(STATUS, "--symbol", None), ("--date", "--symbol")),
+    "status: a symbol-day without a database": (changed(STATUS, "--db-path", None), ("--db-path",)),
+    "status: a symbol-day with a window": ([*STATUS, "--start-date", "2026-02-09"], ("--start-date", "--symbol")),
+    "status: a symbol that is not there": (changed(STATUS, "--symbol", "LINK"), ("'LINK'", "LINKUSDT, AVAXUSDT")),
+    "status: no symbol": (changed(STATUS, "--symbol", ""), ("no symbol", "LINKUSDT")),
+    "status: a day outside": (changed(STATUS, "--date", "2026-02-12"), ("2026-02-12", "2026-02-09 to 2026-02-11")),
+    "status: a malformed day": (changed(STATUS, "--date", "9 Feb"), ("9 Feb", "YYYY-MM-DD")),
+    "status: no such database": (changed(STATUS, "--db-path", "none.db"), ("none.db", "download")),
+    "status: the symbol comes before the database": (
+        changed(STATUS, "--symbol", "LINK", "--db-path", "none.db"),
+        ("'LINK'",),
+    ),
     "no command": ([], ("COMMAND",)),
     "an unknown command": (["delete"], ("delete",)),
 }

@@ -1,7 +1,7 @@
 """README and docs: every command runs as a reader types it, the output that is shown is real, and every link leads somewhere.
 
 Blocks of bash are run here, page by page, against the replay exchange. A block of text right after one is what it prints.
-Python of the README is run here too, and the one block of JSON is read as a universe. All else of docs/recipes.md is run by
+Python of the README is run here too, and the universes that are shown are read. All else of docs/recipes.md is run by
 test_every_recipe_does_what_it_says.py, test_nightly_runs_equal_one_run.py and test_engines_read_what_sqlite_holds.py.
 test_the_cli_page_says_what_help_says.py compares docs/cli.md with the commands.
 """
@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ FENCES = {
     "recipes.md": {"crontab", "ini", "make", "python", "sh", "sql"},
 }
 # Flags of other programs that pages name.
-FOREIGN_FLAGS = {"--config-settings", "--env-file", "--failed", "--now", "--state-file", "--strict"}
+FOREIGN_FLAGS = {"--config-settings", "--env-file", "--failed", "--now", "--state-file", "--strict", "--type"}
 # A folder that pages name and that only a run makes.
 MADE_FOLDERS = {"demo-data/"}
 
@@ -131,6 +132,12 @@ def test_the_commands_of_a_page_run_after_those_of_the_readme(reader: Workspace,
         assert json.loads((folder / "data/two-days.json").read_text())["requested_symbols"] == ["LINKUSDT"]
     if page == "formats.md":
         assert (folder / "data/exports/coverage_5m_2026-02-01_2026-02-28.html").is_file()
+        (entry,) = [shown for shown in json_blocks_of_formats() if "daily_snapshots" not in shown]
+        package = json.loads((folder / "data/exports/datapackage_1h_2026-02-01_2026-02-28.json").read_text())
+        (real,) = [real for real in package["resources"] if real["path"] == entry["path"]]
+        # The page has the fields of the first two columns alone.
+        real["schema"]["fields"] = real["schema"]["fields"][:2]
+        assert entry == real
 
 
 def python_of_the_readme(reader: Workspace, tmp_path: Path, word: str, more: str = "") -> str:
@@ -206,9 +213,16 @@ def test_every_block_is_of_a_kind_that_a_test_reads() -> None:
     assert len(python) == 5, "a block of the README that no test runs?"
 
 
-def test_the_universe_that_is_shown_is_one() -> None:
-    (shown,) = [text for fence, text in blocks_of((DOCS / "formats.md").read_text(encoding="utf-8")) if fence == "json"]
-    assert json.loads(to_json(from_json(shown))) == json.loads(shown)
+def json_blocks_of_formats() -> list[dict[str, Any]]:
+    """Universes of both schemas, and the entry of a data package."""
+    return [json.loads(text) for fence, text in blocks_of((DOCS / "formats.md").read_text(encoding="utf-8")) if fence == "json"]
+
+
+def test_the_universes_that_are_shown_are_some() -> None:
+    universes = [shown for shown in json_blocks_of_formats() if "daily_snapshots" in shown]
+    assert [shown["schema_version"] for shown in universes] == ["2.0", "2.1"]
+    for shown in universes:
+        assert json.loads(to_json(from_json(json.dumps(shown)))) == shown
 
 
 def test_make_targets_of_the_pages_exist() -> None:

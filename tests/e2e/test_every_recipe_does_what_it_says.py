@@ -92,6 +92,7 @@ def project(folder: Path, exchange: ReplayExchange) -> Path:
     (folder / "pyproject.toml").write_text('[project]\nname = "research"\nversion = "0"\nrequires-python = ">=3.10"\n')
     lines = (
         f"BINANCE_API_BASE_URL={exchange.api_url}", f"BINANCE_VISION_BASE_URL={exchange.vision_url}",
+        f"BINANCE_LISTING_BASE_URL={exchange.listing_url}",
         "BINANCE_API_KEY=key-from-the-file", "BINANCE_API_SECRET=secret-from-the-file",
     )  # fmt: skip
     (folder / ".env").write_text("\n".join(lines) + "\n")
@@ -189,7 +190,7 @@ def test_several_machines_make_what_one_makes(split: Server) -> None:
     assert csvs(split.folder / "shared") == csvs(split.folder / "single")
     assert len(csvs(split.folder / "shared")) == 28
     reports = sorted(path.name for path in (split.folder / "shared").glob("*.json"))
-    assert reports == [f"coverage_5m_{first}_{last}.json" for first, last in WINDOWS]
+    assert reports == [f"{kind}_5m_{first}_{last}.json" for kind in ("coverage", "datapackage") for first, last in WINDOWS]
     assert not temps(split.folder / "shared")
     assert whole(split) == ["days without a report: []", "symbol-days not whole: 0"]
 

@@ -142,10 +142,9 @@ def test_no_metrics_and_no_klines(stored: tuple[Workspace, Market], tmp_path: Pa
     assert workspace.export(folder=str(both)).code == 0
     assert workspace.export("--no-metrics", folder=str(klines)).code == 0
     assert workspace.export("--no-klines", folder=str(metrics)).code == 0
-    assert {path.name for path in klines.iterdir()} == {"klines", "coverage_5m_2026-02-09_2026-02-12.json"}
-    assert {path.name for path in metrics.iterdir()} == {
-        "metrics", "funding_rates", "coverage_5m_2026-02-09_2026-02-12.json",
-    }  # fmt: skip
+    beside = {"coverage_5m_2026-02-09_2026-02-12.json", "datapackage_5m_2026-02-09_2026-02-12.json"}
+    assert {path.name for path in klines.iterdir()} == {"klines", *beside}
+    assert {path.name for path in metrics.iterdir()} == {"metrics", "funding_rates", *beside}
     alone = {name: body for part in (klines, metrics) for name, body in contents(part).items() if name.endswith(".csv")}
     assert alone == {name: body for name, body in contents(both).items() if name.endswith(".csv")}
     assert files_below(metrics, "metrics") == expected_metrics(market, "5m")

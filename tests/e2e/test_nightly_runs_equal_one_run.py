@@ -140,6 +140,48 @@ def test_a_hole_that_stays_says_so_for_a_week_at_most(server: Server, exchange: 
     assert exported(server, "2026-02-10").count("LINKUSDT") == 216
 
 
+def test_a_day_without_any_active_symbol_is_not_done(server: Server, exchange: ReplayExchange) -> None:
+    symbols = server.folder / "symbols.txt"
+    symbols.write_text("LINKUSD\n")
+    for attempt in range(2):
+        asked = len(exchange.requests)
+        outcome = night(server, exchange, "2026-02-10", "2026-02-10")
+        assert_one_line(outcome, 3, "2026-02-10: define: no symbol of symbols.txt was active: universes/2026-02-10.json says why")
+        assert outcome.stdout.removesuffix(" (exit code 3)\n") in page().replace("2026-02-11", "2026-02-10")
+        assert len(exchange.requests) > asked, attempt
+        assert [path.name for path in (server.folder / "universes").iterdir()] == ["2026-02-10.json"]
+        assert not (server.folder / "market.db").exists()
+        assert not (server.folder / "exports").exists()
+    # The name is put right, and the next night makes up for the day.
+    symbols.write_text("LINKUSDT\n")
+    assert_silent(night(server, exchange, "2026-02-10", "2026-02-10"))
+    assert exported(server, "2026-02-10") == ["LINKUSDT"] * 288
+    assert (server.folder / "universes/2026-02-10.done").exists()
+    before, asked = stamps(server.folder), len(exchange.requests)
+    assert_silent(night(server, exchange, "2026-02-10", "2026-02-10"))
+    assert (stamps(server.folder), len(exchange.requests)) == (before, asked)
+
+
+def test_a_day_without_any_active_symbol_holds_no_other_day_up(server: Server, exchange: ReplayExchange) -> None:
+    # Both symbols were listed later than the first two of these days.
+    outcome = night(server, exchange, "2026-01-30", "2026-01-28")
+    assert (outcome.code, outcome.stderr) == (3, "")
+    lines = outcome.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["2026-01-28", "2026-01-29"]
+    assert all(": define: no symbol of symbols.txt was active: " in line for line in lines)
+    assert exported(server, "2026-01-30") == [PEPE] * 288
+    assert [path.name for path in (server.folder / "universes").glob("*.done")] == ["2026-01-30.done"]
+
+
+def test_a_day_without_any_active_symbol_that_cannot_be_defined_anew_says_why(server: Server, exchange: ReplayExchange) -> None:
+    (server.folder / "symbols.txt").write_text("LINKUSD\n")
+    assert night(server, exchange, "2026-02-10", "2026-02-10").code == 3
+    universe = (server.folder / "universes/2026-02-10.json").read_bytes()
+    exchange.faults.add(Fault.restricted_451(host="api", times=None))
+    assert_one_line(night(server, exchange, "2026-02-10", "2026-02-10"), 4, "define: error: ", "; hint: ")
+    assert (server.folder / "universes/2026-02-10.json").read_bytes() == universe
+
+
 def test_an_overlapping_night_leaves_everything_alone(server: Server, exchange: ReplayExchange) -> None:
     (server.folder / "universes").mkdir()
     write_universe(server.folder, ["LINKUSDT"], "2026-02-10", "2026-02-10", name="universes/2026-02-10.json")

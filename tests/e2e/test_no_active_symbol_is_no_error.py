@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -61,6 +62,12 @@ def test_an_export_writes_the_report_alone(empty: Workspace, flags: tuple[str, .
     assert report["define_missing"] == {day: dict.fromkeys(PAIR, "no_kline_on_date") for day in DAYS}
     assert report["merged_missing"] == report["define_missing"]
     assert report["export_missing"] == {}
+    # Nothing was expected, so there is no share of it either: neither nothing nor all.
+    assert summary["coverage_ratio"] is report["summary"]["coverage_ratio"] is None
+    assert [dataset["coverage_ratio"] for dataset in report["datasets"].values()] in ([None], [])
+    if "--coverage-html" in flags:
+        page = (empty.folder / outcome.report["coverage_html_path"]).read_text(encoding="utf-8")
+        assert re.search(r"–\s+of expected rows are there", re.sub("<[^>]*>", " ", page))
 
 
 def test_an_export_of_an_empty_window_takes_away_what_is_stale(workspace: Workspace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,24 @@ def test_define_says_that_nothing_is_active(workspace: Workspace) -> None:
     assert (outcome.code, outcome.report["active_symbol_days"]) == (0, 0)
     assert "no requested symbol is active on any day" in outcome.stderr
     assert outcome.stderr.rstrip().endswith("define it again with --force")
+
+
+def test_define_says_that_nothing_is_active_when_it_is_quiet_too(workspace: Workspace) -> None:
+    """The exit code is 0, so this one line is all that a script can learn of it without reading the report."""
+    window = ("--start-date", "2026-02-01", "--end-date", "2026-02-02")
+    outcome = workspace.define("-q", symbols="LINKUSD,AVAXUSD", window=window)
+    assert (outcome.code, outcome.report["active_symbol_days"]) == (0, 0)
+    assert outcome.stderr == (
+        "warning: no requested symbol is active on any day of 2026-02-01 to 2026-02-02 (4 not_in_current_trading_list): "
+        "the universe file says so under missing_symbols\n"
+    )
+    outcome = workspace.define("-q", "--force", "--log-format", "json", symbols="LINKUSD", window=window)
+    (line,) = outcome.stderr.splitlines()
+    assert json.loads(line)["level"] == "warning"
+    assert "no requested symbol is active" in json.loads(line)["message"]
+    loud = workspace.define("--force", symbols="LINKUSD", window=window)
+    assert loud.stderr.count("no requested symbol is active") == 1
+    assert workspace.define("-q", "--force", symbols="LINKUSDT,AVAXUSD", window=window).stderr == ""
 
 
 def test_a_string_is_no_list_of_symbols(tmp_path: Path) -> None:
@@ -68,7 +87,7 @@ EXPORT = (
     ("line", "hint"),
     [
         ("define --symbols LINKUSDT", "write: cryptoservice universe define ..."),
-        ("universe status --universe-file x --symbol LINKUSDT", "see cryptoservice universe status --help"),
+        ("universe status --universe-file x --symbols LINKUSDT", "see cryptoservice universe status --help"),
         ("universe dowload", "see cryptoservice universe --help"),
     ],
 )

@@ -34,7 +34,7 @@ def large_market(symbols: int = 300) -> tuple[Market, dict[str, date]]:
 
 
 def workspace_for(folder: Path, exchange: ReplayExchange) -> Workspace:
-    return Workspace(folder, {"BINANCE_API_BASE_URL": exchange.api_url, "BINANCE_VISION_BASE_URL": exchange.vision_url})
+    return Workspace(folder, addresses(exchange))
 
 
 def assert_truth(folder: Path, listed: dict[str, date]) -> None:

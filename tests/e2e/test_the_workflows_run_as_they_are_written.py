@@ -182,7 +182,7 @@ FLAGS = {
                 "--plan" + _NETWORK,
     "export": "--universe-file --db-path --export-base-path --source-freq --export-freq --start-date --end-date --no-klines "
               "--no-metrics --coverage-html" + _ALL,
-    "status": "--universe-file --db-path --start-date --end-date" + _ALL,
+    "status": "--universe-file --db-path --start-date --end-date --symbol --date" + _ALL,
     "verify": "--universe-file --db-path --start-date --end-date --sample --seed" + _NETWORK,
 }  # fmt: skip
 

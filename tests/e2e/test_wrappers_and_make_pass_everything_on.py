@@ -134,7 +134,7 @@ def checkout(tmp_path: Path) -> Path:
 def ports(text: str) -> list[int]:
     """Ports of the exchange that the demo says it has started."""
     found = [int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", text.splitlines()[0])]
-    assert len(found) == 2
+    assert len(found) == 3
     return found
 
 
@@ -150,14 +150,21 @@ def test_the_demo_shows_the_whole_way(checkout: Path) -> None:
     assert outcome.code == 0, outcome
     lines = outcome.stdout.splitlines()
     typed = [line for line in lines if line.startswith("$ ")]
-    assert [line.split()[3] for line in typed] == ["define", "download", "export"]
+    assert [line.split()[3] for line in typed] == ["define", "download", "export", "define"]
     assert all(line.startswith("$ cryptoservice universe ") for line in typed)
     assert all(symbol in typed[0] for symbol in truth.SYMBOLS)
     assert len(re.findall(r"[A-Z]+USDT", typed[0])) == 6
     reports = [json.loads(line) for line in lines if line.startswith("{")]
-    assert [report.get("active_symbol_days") for report in reports] == [84, None, None]
+    assert [report.get("active_symbol_days") for report in reports] == [84, None, None, 96]
     summary = outcome.stdout[outcome.stdout.rindex("}") + 1 :]
-    for words in ("84", "6 symbols x 28 days", "24192 klines", "100.00%", "demo-data/exports"):
+    for words in (
+        "84",
+        "6 symbols x 28 days",
+        "24192 klines",
+        "100.00%",
+        "demo-data/exports",
+        "OLDUSDT: delisted, active until 2026-02-12",
+    ):
         assert words in summary
     data = checkout / "demo-data"
     files = [name for name in contents(data) if name.endswith("klines.csv")]

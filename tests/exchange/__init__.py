@@ -6,12 +6,13 @@ Metrics, synthetic symbols and their funding are derived deterministically; they
 from .faults import Fault, Faults, Where
 from .funding import FundingRow
 from .limits import Limits
-from .market import KlineRow, Market
+from .market import Fate, KlineRow, Market
 from .metrics import MetricsRow
 from .replay import ReplayExchange
 from .wire import RecordedRequest, Request
 
 __all__ = [
+    "Fate",
     "Fault",
     "Faults",
     "FundingRow",

@@ -9,11 +9,13 @@ import signal
 import sys
 import threading
 import time
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any, get_args
 
+from .faults import Fault
 from .limits import Limits
-from .market import Market
+from .market import Fate, Market
 from .replay import ReplayExchange
 
 
@@ -21,9 +23,10 @@ def main(argv: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT, the parent's death, or --max-seconds."""
     args = _parser().parse_args(argv)
     market = Market.recorded()
-    for name, first, last in args.add_symbol:
-        market.add_symbol(name, first_day=first, last_day=last)
+    for name, given in args.add_symbol:
+        market.add_symbol(name, **given)
     market.archive_until = args.archive_until
+    market.listed_until = args.listed_until
     shift = 0.0 if args.now is None else args.now.timestamp() - time.time()
     limits = Limits.off() if args.no_limits else Limits(args.weight_limit, args.weight_window)
     exchange = ReplayExchange(
@@ -34,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         gzip=not args.no_gzip,
         api_port=args.api_port,
         vision_port=args.vision_port,
+        listing_port=args.listing_port,
     )
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -41,6 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     parent = os.getppid()
     with exchange:
         exchange.allow_unknown = True
+        if args.restricted:
+            exchange.faults.add(Fault.restricted_451(host="api", times=None))
         _write_state(args.state_file, exchange)
         ends = time.monotonic() + args.max_seconds
         while not stop.wait(0.25):
@@ -56,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--state-file", type=Path, required=True, help="where to write the URLs, once it listens")
     parser.add_argument("--api-port", type=int, default=0)
     parser.add_argument("--vision-port", type=int, default=0)
+    parser.add_argument("--listing-port", type=int, default=0)
     parser.add_argument("--max-seconds", type=float, default=600.0)
     parser.add_argument("--now", type=_instant, help="start the exchange's clock here (ISO, UTC) instead of now")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before every answer")
@@ -64,9 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--weight-limit", type=int, default=2400)
     parser.add_argument("--weight-window", type=float, default=60.0, help="seconds")
     parser.add_argument("--archive-until", type=date.fromisoformat, help="last day that the archive has published")
+    parser.add_argument("--listed-until", type=date.fromisoformat, help="last day that the bucket listing shows")
+    parser.add_argument("--restricted", action="store_true", help="the API answers 451, as in a forbidden country")
     parser.add_argument(
-        "--add-symbol", type=_synthetic, action="append", default=[], metavar="NAME:FIRST_DAY[:LAST_DAY]",
-        help="a symbol with synthetic data; may be repeated",
+        "--add-symbol", type=_synthetic, action="append", default=[], metavar="NAME:FIRST_DAY[:LAST_DAY[:FATE]]",
+        help=f"a symbol with synthetic data; may be repeated. FATE: {', '.join(get_args(Fate))}. Klines of a settling symbol "
+        "go on after the last day without trades; give the day as 2024-06-10T09 if it was settled in its course.",
     )  # fmt: skip
     return parser
 
@@ -76,13 +86,23 @@ def _instant(text: str) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
 
 
-def _synthetic(text: str) -> tuple[str, date, date | None]:
-    name, first, last = (text + "::").split(":")[:3]
-    return name, date.fromisoformat(first), date.fromisoformat(last) if last else None
+def _synthetic(text: str) -> tuple[str, dict[str, Any]]:
+    name, first, last, fate = (text + ":::").split(":")[:4]
+    if fate and fate not in get_args(Fate):
+        raise argparse.ArgumentTypeError(f"no such fate: {fate}")
+    given: dict[str, Any] = {"first_day": date.fromisoformat(first), "fate": fate or "trading"}
+    if not last:
+        return name, given
+    end = _instant(last)
+    if "T" in last or fate == "settling":
+        given["settled_at"] = end if "T" in last else end + timedelta(days=1)
+    if fate != "settling":
+        given["last_day"] = end.date()
+    return name, given
 
 
 def _write_state(path: Path, exchange: ReplayExchange) -> None:
-    state = {"api_url": exchange.api_url, "vision_url": exchange.vision_url, "pid": os.getpid()}
+    state = {**exchange.urls, "pid": os.getpid()}
     temp = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temp.write_text(json.dumps(state) + "\n")
     temp.replace(path)

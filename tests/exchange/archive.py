@@ -1,49 +1,51 @@
-"""The archive host: object keys, publication, and objects built with deterministic bytes."""
+"""The archive host: publication, headers, checksums, and objects built with deterministic bytes."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import threading
 import zipfile
 from collections.abc import Callable
-from datetime import date
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
-from . import metrics, recordings
+from . import recordings
 from .cache import ObjectCache, StoredObject
-from .calendar import DAY_MS, INTERVALS, MINUTE_MS, UNREPLAYED_INTERVALS, day_date, day_number, month_days
-from .funding import archive_lines
-from .klines import holds
-from .market import Market, Source
+from .calendar import DAY_MS, INTERVALS, day_date, day_number
+from .market import Market
+from .objects import UM, ObjectName, Objects, parse
 from .recordings import ORIGINAL_FUNDING_OBJECT
 from .wire import Reply, Request, UnknownRequestError
 
-_KEY = re.compile(
-    r"data/futures/um/(?P<span>daily|monthly)/(?P<kind>klines|metrics|fundingRate)/(?P<symbol>[^/]+)/"
-    r"(?:(?P<interval>[^/]+)/)?(?P<name>[^/]+)\.zip"
-)
-_PERIOD = re.compile(r"(\d{4})-(\d{2})(?:-(\d{2}))?")
+CHECKSUM = ".CHECKSUM"
 _XML = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.'
     "</Message><Key>{key}</Key><RequestId>REPLAY0000000000</RequestId><HostId>replay</HostId></Error>"
 )
+# The page that lists the archive in a browser: the download host sends it for every ?prefix= (docs/wire.md, bucket listing).
+_PAGE = b"""<!DOCTYPE html>
+<html><head><meta charset="utf-8"><title>Binance Data Collection</title></head>
+<body><div id="navigation"></div><div id="listing"></div><script src="/list.js"></script></body></html>
+"""
 _PUBLISHED_AFTER_MS = 8 * 3_600_000  # objects are published about 8 hours after their day (docs/wire.md, publication)
+_PHANTOM = re.compile(UM + r"/(?P<span>daily|monthly)/klines/(?P<symbol>[^/]+)//")
+_PHANTOM_MODIFIED = 1_600_000_000  # epoch seconds
+_MOST_DIGESTS = 500_000
 
-_REPLACED_AT = 1_780_000_000  # Last-Modified of hand-made objects, epoch seconds
+
+class Digest(NamedTuple):
+    """What is known of an object without its body; modified is its Last-Modified in epoch seconds."""
+
+    sha256: str
+    etag: str
+    size: int
+    modified: int
 
 
-class ObjectName(NamedTuple):
-    """What a key asks for: days [first, after) of one kind of data."""
-
-    span: Source
-    kind: str
-    symbol: str
-    interval: str
-    name: str
-    first: int
-    after: int
+class _GoneError(LookupError):
+    """A test took the data away while an object was being made."""
 
 
 class Archive:
@@ -52,147 +54,163 @@ class Archive:
     def __init__(self, market: Market, now_ms: Callable[[], int]) -> None:
         self._market = market
         self._now_ms = now_ms
+        self._objects = Objects(market)
         self._cache = ObjectCache()
+        self._digests: dict[object, Digest] = {}  # outlives the bodies: a listing needs these of whole folders
         self._building = [threading.Lock() for _ in range(64)]
+
+    # -- the host ----------------------------------------------------------------------------------------------
 
     def answer(self, request: Request) -> Reply:
         """The object, its CHECKSUM, or S3's 404. Raises UnknownRequestError for keys that are not replayed."""
         key = request.path.lstrip("/")
+        if "prefix" in request.params and not key:
+            return Reply(200, _PAGE, "text/html", (("Server", "AmazonS3"),))
         if request.params:
-            raise UnknownRequestError("the archive is asked without a query (listings are not replayed)")
-        wants_checksum = key.endswith(".CHECKSUM")
-        zip_key = key.removesuffix(".CHECKSUM")
-        replaced = self._market.replaced(zip_key)
-        if replaced is not None:
-            body, checksum = replaced
-            stored = StoredObject.of(body, _REPLACED_AT)
-        else:
-            if self._market.withheld(key) or self._market.withheld(zip_key):
-                return not_found(key)
-            found = self._stored(zip_key)
-            if found is None:
-                return not_found(key)
-            stored, checksum = found, None
-            if zip_key == ORIGINAL_FUNDING_OBJECT:
-                checksum = recordings.original_funding_object()[1]
-        if wants_checksum:
-            line = checksum or f"{stored.sha256}  {zip_key.rsplit('/', 1)[-1]}\n".encode()
-            return _object_reply(StoredObject.of(line, stored.modified), "binary/octet-stream")
-        return _object_reply(stored, "application/zip")
+            raise UnknownRequestError("the archive is asked without a query (the bucket listing is another host)")
+        stored = self.find(key)
+        if stored is None:
+            return not_found(key)
+        kind = "application/zip" if key.endswith(".zip") else "binary/octet-stream"
+        return _object_reply(stored, kind)
+
+    def find(self, key: str) -> StoredObject | None:
+        """What is served under a key: an object or a CHECKSUM. Raises UnknownRequestError."""
+        if not self.has(key):
+            return None
+        zip_key = key.removesuffix(CHECKSUM)
+        try:
+            if zip_key != key:
+                stored = StoredObject.of(self._checksum(zip_key), self._digest(zip_key).modified)
+            elif _PHANTOM.fullmatch(key):
+                stored = StoredObject.of(b"", _PHANTOM_MODIFIED)
+            else:
+                stored = self._zip(key)
+        except _GoneError:
+            return None
+        return self._arranged(key, stored)
+
+    def digest(self, key: str) -> Digest | None:
+        """ETag, size and date of what `find` serves; bodies are built at most once."""
+        if not key.endswith(".zip") or self._market.replaced(key) is not None or self._market.in_parts(key):
+            stored = self.find(key)
+            return None if stored is None else _digest_of(stored)
+        try:
+            digest = self._digest(key)
+        except _GoneError:
+            return None
+        modified = self._market.modified(key)
+        return digest if modified is None else digest._replace(modified=modified)
+
+    def has(self, key: str) -> bool:
+        """Whether something is served under a key: known without building it. Raises UnknownRequestError."""
+        zip_key = key.removesuffix(CHECKSUM)
+        if self._market.replaced(zip_key) is not None:
+            return True
+        if self._market.withheld(key) or self._market.withheld(zip_key):
+            return False
+        phantom = _PHANTOM.fullmatch(key)
+        if phantom is not None:
+            return self._market.phantom_children and self._has_klines(phantom["span"], phantom["symbol"])
+        wanted = parse(zip_key)
+        if not self._published(wanted):
+            return False
+        return self._is_original(zip_key) or self._objects.exists(wanted)
+
+    def listed(self, key: str) -> bool:
+        """Whether the bucket listing shows a key: it is served, and the listing is not behind."""
+        until = self._market.listed_until
+        if until is not None and not key.endswith("/") and parse(key.removesuffix(CHECKSUM)).after - 1 > day_number(until):
+            return False
+        return not self._market.unlisted(key) and self.has(key)
 
     def body(self, key: str) -> bytes | None:
-        """The bytes of an object as if everything were published; None where there is no data."""
-        stored = self._build(self._parse(key), key)
-        return None if stored is None else stored.body
+        """The bytes of an object as the market has it, published or not, replaced or not; None where there is no data."""
+        wanted = parse(key)
+        return self._made(key).body if self._is_original(key) or self._objects.exists(wanted) else None
 
-    def _stored(self, key: str) -> StoredObject | None:
-        wanted = self._parse(key)
+    # -- making ------------------------------------------------------------------------------------------------
+
+    def _published(self, wanted: ObjectName) -> bool:
         until = self._market.archive_until
-        if wanted.after * DAY_MS > self._now_ms() or (until is not None and wanted.after - 1 > day_number(until)):
-            return None
-        return self._build(wanted, key)
+        return wanted.after * DAY_MS <= self._now_ms() and (until is None or wanted.after - 1 <= day_number(until))
 
-    def _build(self, wanted: ObjectName, key: str) -> StoredObject | None:
-        market = self._market
-        mark = (key, market.version, market.headerless, market.metrics_convention)
+    def _has_klines(self, span: str, symbol: str) -> bool:
+        today = self._now_ms() // DAY_MS
+        return any(
+            self.listed(key) for interval in INTERVALS for key in self._objects.keys(span, "klines", symbol, interval, today)
+        )
+
+    def _is_original(self, key: str) -> bool:
+        return key == ORIGINAL_FUNDING_OBJECT and self._market.series("BTCUSDT") is None
+
+    def _checksum(self, zip_key: str) -> bytes:
+        replaced = self._market.replaced(zip_key)
+        line = None if replaced is None else replaced.checksum
+        if line is None and replaced is None and zip_key == ORIGINAL_FUNDING_OBJECT:
+            line = recordings.original_funding_object()[1]
+        if line is None:
+            line = f"{self._digest(zip_key).sha256}  {zip_key.rsplit('/', 1)[-1]}\n".encode()
+        return line.removesuffix(b"\n") if self._market.without_newline(zip_key) else line
+
+    def _arranged(self, key: str, stored: StoredObject) -> StoredObject:
+        """The same object with the date and the kind of ETag that a test wants."""
+        modified = self._market.modified(key)
+        if modified is not None:
+            stored = stored._replace(modified=modified)
+        if self._market.in_parts(key):
+            stored = stored._replace(etag=_etag_of_parts(stored.body))
+        return stored
+
+    def _digest(self, key: str) -> Digest:
+        """The digest of a zip as it was made."""
+        if self._market.replaced(key) is not None:
+            return _digest_of(self._zip(key))
+        known = self._digests.get(self._mark(key))
+        return known if known is not None else _digest_of(self._zip(key))
+
+    def _zip(self, key: str) -> StoredObject:
+        """The zip of a key that is there."""
+        replaced = self._market.replaced(key)
+        return self._made(key) if replaced is None else StoredObject.of(replaced.body, replaced.modified)
+
+    def _made(self, key: str) -> StoredObject:
+        """The zip of a key that has data, as it is made from the market."""
+        mark = self._mark(key)
         # A client asks for an object and its CHECKSUM at the same time: it is built once.
         with self._building[hash(key) % len(self._building)]:
-            return self._cache.get(mark) or self._built(wanted, key, mark)
+            stored = self._cache.get(mark)
+            if stored is None:
+                stored = self._cache.put(mark, self._built(key))
+                if len(self._digests) >= _MOST_DIGESTS:
+                    self._digests.clear()
+                self._digests[mark] = _digest_of(stored)
+            return stored
 
-    def _built(self, wanted: ObjectName, key: str, mark: object) -> StoredObject | None:
+    def _mark(self, key: str) -> object:
         market = self._market
+        return (key, market.version, market.headerless, market.metrics_convention)
+
+    def _built(self, key: str) -> StoredObject:
+        wanted = parse(key)
         modified = (wanted.after * DAY_MS + _PUBLISHED_AFTER_MS) // 1000
-        if key == ORIGINAL_FUNDING_OBJECT and market.series("BTCUSDT") is None:
-            return self._cache.put(mark, StoredObject.of(recordings.original_funding_object()[0], modified))
-        text = {"klines": self._klines, "metrics": self._metrics, "fundingRate": self._funding}[wanted.kind](wanted)
+        if self._is_original(key):
+            return StoredObject.of(recordings.original_funding_object()[0], modified)
+        text = self._objects.text(wanted)
         if text is None:
-            return None
-        return self._cache.put(mark, StoredObject.of(zipped(wanted.name + ".csv", text), modified))
-
-    def _parse(self, key: str) -> ObjectName:
-        match = _KEY.fullmatch(key)
-        if match is None:
-            raise UnknownRequestError("no such kind of archive object is replayed")
-        span, kind, symbol, interval, name = match.group("span", "kind", "symbol", "interval", "name")
-        middle = interval if kind == "klines" else kind
-        if (kind == "klines") != (interval is not None) or not name.startswith(f"{symbol}-{middle}-"):
-            raise UnknownRequestError("the object's name does not fit its folder")
-        if interval is not None and interval not in INTERVALS:
-            known = interval in UNREPLAYED_INTERVALS
-            raise UnknownRequestError("this interval is not replayed" if known else "no such interval")
-        period = _PERIOD.fullmatch(name.removeprefix(f"{symbol}-{middle}-"))
-        if period is None or (period[3] is None) != (span == "monthly"):
-            raise UnknownRequestError("the date in the object's name does not fit its folder")
-        if (kind, span) in (("metrics", "monthly"), ("fundingRate", "daily")):
-            raise UnknownRequestError("metrics are published daily only, funding rates monthly only")
-        try:
-            if period[3] is None:
-                first, after = month_days(int(period[1]), int(period[2]))
-            else:
-                first = day_number(date(int(period[1]), int(period[2]), int(period[3])))
-                after = first + 1
-        except ValueError as error:
-            raise UnknownRequestError("no such date") from error
-        source: Source = "monthly" if span == "monthly" else "daily"
-        return ObjectName(source, kind, symbol, interval or "", name, first, after)
-
-    def _klines(self, wanted: ObjectName) -> str | None:
-        series = self._market.series(wanted.symbol)
-        if series is None:
-            return None
-        minutes = INTERVALS[wanted.interval]
-        width = minutes * MINUTE_MS
-        shift = width - 1
-        holes = self._market.kline_holes(wanted.symbol, wanted.span)
-        lines: list[str] = []
-        for day in range(wanted.first, wanted.after):
-            if not holds(series, day):
-                continue
-            start = day * DAY_MS
-            times = range(start, start + DAY_MS, width)
-            rows = zip(times, series.pairs(minutes, day), strict=True)
-            if holes.touch(start, start + DAY_MS):
-                lines += [f"{t},{a},{t + shift},{b},0\n" for t, (a, b) in rows if not holes.cover(t, t + width)]
-            else:
-                lines += [f"{t},{a},{t + shift},{b},0\n" for t, (a, b) in rows]
-        if not lines:
-            return None
-        return ("" if self._market.headerless else recordings.KLINE_HEADER + "\n") + "".join(lines)
-
-    def _metrics(self, wanted: ObjectName) -> str | None:
-        day = wanted.first
-        labels = self._market.metrics_labels(wanted.symbol, day)
-        # The first bar of the file, in bars after midnight.
-        first = -1 if labels == "end" else 0
-        holes = self._market.metrics_holes(wanted.symbol, "daily")
-        times = range(day * DAY_MS + first * metrics.STEP_MS, (day + 1) * DAY_MS + first * metrics.STEP_MS, metrics.STEP_MS)
-        tails = self._metrics_tails(wanted.symbol, day)[metrics.DAY_ROWS + first : 2 * metrics.DAY_ROWS + first]
-        rows = zip(times, _labels(day, reach_midnight=labels == "reaching_midnight"), tails, strict=True)
-        lines = [label + tail for t, label, tail in rows if tail and (not holes or not holes.cover(t, t + 1))]
-        return recordings.METRICS_HEADER + "\n" + "".join(lines) if lines else None
-
-    def _metrics_tails(self, symbol: str, day: int) -> list[str]:
-        """The lines of the day before and of the day, by bar and without labels; empty where there is no such bar."""
-        tails: list[str] = []
-        for number in (day - 1, day):
-            series = self._market.series_with_metrics(symbol, number)
-            tails += [""] * metrics.DAY_ROWS if series is None else metrics.day_csv(series, number)
-        return tails
-
-    def _funding(self, wanted: ObjectName) -> str | None:
-        rows = self._market.funding_rows(wanted.symbol, wanted.first * DAY_MS, wanted.after * DAY_MS)
-        lines = archive_lines(rows)
-        return recordings.FUNDING_HEADER + "\n" + "".join(lines) if lines else None
+            raise _GoneError(key)
+        return StoredObject.of(zipped(wanted.name + ".csv", text), modified)
 
 
-_CLOCKS = [f" {minute // 60:02d}:{minute % 60:02d}:00" for minute in range(0, 1440, 5)]
+def _digest_of(stored: StoredObject) -> Digest:
+    return Digest(stored.sha256, stored.etag, len(stored.body), stored.modified)
 
 
-def _labels(day: int, *, reach_midnight: bool) -> list[str]:
-    """The 288 labels of a metrics file, from 00:00 or from 00:05 on, as "YYYY-MM-DD HH:MM:SS"."""
-    today, tomorrow = day_date(day).isoformat(), day_date(day + 1).isoformat()
-    labels = [today + clock for clock in _CLOCKS]
-    return [*labels[1:], f"{tomorrow} 00:00:00"] if reach_midnight else labels
+def _etag_of_parts(body: bytes) -> str:
+    """The ETag of an upload in two parts: the MD5 of their MD5s, and their number."""
+    middle = (len(body) + 1) // 2
+    digests = [hashlib.md5(part).digest() for part in (body[:middle], body[middle:])]
+    return hashlib.md5(b"".join(digests)).hexdigest() + "-2"
 
 
 def zipped(member: str, text: str) -> bytes:

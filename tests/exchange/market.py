@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Callable, Collection, Iterable
-from datetime import date
+from collections.abc import Iterable
+from datetime import date, datetime
 from typing import Any, Literal
 
 from . import metrics, recordings
 from .calendar import DAY_MS, INTERVALS, MINUTE_MS, day_number
 from .funding import FundingRow, derived_rows
 from .klines import Activity, Series, SyntheticSeries, forming, holds, recorded_series
+from .listed_symbol import contract_of, listed_symbol, quote_of
 from .metrics import STEP_MS, MetricsRow
+from .publication import Publication
+from .settled import SettledSeries
 from .spans import NO_SPANS, Spans
 
 KlineRow = tuple[int, str, str, str, str, str, int, str, int, str, str, str]
@@ -23,21 +25,21 @@ row closes the last bar of the day before), or 00:05 to 24:00 that end their bar
 Convention = Literal["auto", "start", "end", "reaching_midnight"]
 # Real files follow no date (docs/wire.md, metrics files). "auto" is a rough picture of what was published first.
 LABELLED_AT_START_SINCE = day_number(date(2026, 6, 25))
-_PERPETUAL_DELIVERY_MS = 4_133_404_800_000
+Fate = Literal["trading", "settling", "removed", "alias"]
+"""What became of a symbol. "settling": listed with that status, REST and archive go on with flat bars. "removed": not listed,
+REST answers -1121, the archive keeps its objects. "alias": the same, for an earlier life of a name (`LITUSDTSETTLED`)."""
+_FOREVER_MS = 253_402_300_800_000  # year 10000
 
 
-class Market:
+class Market(Publication):
     """Symbols and their data. Everything may be changed while an exchange serves it."""
 
     def __init__(self) -> None:
-        self.archive_until: date | None = None
-        """Last day whose daily archive objects are published; None: all that has data."""
+        super().__init__()
         self.metrics_convention: Convention = "auto"
         """How the archive labels its metrics files. "auto": those before 2026-06-25 reach midnight, later ones "start"."""
         self.headerless = False
         """Kline CSVs without the header row, as before mid 2022."""
-        self.version = 0
-        """Counts changes: whoever caches what is derived from this market compares it."""
         self._series: dict[str, Series] = {}
         self._info: dict[str, Any] = {"timezone": "UTC", "serverTime": 0, "rateLimits": [], "symbols": []}
         self._listed: dict[str, dict[str, Any]] = {}
@@ -46,8 +48,6 @@ class Market:
         self._metrics_holes: dict[tuple[str, str], Spans] = {}
         self._metrics_labels: list[tuple[str, int, int, Labels]] = []
         self._refused: dict[str, int] = {}
-        self._withheld: list[Callable[[str], bool]] = []
-        self._replaced: dict[str, tuple[bytes, bytes | None]] = {}
 
     @classmethod
     def recorded(cls) -> Market:
@@ -66,37 +66,48 @@ class Market:
         symbol: str,
         first_day: date | None = None,
         last_day: date | None = None,
-        status: str = "TRADING",
-        contract_type: str = "PERPETUAL",
-        quote_asset: str = "USDT",
-        listed: bool = True,
+        status: str | None = None,
+        contract_type: str | None = None,
+        quote_asset: str | None = None,
+        listed: bool | None = None,
         activity: Activity = "usual",
+        *,
+        fate: Fate = "trading",
+        settled_at: datetime | None = None,
     ) -> None:
         """Add a symbol with synthetic data on whole days, both ends inclusive; None as first day: no data at all.
 
         A symbol that was there before is replaced, its recorded data included. Not listed: in the archive alone. `activity`
         makes a market without information: "thin" trades in a few minutes a day, "flat" always the same at one price.
+        Status and `listed` follow the fate, contract type and quote asset the name, unless they are given. `settled_at`: no
+        trade, no metrics and no funding from this minute on, klines are flat up to last_day.
         """
-        self._series.pop(symbol, None)
-        self._funding.pop(symbol, None)
-        self._listed.pop(symbol, None)
+        for data in (self._series, self._funding, self._listed):
+            data.pop(symbol, None)
+        if (settled_at is None and fate == "settling") or (settled_at is not None and first_day is None):
+            raise ValueError("a settled symbol has a minute of settlement and klines before it")
         if first_day is not None:
             last = None if last_day is None else day_number(last_day)
             self._series[symbol] = SyntheticSeries(symbol, day_number(first_day), last, activity)
-        if listed:
-            model = copy.deepcopy(recordings.exchange_info()["symbols"][0])
-            model |= {
-                "symbol": symbol,
-                "pair": symbol,
-                "contractType": contract_type,
-                "deliveryDate": _PERPETUAL_DELIVERY_MS,
-                "onboardDate": 0 if first_day is None else day_number(first_day) * DAY_MS,
-                "status": status,
-                "baseAsset": symbol.removesuffix(quote_asset),
-                "quoteAsset": quote_asset,
-                "marginAsset": quote_asset,
-            }
-            self._listed[symbol] = model
+        if listed or (listed is None and fate in ("trading", "settling")):
+            onboard_ms = 0 if first_day is None else day_number(first_day) * DAY_MS
+            self._listed[symbol] = listed_symbol(
+                symbol, onboard_ms, status or "TRADING", contract_type or contract_of(symbol), quote_asset or quote_of(symbol)
+            )
+        if settled_at is not None:
+            self.settle(symbol, settled_at, last_day, status=status or "SETTLING")
+        self.version += 1
+
+    def settle(self, symbol: str, at: datetime, last_day: date | None = None, status: str = "SETTLING") -> None:
+        """Let a symbol have traded until this minute alone; its klines go on, flat, up to last_day (None: no end).
+
+        If exchangeInfo lists it, it gets that status, and the settlement as its deliveryDate.
+        """
+        settled_ms = int(at.timestamp()) * 1000
+        last = None if last_day is None else day_number(last_day)
+        self._series[symbol] = SettledSeries(self._series[symbol], settled_ms, last)
+        if symbol in self._listed:
+            self.set_listing(symbol, status=status, deliveryDate=settled_ms)
         self.version += 1
 
     def set_listing(self, symbol: str, **fields: Any) -> None:
@@ -145,19 +156,6 @@ class Market:
         known.sort(key=lambda row: int(row["fundingTime"]))
         self.version += 1
 
-    def without_objects(self, which: Callable[[str], bool] | Collection[str]) -> None:
-        """Let archive objects (by key) answer 404; their CHECKSUM goes with them. May be called repeatedly."""
-        if callable(which):
-            self._withheld.append(which)
-        else:
-            self._withheld.append(frozenset([which] if isinstance(which, str) else which).__contains__)
-        self.version += 1
-
-    def replace_object(self, key: str, body: bytes, checksum: bytes | None = None) -> None:
-        """Serve this body under a key, published or not; None as checksum: the right line for it."""
-        self._replaced[key] = (body, checksum)
-        self.version += 1
-
     # -- questions ---------------------------------------------------------------------------------------------
 
     @property
@@ -169,6 +167,27 @@ class Market:
         """The code with which REST refuses a symbol, or None."""
         return self._refused.get(symbol, None if symbol in self._listed else -1121)
 
+    def symbols_with_klines(self) -> list[str]:
+        """All symbols that have klines, listed or not."""
+        return list(self._series)
+
+    def symbols_with_funding(self) -> list[str]:
+        """All symbols that may have funding rates, listed or not."""
+        return list(self._series | self._funding)
+
+    def funding_times(self, symbol: str) -> list[int]:
+        """When the funding rows were that are recorded or added, ascending; derived ones are on every day with klines."""
+        return [int(row["fundingTime"]) for row in self._funding.get(symbol, ())]
+
+    def derives_funding(self, symbol: str) -> bool:
+        """Whether funding is derived for all days with klines, until the settlement."""
+        series = self._series.get(symbol)
+        return isinstance(series.traded if isinstance(series, SettledSeries) else series, SyntheticSeries)
+
+    def is_settled(self, symbol: str, day: int) -> bool:
+        """Whether a symbol was settled before a day began."""
+        return self._settled_ms(symbol) < day * DAY_MS
+
     def series(self, symbol: str) -> Series | None:
         """The klines of a symbol, if it has any."""
         return self._series.get(symbol)
@@ -178,21 +197,19 @@ class Market:
         return self._kline_holes.get((symbol, source), NO_SPANS)
 
     def metrics_holes(self, symbol: str, source: Literal["daily", "rest"]) -> Spans:
-        """What is cut out of a symbol's metrics, by bar start."""
-        return self._metrics_holes.get((symbol, source), NO_SPANS)
+        """What a symbol's metrics lack, by bar start: what is cut out, and all bars since its settlement."""
+        holes = self._metrics_holes.get((symbol, source), NO_SPANS)
+        settled_ms = self._settled_ms(symbol)
+        return holes if settled_ms == _FOREVER_MS else holes.plus(-(-settled_ms // STEP_MS) * STEP_MS, _FOREVER_MS)
 
     def series_with_metrics(self, symbol: str, day: int) -> Series | None:
         """The klines that a symbol's metrics of a day belong to: there are metrics where there are klines."""
         series = self._series.get(symbol)
-        return series if series is not None and holds(series, day) else None
+        return series if series is not None and holds(series, day) and day * DAY_MS < self._settled_ms(symbol) else None
 
-    def withheld(self, key: str) -> bool:
-        """Whether a test took this archive object away."""
-        return any(gone(key) for gone in self._withheld)
-
-    def replaced(self, key: str) -> tuple[bytes, bytes | None] | None:
-        """Hand-made body and CHECKSUM of an object, if a test made one."""
-        return self._replaced.get(key)
+    def _settled_ms(self, symbol: str) -> int:
+        series = self._series.get(symbol)
+        return series.settled_ms if isinstance(series, SettledSeries) else _FOREVER_MS
 
     def metrics_labels(self, symbol: str, day: int) -> Labels:
         """How the metrics file of a day is labelled."""
@@ -270,13 +287,15 @@ class Market:
         for step in range(first, -(-end_ms // STEP_MS)):
             day, index = divmod(step, metrics.DAY_ROWS)
             series = self.series_with_metrics(symbol, day)
-            if series is not None:
+            if series is not None and step * STEP_MS < self._settled_ms(symbol):
                 rows[step * STEP_MS] = metrics.day_texts(series, day)[index].row()
         return rows
 
     def funding_rows(self, symbol: str, start_ms: int, end_ms: int) -> list[FundingRow]:
         """Funding rows with funding time in [start, end), as REST sends them, ascending."""
         series = self._series.get(symbol)
+        if isinstance(series, SettledSeries):
+            end_ms, series = min(end_ms, series.settled_ms), series.traded
         rows = [row for row in self._funding.get(symbol, ()) if start_ms <= row["fundingTime"] < end_ms]
         if isinstance(series, SyntheticSeries):
             first = max(start_ms // DAY_MS, series.first_day)

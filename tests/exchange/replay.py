@@ -1,4 +1,4 @@
-"""The replay exchange: both hosts, their limits, faults and the log of requests."""
+"""The replay exchange: its hosts, their limits, faults and the log of requests."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from types import TracebackType
 
 from .api import Api, Endpoint
 from .archive import Archive, http_date
+from .bucket import Bucket
 from .faults import Faults
 from .limits import Limits, Verdict
+from .listing import BUCKET, Listing
 from .market import Market
-from .server import ReplayServer
-from .wire import ApiError, RecordedRequest, Reply, Request, UnknownRequestError, banned, json_bytes, too_many
+from .server import Answerer, ReplayServer
+from .wire import ApiError, Host, RecordedRequest, Reply, Request, UnknownRequestError, banned, json_bytes, too_many
 
 Now = Callable[[], "float | datetime"]
 
 
 class ReplayExchange:
-    """A context manager: while it is open, two loopback servers answer like fapi.binance.com and data.binance.vision.
+    """A context manager: while it is open, three loopback servers answer: the API like fapi.binance.com, the archive like
+    data.binance.vision, and the listing like the bucket behind the archive.
 
     now: the exchange's clock, as epoch seconds, epoch milliseconds or an aware datetime; None: the real time.
     latency: seconds before every answer. gzip: JSON bodies over 1 kB are compressed for clients that accept it.
@@ -37,6 +40,7 @@ class ReplayExchange:
         *,
         api_port: int = 0,
         vision_port: int = 0,
+        listing_port: int = 0,
         gzip: bool = True,
     ) -> None:
         self.market = Market.recorded() if market is None else market
@@ -48,10 +52,11 @@ class ReplayExchange:
         self.limits.now_ms = self.now_ms
         self._api = Api(self.market, self.limits, self.now_ms)
         self._archive = Archive(self.market, self.now_ms)
+        self._listing = Listing(self._archive, Bucket(self.market, self._archive, self.now_ms))
         self._requests: list[RecordedRequest] = []
         self._unknown: list[RecordedRequest] = []
         self._lock = threading.Lock()
-        self._ports = (api_port, vision_port)
+        self._ports = (api_port, vision_port, listing_port)
         self._gzip = gzip
         self._servers: list[ReplayServer] = []
         self._date = (0, http_date(0))
@@ -59,9 +64,12 @@ class ReplayExchange:
     # -- life --------------------------------------------------------------------------------------------------
 
     def start(self) -> ReplayExchange:
-        """Listen on both ports and answer in the background."""
-        self._servers.append(ReplayServer("api", self._ports[0], self._answer_api, self._http_now, self._gzip))
-        self._servers.append(ReplayServer("vision", self._ports[1], self._answer_vision, self._http_now, self._gzip))
+        """Listen on all ports and answer in the background."""
+        hosts: dict[Host, Answerer] = {
+            "api": self._answer_api, "vision": self._answer_vision, "listing": self._answer_listing,
+        }  # fmt: skip
+        for port, (host, answer) in zip(self._ports, hosts.items(), strict=True):
+            self._servers.append(ReplayServer(host, port, answer, self._http_now, self._gzip))
         for server in self._servers:
             server.start()
         return self
@@ -91,6 +99,16 @@ class ReplayExchange:
     def vision_url(self) -> str:
         """Base URL of the archive host."""
         return self._servers[1].url
+
+    @property
+    def listing_url(self) -> str:
+        """Base URL of the bucket listing; it has a path, as the real one does. It answers without the path, too."""
+        return f"{self._servers[2].url}/{BUCKET}"
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The base URLs of all hosts, by the names that they have in a state file."""
+        return {"api_url": self.api_url, "vision_url": self.vision_url, "listing_url": self.listing_url}
 
     # -- what happened -----------------------------------------------------------------------------------------
 
@@ -148,10 +166,16 @@ class ReplayExchange:
             return error.reply()
 
     def _answer_vision(self, request: Request) -> tuple[Reply, RecordedRequest]:
+        return self._answer_unlimited(request, self._archive.answer)
+
+    def _answer_listing(self, request: Request) -> tuple[Reply, RecordedRequest]:
+        return self._answer_unlimited(request, self._listing.answer)
+
+    def _answer_unlimited(self, request: Request, answer: Callable[[Request], Reply]) -> tuple[Reply, RecordedRequest]:
         received = time.monotonic()
         try:
             _only_get(request)
-            reply = self._archive.answer(request)
+            reply = answer(request)
         except UnknownRequestError as unknown:
             return self._refuse_unknown(request, unknown, received)
         return self._log(request, self.faults.apply(request, reply), 0, received)

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Host = Literal["api", "vision"]
+Host = Literal["api", "vision", "listing"]
 JSON_TYPE = "application/json;charset=UTF-8"
 FAKE_IP = "1.2.3.4"
 

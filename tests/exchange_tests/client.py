@@ -45,6 +45,11 @@ class Client:
     def vision(self, key: str) -> Response:
         return self._send(self._exchange.vision_url, "/" + quote(key), {}, "GET")
 
+    def listing(self, path: str = "/data.binance.vision", method: str = "GET", **params: Any) -> Response:
+        host = "/".join(self._exchange.listing_url.split("/")[:3])
+        query = "?" + urlencode({name.replace("_", "-"): value for name, value in params.items()}) if params else ""
+        return self._send(host, path + query, {}, method)
+
     def csv(self, key: str) -> str:
         response = self.vision(key)
         assert response.status == 200, (key, response)

@@ -7,8 +7,11 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -18,7 +21,8 @@ import pytest
 from tests.e2e.steps import wait_until
 from tests.exchange import ReplayExchange
 
-from .client import FEBRUARY, Client
+from .client import FEBRUARY, MINUTE, UM, Client
+from .s3 import read
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -79,6 +83,60 @@ def test_as_a_process(state_file: Path) -> None:
     connection.close()
     process.send_signal(signal.SIGTERM)
     assert process.wait(5) == 0
+
+
+def get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=5) as response:
+        return response.read()  # type: ignore[no-any-return]
+
+
+def test_fates_and_the_listing_of_a_process(state_file: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    symbols = [
+        "DEADUSDT:2024-01-01:2024-06-10T09:settling",
+        "LATEUSDT:2024-01-01:2024-06-10:settling",
+        "GONEUSDT:2024-01-01::removed",
+        "OLDUSDTSETTLED:2024-01-01:2024-02-03:alias",
+        "BTCUSDC:2024-01-01",
+        "BTCUSDT_250328:2024-01-01:2024-03-01:trading",
+    ]
+    flags = [part for symbol in symbols for part in ("--add-symbol", symbol)]
+    process = launch(state_file, *flags, "--now", "2025-01-05", "--listing-port", str(port), "--listed-until", "2024-12-30")
+    state = json.loads(state_file.read_text())
+    assert state["listing_url"] == f"http://127.0.0.1:{port}/data.binance.vision"
+    folder = f"{UM}/daily/klines/"
+    found = read(get(f"{state['listing_url']}?delimiter=/&prefix={folder}"))
+    # The recorded symbols have data from 2026 alone.
+    assert [name.removeprefix(folder) for name in found.prefixes] == [
+        "BTCUSDC/", "BTCUSDT_250328/", "DEADUSDT/", "GONEUSDT/", "LATEUSDT/", "OLDUSDTSETTLED/",
+    ]  # fmt: skip
+    last = read(get(f"{state['listing_url']}?prefix={folder}GONEUSDT/1d/&marker={folder}GONEUSDT/1d/GONEUSDT-1d-2024-12-29"))
+    assert [listed.key[-14:-4] for listed in last.contents if listed.key.endswith(".zip")] == ["2024-12-29", "2024-12-30"]
+    listed = {entry["symbol"]: entry for entry in json.loads(get(f"{state['api_url']}/fapi/v1/exchangeInfo"))["symbols"]}
+    assert {"GONEUSDT", "OLDUSDTSETTLED"}.isdisjoint(listed)
+    assert (listed["DEADUSDT"]["status"], listed["BTCUSDC"]["quoteAsset"]) == ("SETTLING", "USDC")
+    for symbol, minutes in (("DEADUSDT", 9 * 60), ("LATEUSDT", 24 * 60)):
+        settled = 1_717_977_600_000 + minutes * MINUTE
+        assert listed[symbol]["deliveryDate"] == settled
+        query = f"symbol={symbol}&interval=1h&startTime={settled - 60 * MINUTE}&limit=400"
+        rows = json.loads(get(f"{state['api_url']}/fapi/v1/klines?{query}"))
+        assert [row[8] > 0 for row in rows] == [True] + [False] * 399
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == 0
+
+
+def test_a_restricted_api_and_a_fate_that_does_not_exist(state_file: Path) -> None:
+    process = launch(state_file, "--restricted")
+    state = json.loads(state_file.read_text())
+    with pytest.raises(urllib.error.HTTPError, match="451"):
+        get(f"{state['api_url']}/fapi/v1/time")
+    assert b"ListBucketResult" in get(state["listing_url"])
+    process.terminate()
+    assert process.wait(5) == 0
+    state_file.unlink()
+    assert launch(state_file, "--add-symbol", "AAAUSDT:2024-01-01::sold").wait(5) == 2
 
 
 def test_it_ends_by_itself(state_file: Path) -> None:

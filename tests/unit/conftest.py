@@ -21,4 +21,5 @@ def exchange(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
 @pytest.fixture
 def network(exchange: ReplayExchange) -> NetworkConfig:
     """How that exchange is reached, without retries."""
-    return NetworkConfig(Endpoints(exchange.api_url, exchange.vision_url), retry=RetryConfig(max_retries=0))
+    endpoints = Endpoints(exchange.api_url, exchange.vision_url, exchange.listing_url)
+    return NetworkConfig(endpoints, retry=RetryConfig(max_retries=0))

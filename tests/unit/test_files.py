@@ -57,6 +57,19 @@ def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path: Path) -> Non
     assert target.read_text(encoding="utf-8") == "new"
 
 
+def test_bytes_appear_as_text_does(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "out.csv"
+    with files.atomic_bytes(target, durable=False) as handle:
+        handle.write(b"a\r\n\xff")
+        handle.flush()
+        assert not target.exists()
+    assert target.read_bytes() == b"a\r\n\xff"
+    with pytest.raises(ValueError, match="broken"), files.atomic_bytes(target) as handle:
+        handle.write(b"half")
+        raise ValueError("broken")
+    assert (target.read_bytes(), names(target.parent)) == (b"a\r\n\xff", ["out.csv"])
+
+
 @pytest.mark.parametrize(
     "name",
     ["a" * 250 + ".csv", "币" * 83 + ".json", "a" + "币" * 83 + ".csv", "𝄞" * 62 + ".csv", os.fsdecode(b"\xff" * 250 + b".csv")],

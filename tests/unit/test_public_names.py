@@ -34,10 +34,11 @@ from cryptoservice.models import MissingReason
 
 NAMES = {
     "Credentials", "CryptoserviceError", "DailySnapshot", "Dataset", "DefineResult", "DownloadResult", "Endpoints",
-    "ExportResult", "Freq", "MarketDataService", "NetworkConfig", "RateConfig", "RetryConfig", "StatusResult", "Universe",
-    "UniverseFile", "UsageError", "VerifyResult", "WindowBounds", "WorkerConfig", "__version__", "define_universe",
-    "download_universe_data", "export_universe_data", "read_funding_rates", "read_klines", "read_metrics", "universe_status",
-    "verify_universe",
+    "ExportResult", "Freq", "Listing", "MarketDataService", "NetworkConfig", "ProvenanceResult", "RateConfig", "Rebalance",
+    "RetryConfig", "Selection", "StatusResult", "SymbolList", "Universe", "UniverseFile", "UsageError", "VerifyResult",
+    "WindowBounds", "WorkerConfig", "define_universe", "download_universe_data", "export_universe_data", "list_symbols",
+    "read_funding_rates", "read_klines", "read_metrics", "symbol_day_provenance", "universe_status", "verify_universe",
+    "__version__",
 }  # fmt: skip
 FOLDER = Path(cryptoservice.__file__).parent
 STUB = (FOLDER / "__init__.pyi").read_text(encoding="utf-8").splitlines()
@@ -119,7 +120,7 @@ def test_public_classes_and_values_can_be_pickled() -> None:
         *(getattr(cryptoservice, name) for name in NAMES),
         *Freq, *Dataset, RetryConfig(2), RateConfig(100), WorkerConfig(1, 2), Credentials("key", "secret"),
         Endpoints("http://a", "http://v"), WindowBounds("2026-02-01"), NetworkConfig(Endpoints("http://a", "http://v")),
-        snapshot, universe, DefineResult("universe.json", universe, {"rest": 3}, 0, 0.0, 1.5),
+        snapshot, universe, DefineResult("universe.json", universe, {"rest": 3}, 0, 0.0, 1.5, {}),
     ):  # fmt: skip
         assert pickle.loads(pickle.dumps(value)) == value
     for error in (

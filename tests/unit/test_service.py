@@ -17,6 +17,8 @@ from cryptoservice.errors import Interrupted, UsageError
 from cryptoservice.models import Freq
 from cryptoservice.service import MarketDataService
 from cryptoservice.sources.evidence import KlineSource
+from cryptoservice.universe.model import Listing
+from cryptoservice.universe.selection import Selection
 
 ENDPOINTS = Endpoints("http://api.test", "http://vision.test")
 KEY = Credentials("key", "secret")
@@ -30,17 +32,20 @@ DEFINE = {"symbols": iter(["A", "B"]), "start_date": DATES[0], "end_date": DATES
 DOWNLOAD = {"universe_file": "u.json", "db_path": "m.db"}
 EXPORT = {**DOWNLOAD, "export_base_path": "out"}
 CALLS: list[Call] = [
-    ("define_universe", DEFINE, (["A", "B"], *DATES, "u.json"), {"force": False, "description": None, "network": DEFAULT}),
+    (
+        "define_universe", DEFINE, (["A", "B"], *DATES, "u.json"),
+        {"force": False, "description": None, "listing": Listing.EXCHANGE, "selection": None, "network": DEFAULT},
+    ),
     (
         "define_universe",
         {
             **DEFINE, "symbols": ("A",), "force": True, "description": "hello", "retry_config": RetryConfig(max_retries=1),
             "daily_check_workers": 7, "daily_check_request_delay": 0.5, "daily_check_max_requests_per_minute": 600,
-            "max_ban_wait": 9.0,
+            "max_ban_wait": 9.0, "listing": "archive", "selection": Selection(3),
         },
         (["A"], *DATES, "u.json"),
         {
-            "force": True, "description": "hello",
+            "force": True, "description": "hello", "listing": "archive", "selection": Selection(3),
             "network": NetworkConfig(
                 ENDPOINTS, KEY, RateConfig(600, 0.5, 0.0, 9.0), RetryConfig(max_retries=1), WorkerConfig(api=7)
             ),
@@ -49,7 +54,7 @@ CALLS: list[Call] = [
     (
         "download_universe_data", DOWNLOAD, ("u.json", "m.db"),
         {
-            "interval": Freq.m1, "window": WindowBounds(), "download_market_metrics": False, "incremental": True,
+            "interval": Freq.m1, "window": WindowBounds(), "symbols": None, "download_market_metrics": False, "incremental": True,
             "kline_source": KlineSource.AUTO, "retry_gaps": False, "network": DEFAULT,
         },
     ),
@@ -59,11 +64,12 @@ CALLS: list[Call] = [
             **DOWNLOAD, "retry_config": RetryConfig(jitter=False), "api_request_delay": 0.1, "vision_request_delay": 0.2,
             "download_market_metrics": True, "incremental": False, "interval": "5m", "start_date": DATES[0],
             "end_date": DATES[1], "max_api_workers": 2, "max_vision_workers": 3, "kline_source": "vision", "max_ban_wait": 8.0,
-            "retry_gaps": True,
+            "retry_gaps": True, "symbols": ("A",),
         },
         ("u.json", "m.db"),
         {
-            "interval": "5m", "window": WindowBounds(*DATES), "download_market_metrics": True, "incremental": False,
+            "interval": "5m", "window": WindowBounds(*DATES), "symbols": ["A"], "download_market_metrics": True,
+            "incremental": False,
             "kline_source": KlineSource.VISION, "retry_gaps": True,
             "network": NetworkConfig(
                 ENDPOINTS, KEY, RateConfig(1800, 0.1, 0.2, 8.0), RetryConfig(jitter=False), WorkerConfig(2, 3)

@@ -7,7 +7,7 @@ ratios as long over short or buy over sell. A value that the source leaves blank
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from datetime import date
 from enum import Enum
 from types import MappingProxyType
@@ -40,12 +40,14 @@ _WRONG_SYMBOL = "wrong_symbol"
 _OUTSIDE = "row_outside_range"
 
 
-def parse_csv(text: str, symbol: str, day: date) -> RowsByDay:
+def parse_csv(text: str, symbol: str, day: date, *, former_symbol: str | None = None) -> RowsByDay:
     """Checked rows of one day's archive file, keyed by their label; single invalid rows are left out.
 
-    All rows stand under `day`, those labelled with either midnight included. Which bar a label names is not decided here: that
-    takes the symbol's klines (docs/wire.md, metrics files). Raises InvalidData for a fault of the whole.
+    All rows bear the symbol's name, or the former one. They stand under `day`, those labelled with either midnight included.
+    Which bar a label names is not decided here: that takes the symbol's klines (docs/wire.md, metrics files). Raises InvalidData
+    for a fault of the whole.
     """
+    names = {symbol, former_symbol or symbol}
     lines = [_unquoted(line) for line in lines_of(text, _HEADER)]
     if not lines:
         return RowsByDay({})
@@ -54,11 +56,11 @@ def parse_csv(text: str, symbol: str, day: date) -> RowsByDay:
     grid = _grid(day)
     sieve = Sieve()
     try:
-        rows = _rows(lines, symbol, grid)
+        rows = _rows(lines, names, grid)
     except InvalidData as invalid:
         if invalid.reason == _WRONG_SYMBOL:
             raise
-        rows = _sift(lines, symbol, grid, sieve)
+        rows = _sift(lines, names, grid, sieve)
     collapsed = collapse(rows, sieve)
     by_label = [row for rows_of_day in collapsed.values() for row in rows_of_day]
     # All rows of a file stand under its day, whatever their labels are.
@@ -74,11 +76,11 @@ def _unquoted(line: str) -> str:
     return ",".join("" if field == '""' else field for field in line.split(","))
 
 
-def _rows(lines: list[str], symbol: str, grid: Mapping[str, int]) -> list[Row]:
+def _rows(lines: list[str], names: Set[str], grid: Mapping[str, int]) -> list[Row]:
     if any(line.count(",") != _COLUMNS - 1 for line in lines):
         raise InvalidData("wrong_column_count")
-    labels, names, rests = zip(*(line.split(",", 2) for line in lines), strict=True)
-    if set(names) != {symbol}:
+    labels, symbols, rests = zip(*(line.split(",", 2) for line in lines), strict=True)
+    if not names >= set(symbols):
         raise InvalidData(_WRONG_SYMBOL)
     try:
         moments = [grid[label] for label in labels]
@@ -89,12 +91,12 @@ def _rows(lines: list[str], symbol: str, grid: Mapping[str, int]) -> list[Row]:
     return [(moment, *values[index * VALUES : (index + 1) * VALUES]) for index, moment in enumerate(moments)]
 
 
-def _sift(lines: list[str], symbol: str, grid: Mapping[str, int], sieve: Sieve) -> list[Row]:
+def _sift(lines: list[str], names: Set[str], grid: Mapping[str, int], sieve: Sieve) -> list[Row]:
     """The same rows, line by line: invalid ones are left out."""
     rows: list[Row] = []
     for line in lines:
         try:
-            rows += _rows([line], symbol, grid)
+            rows += _rows([line], names, grid)
         except InvalidData as invalid:
             if invalid.reason == _WRONG_SYMBOL:
                 raise

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cryptoservice.export.coverage_map.states import (
+    ALWAYS_SHOWN,
     COMPLETE,
     MISSING,
     PARTIAL,
@@ -47,6 +48,11 @@ class CellCounts:
     def active(self) -> int:
         """Symbol-days that the universe has."""
         return self.states[COMPLETE] + self.lacking
+
+    @property
+    def shown_states(self) -> list[int]:
+        """The states that are worth a card and a column, when this counts all symbol-days."""
+        return [index for index, count in enumerate(self.states) if count or index < ALWAYS_SHOWN]
 
     @property
     def lacking(self) -> int:

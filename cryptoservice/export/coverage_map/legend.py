@@ -17,14 +17,14 @@ def legend(totals: Mapping[str, Any], grid: Grid) -> str:
     cells = sum(grid.total.states)
     states = "".join(
         _card(
-            f"state:{state.key}",
+            f"state:{STATES[index].key}",
             _swatch(index),
-            state.label,
+            STATES[index].label,
             number(grid.total.states[index]),
             f"{share(grid.total.states[index], cells)} of symbol-days",
-            (state.meaning, state.key),
+            (STATES[index].meaning, STATES[index].key),
         )
-        for index, state in enumerate(STATES)
+        for index in grid.total.shown_states
     )
     cards = _headline(totals, grid) + states
     return (

@@ -129,7 +129,7 @@ def _tables(grid: Grid, symbols: Sequence[str]) -> str:
 
 
 def _table(grid: Grid, caption: str, what: str, rows: Iterator[tuple[str, CellCounts]], count: int) -> str:
-    heads = [what, "active", *(state.label for state in STATES)]
+    heads = [what, "active", *(STATES[index].label for index in grid.total.shown_states)]
     if grid.whole_day:
         heads += ["rows", "expected", "coverage"]
     heads += [reason.label for reason in REASONS]
@@ -144,7 +144,7 @@ def _table(grid: Grid, caption: str, what: str, rows: Iterator[tuple[str, CellCo
 
 
 def _table_row(grid: Grid, name: str, counts: CellCounts) -> str:
-    cells = [number(count) for count in (counts.active, *counts.states)]
+    cells = [number(counts.active), *(number(counts.states[index]) for index in grid.total.shown_states)]
     if grid.whole_day:
         cells += [number(counts.actual), number(counts.expected), share(counts.actual, counts.expected)]
     cells += [number(partial + missing) for partial, missing in counts.reasons]

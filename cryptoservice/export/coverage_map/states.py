@@ -31,7 +31,18 @@ STATES = (
         "the exchange does not list it as trading now",
         (0.2, 0.8, 0.6, 0.2),
     ),
+    # What only universes by the archive's listing or by rank have. The listings' own words never meet in one universe.
+    State(
+        MissingReason.NO_TRADES_ON_DATE.value,
+        "no trades that day",
+        "it had a kline that day, but not one trade",
+        (0, 0.15, 1, 0.2),
+    ),
+    State(MissingReason.NOT_IN_ARCHIVE.value, "not in archive", "the archive's listing does not hold it", (0.2, 0.8, 0.6, 0.2)),
+    State(MissingReason.BELOW_RANK.value, "below rank", "other symbols had more volume before that day", (0, 0.65, 1, 0.2)),
 )
+ALWAYS_SHOWN = 5
+"""So many of the first states have a card and a column even where no symbol-day has them; the others only when one has."""
 STATE_OF_REASON = {reason.value: [state.key for state in STATES].index(reason.value) for reason in MissingReason}
 
 

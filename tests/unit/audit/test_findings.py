@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from cryptoservice.audit.cross_check import CrossCheck, Sampled
-from cryptoservice.audit.differences import Difference
 from cryptoservice.audit.findings import (
     MAX_LISTED,
     CheckedDataset,
@@ -17,6 +15,8 @@ from cryptoservice.audit.findings import (
     SampleResult,
     VerifyResult,
 )
+from cryptoservice.audit.verification.cross_check import CrossCheck, Sampled
+from cryptoservice.audit.verification.differences import Difference
 from cryptoservice.days import Window
 from cryptoservice.models import Dataset, Freq, Status
 from cryptoservice.sources.evidence import AnswerKind, KlineSource, Source, SourceAnswer

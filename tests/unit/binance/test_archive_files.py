@@ -236,3 +236,26 @@ def test_the_recorded_funding_file_matches_its_published_checksum() -> None:
     assert len(lines) == 91
     wanted = [(int(line.split(",")[0]), float(line.split(",")[2]), None, "Regular") for line in lines[1:]]
     assert [row for day in sorted(table.days) for row in table.days[day]] == wanted
+
+
+# -- aliases ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("alias", "former"),
+    [
+        ("LITUSDTSETTLED", "LITUSDT"), ("ICPUSDT_SETTLED", "ICPUSDT"), ("AERGOUSDTSETTLEDSETTLED", "AERGOUSDT"),
+        ("XUSDTSETTLED2", "XUSDT"), ("LITUSDT", "LITUSDT"), ("SETTLEDUSDT", "SETTLEDUSDT"),
+    ],
+)  # fmt: skip
+def test_the_files_of_an_alias_may_keep_the_name_of_its_earlier_life_inside(alias: str, former: str) -> None:
+    klines = dataclasses.replace(DAILY, symbol=alias)
+    metrics = ArchiveFile.daily(Dataset.METRICS, alias, Freq.m5, FEBRUARY)
+    line = "2026-02-01 00:05:00,{},1,2,3,4,5,6\n"
+    for name in (alias, former):
+        assert list(read_zip(archived(zipped((f"{name}-1m-2026-02-01.csv", FIRST_LINE.encode())), klines)).days) == [FEBRUARY]
+        body = zipped((f"{name}-metrics-2026-02-01.csv", line.format(name).encode()))
+        assert list(read_zip(archived(body, metrics)).days) == [FEBRUARY]
+    assert refusal(GOOD, klines) == "zip_member_name"
+    other = zipped((f"{alias}-metrics-2026-02-01.csv", line.format("BTCUSDT").encode()))
+    assert refusal(other, metrics) == "wrong_symbol"

@@ -8,6 +8,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,8 +21,12 @@ from cryptoservice.cli.commands import COMMANDS
 from cryptoservice.cli.parser import build_parser
 from cryptoservice.clock import Clock
 from cryptoservice.config import Credentials, Endpoints, NetworkConfig, RateConfig, RetryConfig, WindowBounds, WorkerConfig
-from cryptoservice.errors import OutputError, SourceRefused
+from cryptoservice.define.symbol_list import ListedSymbol, SymbolList
+from cryptoservice.errors import OutputError, SourceRefused, UsageError
 from cryptoservice.sources.evidence import KlineSource
+from cryptoservice.universe.file import from_json
+from cryptoservice.universe.model import DailySnapshot, Listing, Universe
+from cryptoservice.universe.selection import Rebalance, Selection
 from tests.unit.cli.test_parser import DEFINE, DOWNLOAD, EXPORT, STATUS, VERIFY
 
 REPORT = {"a": "币", "b": 1}
@@ -42,10 +47,11 @@ class Library:
         for where, name in (
             ("define.command", "define_universe"), ("download.command", "download_universe_data"),
             ("download.preview", "preview_download"), ("export.command", "export_universe_data"),
-            ("audit.status", "universe_status"), ("audit.verify", "verify_universe"),
+            ("audit.status", "universe_status"), ("audit.verify", "verify_universe"), ("define.symbol_list", "list_symbols"),
+            ("audit.provenance", "symbol_day_provenance"),
         ):  # fmt: skip
             monkeypatch.setattr(import_module(f"cryptoservice.{where}"), name, self._recorder(name))
-        for name in ("status_text", "plan_text"):
+        for name in ("status_text", "plan_text", "provenance_text"):
             monkeypatch.setattr(
                 f"cryptoservice.cli.tables.{name}", lambda result, name=name: f"{name} of {result.to_dict()['b']}\n"
             )
@@ -63,7 +69,8 @@ class Library:
         code = COMMANDS[args.command](args, CLOCK, STOP)
         ((name, arguments, options),) = self.calls
         self.calls.clear()
-        assert (options.pop("clock"), options.pop("stop")) == (CLOCK, STOP)
+        # Where values come from does not depend on the time.
+        assert (options.pop("clock", CLOCK), options.pop("stop")) == (CLOCK, STOP)
         return code, name, arguments, options
 
 
@@ -75,8 +82,8 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         assert stop is STOP
         yield HELPERS
 
-    for name in ("BINANCE_API_KEY", "BINANCE_API_SECRET", "BINANCE_API_BASE_URL", "BINANCE_VISION_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("API_KEY", "API_SECRET", "API_BASE_URL", "VISION_BASE_URL", "LISTING_BASE_URL"):
+        monkeypatch.delenv(f"BINANCE_{name}", raising=False)
     monkeypatch.setattr(helper_processes, "helper_processes", helpers)
     monkeypatch.setattr(helper_processes, "return_large_blocks", lambda: None)
     return Library(monkeypatch)
@@ -88,6 +95,7 @@ def network(rates: RateConfig, workers: WorkerConfig, **others: Any) -> NetworkC
 
 ONCE = {
     "window": WindowBounds(),
+    "symbols": None,
     "download_market_metrics": False,
     "incremental": True,
     "retry_gaps": False,
@@ -104,11 +112,54 @@ def test_define(library: Library, tmp_path: Path) -> None:
             "--max-ban-wait", "9", "--max-retries", "1", "--api-key", "k1234")  # fmt: skip
     limits = RateConfig(max_weight_per_minute=600, api_request_delay=0.5, max_ban_wait=9.0)
     reached = network(limits, WorkerConfig(api=7), max_retries=1, credentials=Credentials("k1234", None))
-    options = {"force": True, "description": "hello", "network": reached}
+    options = {"force": True, "description": "hello", "listing": "exchange", "selection": None, "network": reached}
     names = ["C", "D", "A", "E", "F", "b"]
     assert library.called(DEFINE, *more) == (0, "define_universe", (names, "2026-02-01", "2026-02-02", "u.json"), options)
-    least = {"force": False, "description": None, "network": network(RATES, WorkerConfig(api=5))}
-    assert library.called(DEFINE) == (0, "define_universe", ([], "2026-02-01", "2026-02-02", "u.json"), least)
+    least = {**options, "force": False, "description": None, "network": network(RATES, WorkerConfig(api=5))}
+    dates = ("2026-02-01", "2026-02-02")
+    assert library.called(DEFINE) == (0, "define_universe", ([], *dates, "u.json"), least)
+    ranking = "--listing archive --top 7 --lookback-days 9 --rebalance week --symbols all"
+    chosen = {**least, "listing": "archive", "selection": Selection(7, 9, Rebalance.WEEK)}
+    assert library.called(f"{DEFINE} {ranking}") == (0, "define_universe", (["all"], *dates, "u.json"), chosen)
+    chosen = {**least, "selection": Selection(7, 30, Rebalance.DAY)}
+    assert library.called(f"{DEFINE} --top 7") == (0, "define_universe", ([], *dates, "u.json"), chosen)
+
+
+def test_what_belongs_to_a_ranking_is_refused_without_one(library: Library) -> None:
+    for flag in ("--lookback-days 9", "--rebalance day"):
+        with pytest.raises(UsageError, match=f"{flag.split()[0]} belongs to a ranking"):
+            library.called(f"{DEFINE} {flag}")
+
+
+def test_a_universe_for_standard_output_is_all_that_stands_there(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
+    day = date(2026, 2, 1)
+    made = Universe(("币安人生USDT",), day, day, (DailySnapshot(day, ("币安人生USDT",), {}),), "2026-03-05T00:00:00+00:00")
+    library.result.universe, library.result.universe_file = made, None
+    code, _, arguments, _ = library.called(DEFINE.replace("u.json", "-"))
+    assert (code, arguments[3]) == (0, None)
+    assert from_json(capsys.readouterr().out) == made
+
+
+def test_symbols_are_names_on_a_pipe_and_a_table_on_a_terminal(
+    library: Library, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.result = SymbolList(
+        Listing.ARCHIVE, (ListedSymbol("BTCUSDT", date(2019, 9, 8), None), ListedSymbol("币安人生USDT", None, date(2026, 1, 2)))
+    )
+    called = (0, "list_symbols", ("archive",), {"network": network(RATES, WORKERS)})
+    assert library.called("universe symbols --listing archive") == called
+    assert capsys.readouterr() == ("BTCUSDT\n币安人生USDT\n", "")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert library.called("universe symbols --listing archive") == called
+    assert capsys.readouterr() == (
+        "",
+        "symbol    first day   last day\n"
+        "BTCUSDT   2019-09-08  -\n"
+        "币安人生USDT  -           2026-01-02\n"
+        "2 symbols by the archive\n",
+    )
+    library.called("universe symbols -q")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_define_says_how_a_universe_without_data_is_replaced(library: Library, caplog: pytest.LogCaptureFixture) -> None:
@@ -129,10 +180,11 @@ def test_download_and_its_plan_take_the_same(library: Library, capsys: pytest.Ca
     assert capsys.readouterr().err == "plan_text of 1\n"
     more = ("--interval", "5m", "--start-date", "2026-02-03", "--end-date", "2026-02-04", "--download-market-metrics",
             "--no-incremental", "--retry-gaps", "--kline-source", "vision", "--max-api-workers", "2", "--max-vision-workers", "3",
-            "--api-request-delay", "0.1", "--vision-request-delay", "0.2", "--max-ban-wait", "8")  # fmt: skip
+            "--api-request-delay", "0.1", "--vision-request-delay", "0.2", "--max-ban-wait", "8", "--symbols", "A,b")  # fmt: skip
     limits = RateConfig(api_request_delay=0.1, vision_request_delay=0.2, max_ban_wait=8.0)
     all_of_it = {
         "interval": "5m", "window": WindowBounds("2026-02-03", "2026-02-04"), "download_market_metrics": True,
+        "symbols": ["A", "b"],
         "incremental": False, "retry_gaps": True, "kline_source": KlineSource.VISION,
         "network": network(limits, WorkerConfig(2, 3)),
     }  # fmt: skip
@@ -173,6 +225,26 @@ def test_status_and_verify(library: Library, capsys: pytest.CaptureFixture[str])
     assert library.called(VERIFY) == (0, "verify_universe", ("u.json", "m.db"), least)
     sampled = {**least, "sample": 9, "seed": 3, "repair": True, "network": network(RateConfig(max_ban_wait=0.0), WORKERS)}
     assert library.called(VERIFY, "--sample", "9", "--seed", "3", "--repair", "--max-ban-wait", "0")[3] == sampled
+
+
+def test_status_of_a_symbol_day(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
+    place = ("--symbol", "LINKUSDT", "--date", "2026-02-03")
+    called = library.called(STATUS, "--db-path", "m.db", *place)
+    assert called == (0, "symbol_day_provenance", ("u.json", "m.db", "LINKUSDT", "2026-02-03"), {})
+    assert capsys.readouterr() == (json.dumps(REPORT, ensure_ascii=False) + "\n", "provenance_text of 1\n")
+    library.called(STATUS, "--db-path", "m.db", *place, "-q")
+    assert capsys.readouterr().err == ""
+    for flags, words, hint in (
+        (("--symbol", "A", "--db-path", "m.db"), "--symbol without --date", "give both, or leave out --symbol"),
+        (("--date", "2026-02-03", "--db-path", "m.db"), "--date without --symbol", "give both, or leave out --date"),
+        (place, "only a database knows", "name it with --db-path"),
+        ((*place, "--db-path", "m.db", "--end-date", "2026-02-03"), "has no window", "leave out --start-date and --end-date"),
+        ((*place, "--db-path", "m.db", "--start-date", ""), "has no window", "leave out --start-date and --end-date"),
+    ):
+        with pytest.raises(UsageError, match=words) as caught:
+            library.called(STATUS, *flags)
+        assert str(caught.value.hint).startswith(hint)
+        assert library.calls == []
 
 
 def test_what_is_missing_is_an_error_line_and_exit_code_3(

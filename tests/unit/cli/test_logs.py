@@ -40,6 +40,14 @@ def test_quiet_leaves_errors_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "error: four\n"
 
 
+def test_quiet_leaves_what_says_how_a_run_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    for options in ({"quiet": True}, {}, {"verbose": True}):
+        set_up(**options)
+        logging.getLogger(logs.OUTCOME).info("one")
+        logging.getLogger(logs.OUTCOME).warning("two")
+        assert capsys.readouterr().err == "warning: two\n"
+
+
 def test_verbose_says_everything(capsys: pytest.CaptureFixture[str]) -> None:
     set_up(verbose=True)
     say_everything()

@@ -19,6 +19,7 @@ from cryptoservice.cli.parser import build_parser
 from cryptoservice.errors import CryptoserviceError, OutputError, UsageError
 
 DEFINE = "universe define --start-date 2026-02-01 --end-date 2026-02-02 --output u.json"
+SYMBOLS = "universe symbols"
 DOWNLOAD = "universe download --universe-file u.json --db-path m.db"
 EXPORT = "universe export --universe-file u.json --db-path m.db --export-base-path out --source-freq 5m --export-freq 1h"
 STATUS = "universe status --universe-file u.json"
@@ -26,7 +27,8 @@ VERIFY = "universe verify --universe-file u.json --db-path m.db"
 
 OUTPUT = {"quiet": False, "verbose": False, "log_format": "text"}
 CREDENTIALS = {"api_key": None, "api_secret": None}
-NETWORK = {**CREDENTIALS, "max_retries": 3, "max_ban_wait": 300.0, "api_base_url": None, "vision_base_url": None}
+NETWORK = {**CREDENTIALS, "max_retries": 3, "max_ban_wait": 300.0, "api_base_url": None, "vision_base_url": None,
+           "listing_base_url": None}  # fmt: skip
 WINDOW = {"start_date": None, "end_date": None}
 INPUT = {"universe_file": "u.json", "db_path": "m.db"}
 # Each command with the least that it needs, and every default.
@@ -34,19 +36,21 @@ LEAST: dict[str, dict[str, Any]] = {
     DEFINE: {
         **OUTPUT, **NETWORK, "command": "define", "symbols": None, "symbols_file": None, "start_date": "2026-02-01",
         "end_date": "2026-02-02", "output": "u.json", "force": False, "description": None, "daily_check_workers": 5,
-        "daily_check_request_delay": 0.0, "daily_check_max_requests_per_minute": 1800,
+        "daily_check_request_delay": 0.0, "daily_check_max_requests_per_minute": 1800, "listing": "exchange", "top": None,
+        "lookback_days": None, "rebalance": None,
     },
+    SYMBOLS: {**OUTPUT, **NETWORK, "command": "symbols", "listing": "exchange"},
     DOWNLOAD: {
         **OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "download", "interval": "1m", "download_market_metrics": False,
         "no_incremental": False, "retry_gaps": False,
-        "kline_source": "auto", "plan": False, "max_api_workers": 5, "max_vision_workers": 8,
+        "kline_source": "auto", "plan": False, "symbols": None, "max_api_workers": 5, "max_vision_workers": 8,
         "api_request_delay": 0.0, "vision_request_delay": 0.0,
     },
     EXPORT: {
         **OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "export", "export_base_path": "out", "source_freq": "5m",
         "export_freq": "1h", "no_klines": False, "no_metrics": False, "coverage_html": False, "prune": False,
     },
-    STATUS: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "status", "db_path": None},
+    STATUS: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "status", "db_path": None, "symbol": None, "date": None},
     VERIFY: {**OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "verify", "sample": 0, "seed": None, "repair": False},
 }  # fmt: skip
 
@@ -81,13 +85,17 @@ def test_every_flag_arrives() -> None:
          {"symbols": "A,@f", "symbols_file": "g", "force": True, "description": "hello", "daily_check_workers": 7,
           "daily_check_request_delay": 0.5, "daily_check_max_requests_per_minute": 600, "api_key": "k", "api_secret": "s",
           "quiet": True}),
+        (f"{DEFINE} --listing archive --top 3 --lookback-days 5 --rebalance month --listing-base-url http://l",
+         {"listing": "archive", "top": 3, "lookback_days": 5, "rebalance": "month", "listing_base_url": "http://l"}),
+        (f"{SYMBOLS} --listing archive", {"listing": "archive"}),
         (f"{DOWNLOAD} --interval 5m --download-market-metrics --start-date a --end-date b --no-incremental --retry-gaps"
-             " --kline-source api"
+             " --kline-source api --symbols A,@f"
          " --plan --max-api-workers 1 --max-vision-workers 2 --api-request-delay 0.1 --vision-request-delay 0.2 -v"
          " --max-retries 0 --max-ban-wait 0 --api-base-url http://a --vision-base-url http://v --log-format json",
          {"interval": "5m", "download_market_metrics": True, "start_date": "a", "end_date": "b", "no_incremental": True,
               "retry_gaps": True,
-          "kline_source": "api", "plan": True, "max_api_workers": 1, "max_vision_workers": 2, "api_request_delay": 0.1,
+          "kline_source": "api", "plan": True, "symbols": "A,@f",
+          "max_api_workers": 1, "max_vision_workers": 2, "api_request_delay": 0.1,
           "vision_request_delay": 0.2, "verbose": True, "max_retries": 0, "max_ban_wait": 0.0, "api_base_url": "http://a",
           "vision_base_url": "http://v", "log_format": "json"}),
         (f"{EXPORT} --no-klines --no-metrics --coverage-html --prune --api-key k",
@@ -108,6 +116,8 @@ def test_what_cannot_be_used_is_refused_in_these_words() -> None:
         (f"{STATUS} --db m.db", "unrecognized arguments: --db m.db", "see cryptoservice universe status --help"),
         ("--no-such universe", f"{required}: COMMAND", "see cryptoservice universe --help"),
         (f"{STATUS} -q -v", "argument -v/--verbose: not allowed with argument -q/--quiet", None),
+        (f"{DEFINE} --top 0", "argument --top: 0 is not a whole number from 1 up", None),
+        (f"{DEFINE} --top 3 --lookback-days 0", "argument --lookback-days: 0 is not a whole number from 1 up", None),
         (f"{DOWNLOAD} --max-api-workers 0", "argument --max-api-workers: 0 is not a whole number from 1 up", None),
         (f"{DOWNLOAD} --max-api-workers x", "argument --max-api-workers: invalid whole number value: 'x'", None),
         (f"{DOWNLOAD} --max-retries -1", "argument --max-retries: -1 is negative", None),
@@ -149,7 +159,7 @@ def test_two_dashes_after_an_equals_sign_are_a_value() -> None:
 
 
 def test_a_command_without_its_area_is_led_there() -> None:
-    for command in ("define", "download", "export", "status", "verify"):
+    for command in ("define", "symbols", "download", "export", "status", "verify"):
         with pytest.raises(UsageError) as refused:
             parse(f"{command} --universe-file u.json")
         assert refused.value.hint == f"write: cryptoservice universe {command} ..."
@@ -176,6 +186,7 @@ def test_completion_asks_shtab_for_paths_and_intervals(
         **dict.fromkeys(("--universe-file", "--db-path", "--output", "--symbols-file"), "files"),
         "--export-base-path": "folders",
         **dict.fromkeys(("--interval", "--source-freq", "--export-freq"), intervals),
+        "--listing": ("exchange", "archive"), "--rebalance": ("day", "week", "month"),
         "--kline-source": ("auto", "vision", "api"), "--log-format": ("text", "json"), "--print-completion": ("bash", "zsh"),
     }  # fmt: skip
 

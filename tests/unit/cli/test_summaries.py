@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
-from cryptoservice.audit.cross_check import CrossCheck, Sampled
-from cryptoservice.audit.differences import Difference
 from cryptoservice.audit.findings import RepairedDay, RepairResult, SampleResult, VerifyResult
+from cryptoservice.audit.verification.cross_check import CrossCheck, Sampled
+from cryptoservice.audit.verification.differences import Difference
 from cryptoservice.cli.summaries import difference_line, difference_lines, download_shortfall, verify_shortfall
 from cryptoservice.days import Window
 from cryptoservice.download.result import DatasetCounts, DownloadResult, Unsettled

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import date
 
+from cryptoservice.audit.provenance import DatasetProvenance, ProvenanceResult
 from cryptoservice.audit.status import DatasetStatus, NextDownload, StatusResult, UnsettledReason
-from cryptoservice.cli.tables import plan_text, status_text, table
+from cryptoservice.cli.tables import plan_text, provenance_text, status_text, table
 from cryptoservice.days import Window
 from cryptoservice.download.preview import PreviewResult, Share
-from cryptoservice.models import Dataset, Freq, MissingReason, Status
+from cryptoservice.models import Dataset, Freq, MissingReason, SourceObject, Status
+from cryptoservice.sources.alignment import Reading
 from cryptoservice.sources.evidence import Source
 
 WINDOW = Window(date(2026, 2, 1), date(2026, 2, 28))
@@ -67,6 +69,66 @@ def test_status_of_datasets() -> None:
         "  failed, no reason known: 1 symbol-day",
         "next download of funding_rates: nothing to do, all is settled",
     ]
+
+
+def test_where_the_values_of_a_symbol_day_come_from() -> None:
+    origin = SourceObject(
+        "data/futures/um/daily/metrics/x.zip", "ab" * 32, "Wed, 11 Feb 2026 08:00:00 GMT", "2026-03-05T10:00:00+00:00"
+    )
+    checked = "2026-03-05T10:00:00+00:00"
+    values = (
+        DatasetProvenance(
+            Dataset.KLINES, "1m", Status.CONFIRMED_GAP, "sources_agree", 1_400, 1_440, checked, "daily+rest",
+            {"daily": 1_399, "daily+rest": 1}, None, origin,
+        ),
+        DatasetProvenance(Dataset.KLINES, "5m", None, "not_downloaded", 0, None, None, None, {}, None, None),
+        DatasetProvenance(
+            Dataset.METRICS, "5m", Status.COMPLETE, "labels_end_bars", 288, 288, checked, "daily", {"daily": 288},
+            Reading.ENDS_BARS, origin,
+        ),
+        DatasetProvenance(Dataset.FUNDING_RATES, "", Status.COMPLETE, None, 3, 3, checked, "rest", {"rest": 3}, None, None),
+        DatasetProvenance(Dataset.FUNDING_RATES, "x", Status.FAILED, None, 0, 3, checked, None, {}, None, None),
+    )  # fmt: skip
+    result = ProvenanceResult("universe.json", "market.db", "LINKUSDT", WINDOW.start, None, values)
+    assert (
+        provenance_text(result)
+        == """\
+LINKUSDT on 2026-02-01: active in universe universe.json
+database market.db
+
+dataset        freq  status           rows  expected  last checked
+klines         1m    confirmed_gap   1,400     1,440  2026-03-05T10:00:00+00:00
+klines         5m    not_downloaded      0         -  never
+metrics        5m    complete          288       288  2026-03-05T10:00:00+00:00
+funding_rates  -     complete            3         3  2026-03-05T10:00:00+00:00
+funding_rates  x     failed              0         3  2026-03-05T10:00:00+00:00
+
+1m klines
+  reason     sources_agree
+  source     1,399 from daily, 1 from daily+rest
+  object     data/futures/um/daily/metrics/x.zip
+  SHA-256    abababababababababababababababababababababababababababababababab
+  published  Wed, 11 Feb 2026 08:00:00 GMT
+  fetched    2026-03-05T10:00:00+00:00
+
+5m metrics
+  reason     labels_end_bars
+  source     288 from daily
+  labels     labels_end_bars
+  object     data/futures/um/daily/metrics/x.zip
+  SHA-256    abababababababababababababababababababababababababababababababab
+  published  Wed, 11 Feb 2026 08:00:00 GMT
+  fetched    2026-03-05T10:00:00+00:00
+
+funding_rates
+  source     3 from rest
+"""
+    )
+    empty = ProvenanceResult("universe.json", "market.db", "LINKUSDT", WINDOW.start, MissingReason.NO_KLINE_ON_DATE, ())
+    assert provenance_text(empty) == (
+        "LINKUSDT on 2026-02-01: not active, no_kline_on_date in universe universe.json\n"
+        "database market.db: nothing has been downloaded into it yet\n"
+    )
 
 
 def test_the_plan_of_a_download() -> None:

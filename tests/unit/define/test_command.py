@@ -57,6 +57,8 @@ def test_the_universe_holds_what_the_exchange_said(tmp_path: Path, exchange: Rep
         "requests": {"exchange_info": 1, "klines": 3},
         "retries": 0,
         "waited_seconds": 0.0,
+        # Nobody's name is near enough to NOSUCHUSDT.
+        "suggestions": {},
     }
 
 

@@ -13,7 +13,12 @@ from cryptoservice.models import Dataset, MissingReason
 
 NAMES = ("ALGOUSDT", "AVAXUSDT", "币安人生USDT", "LINKUSDT", "OMGUSDT")
 WHOLE_DAY = {"klines": 288, "metrics": 288, "funding_rates": 3}
-STATES = ("complete", "partial", "missing", "no_kline_on_date", "not_in_current_trading_list")
+STATES = (
+    "complete", "partial", "missing", "no_kline_on_date", "not_in_current_trading_list", "no_trades_on_date", "not_in_archive",
+    "below_rank",
+)  # fmt: skip
+# Those that every page tells of; the others are told when a symbol-day has them.
+TOLD = STATES[:5]
 REASONS = ("not_downloaded", "failed", "incomplete", "confirmed_gap")
 
 
@@ -94,8 +99,8 @@ def unpacked(row: list[int]) -> list[int]:
 
 
 def counts(states: Sequence[str]) -> list[int]:
-    """Active symbol-days, then those of each state."""
-    by_state = [states.count(state) for state in STATES]
+    """Active symbol-days, then those of each state that every page tells of."""
+    by_state = [states.count(state) for state in TOLD]
     return [sum(by_state[:3]), *by_state]
 
 

@@ -49,6 +49,7 @@ def test_files_and_report(filled: Stored, tmp_path: Path) -> None:
     assert names(tmp_path / "out") == {
         "klines/freq=4h/date=2026-02-01/klines.csv", "metrics/freq=4h/date=2026-02-01/metrics.csv",
         "funding_rates/date=2026-02-01/funding_rates.csv", "coverage_4h_2026-02-01_2026-02-02.json",
+        "datapackage_4h_2026-02-01_2026-02-02.json",
     }  # fmt: skip
     assert result.report_path == str(tmp_path / "out/coverage_4h_2026-02-01_2026-02-02.json")
     assert (result.files, result.rows) == (3, {Dataset.KLINES: 6, Dataset.METRICS: 6, Dataset.FUNDING_RATES: 3})
@@ -71,6 +72,7 @@ def test_files_and_report(filled: Stored, tmp_path: Path) -> None:
     assert result.to_dict() == {
         "report_path": result.report_path, "files": 3, "rows": {"klines": 6, "metrics": 6, "funding_rates": 3},
         "summary": report["summary"], "kept_files": 0,
+        "package_path": str(tmp_path / "out/datapackage_4h_2026-02-01_2026-02-02.json"),
     }  # fmt: skip
 
 
@@ -80,6 +82,7 @@ def test_a_window_and_a_universe_of_its_own(filled: Stored, tmp_path: Path) -> N
     result = export(filled, tmp_path / "out", window=WindowBounds("2026-02-02", None), metrics=False)
     assert names(tmp_path / "out") == {
         "klines/freq=4h/date=2026-02-02/klines.csv", "coverage_4h_2026-02-02_2026-02-02.json",
+        "datapackage_4h_2026-02-02_2026-02-02.json",
     }  # fmt: skip
     report = report_of(result)
     assert report["define_missing"] == {"2026-02-02": {ETH: "no_kline_on_date"}}
@@ -110,6 +113,64 @@ def test_the_coverage_map_comes_and_goes(filled: Stored, tmp_path: Path, caplog:
     assert f"the coverage map of an earlier export is out of date and was removed: {page}" in caplog.messages
 
 
+def package_of(result: ExportResult) -> dict[str, Any]:
+    assert result.package_path is not None
+    record = json.loads(Path(result.package_path).read_text(encoding="utf-8"))
+    assert isinstance(record, dict)
+    return record
+
+
+def test_the_package_lists_what_was_written_and_not_what_was_kept(filled: Stored, tmp_path: Path) -> None:
+    kept = tmp_path / "out/klines/freq=4h/date=2026-02-02/klines.csv"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("from another machine\n")
+    result = export(filled, tmp_path / "out")
+    assert result.kept_files == 1
+    listed = {entry["path"]: (entry["bytes"], entry["hash"]) for entry in package_of(result)["resources"]}
+    bodies = {str(path.relative_to(tmp_path / "out")): path.read_bytes() for path in (tmp_path / "out").rglob("*.csv")}
+    assert bodies.pop("klines/freq=4h/date=2026-02-02/klines.csv") == b"from another machine\n"
+    assert listed == {name: (len(body), f"sha256:{hashlib.sha256(body).hexdigest()}") for name, body in bodies.items()}
+
+
+def test_an_older_package_that_holds_no_longer_is_named(filled: Stored, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    older = Path(str(export(filled, tmp_path / "out").package_path))
+    before = older.read_bytes()
+    first_day = WindowBounds("2026-02-01", "2026-02-01")
+    caplog.clear()
+    export(filled, tmp_path / "out", window=first_day)
+    assert [line for line in caplog.messages if "data packages" in line] == []
+    # One price more, and the day's file is another one.
+    filled.fill([symbol_day(Dataset.KLINES, [kline(row[0], 10.5) for row in HOURS])])
+    export(filled, tmp_path / "out", window=first_day)
+    assert [line for line in caplog.messages if "data packages" in line] == [
+        f"files that older data packages list have changed, export their windows anew to renew them: {older.name}"
+    ]
+    assert older.read_bytes() == before
+    caplog.clear()
+    # No more than five are named.
+    for number in range(3, 10):
+        (tmp_path / f"out/datapackage_4h_2026-02-01_2026-02-0{number}.json").write_bytes(before)
+    export(filled, tmp_path / "out", window=first_day)
+    (line,) = [line for line in caplog.messages if "data packages" in line]
+    assert line.endswith("datapackage_4h_2026-02-01_2026-02-06.json and 3 more")
+
+
+def test_a_day_that_is_pruned_makes_an_older_package_untrue(
+    filled: Stored, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    older = Path(str(export(filled, tmp_path / "out").package_path))
+    first = {"2026-02-01": dict.fromkeys((BTC, ETH), "no_kline_on_date")}
+    write_universe(filled.universe, "2026-02-01", "2026-02-02", first)
+    result = export(filled, tmp_path / "out", window=WindowBounds("2026-02-01", "2026-02-01"))
+    assert result.package_path is None
+    assert f"export their windows anew to renew them: {older.name}" in caplog.text
+    # Nothing is left to list for its own window either, so that package goes.
+    export(filled, tmp_path / "out")
+    assert names(tmp_path / "out") == {
+        "coverage_4h_2026-02-01_2026-02-02.json", "coverage_4h_2026-02-01_2026-02-01.json",
+    }  # fmt: skip
+
+
 def test_what_is_missing_is_said(filled: Stored, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for day in ("2026-02-01", "2026-02-02"):
         stale = tmp_path / f"out/klines/freq=4h/date={day}/klines.csv"
@@ -137,7 +198,7 @@ def test_without_active_symbols_there_is_a_report_alone(stored: Stored, tmp_path
     write_universe(stored.universe, "2026-02-01", "2026-02-02", {"2026-02-01": gone, "2026-02-02": gone})
     result = export(stored, tmp_path / "out")
     assert names(tmp_path / "out") == {"coverage_4h_2026-02-01_2026-02-02.json"}
-    assert (result.files, result.summary["active_symbol_days"]) == (0, 0)
+    assert (result.files, result.summary["active_symbol_days"], result.to_dict()["package_path"]) == (0, 0, None)
     (message,) = caplog.messages
     assert message.startswith("nothing to export but the coverage report: no requested symbol is active")
 

@@ -38,8 +38,17 @@ def test_a_window_reports_its_ratio() -> None:
     }  # fmt: skip
 
 
-def test_where_nothing_was_expected_nothing_is_missing() -> None:
-    assert Totals().of_window(3)["coverage_ratio"] == 1.0
+def test_where_nothing_was_expected_there_is_no_ratio() -> None:
+    assert Totals().of_window(3)["coverage_ratio"] is None
+    # Metrics of a symbol that is active, but of which only the ledger knows how many rows to expect.
+    assert totals((0, 0, 0)).of_window(1)["coverage_ratio"] is None
+    coverage = Coverage(Dataset.KLINES)
+    coverage.defined(FIRST, {"A": NO_KLINE})
+    coverage.exported(Dataset.KLINES, FIRST, Totals(), {})
+    coverage.exported(Dataset.METRICS, FIRST, Totals(), {})
+    made = json.loads(json.dumps(coverage.to_dict()))
+    assert made["summary"]["coverage_ratio"] is None
+    assert [dataset["coverage_ratio"] for dataset in made["datasets"].values()] == [None, None]
 
 
 def report() -> Coverage:

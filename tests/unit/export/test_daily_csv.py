@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ from cryptoservice.export.daily_csv import (
     DayTask,
     StaleFile,
     Target,
+    WrittenFile,
     csv_lines,
     export_days,
     export_days_as_worker,
@@ -67,7 +69,9 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         assert not path.exists()
         yield "B,2\n"
 
-    assert write_day(path, ("symbol", "open_time"), pieces(), prune=True) is None
+    # As `printf 'symbol,open_time\nA,1\nB,2\n' | sha256sum` says.
+    digest = "2fee696dabff143dfefb8ef18cdeebf35ee04accf751a65375e984910708f45c"
+    assert write_day(path, ("symbol", "open_time"), pieces(), prune=True) == WrittenFile(25, digest)
     assert path.read_bytes() == b"symbol,open_time\nA,1\nB,2\n"
 
     def broken() -> Iterator[str]:
@@ -116,11 +120,12 @@ def test_days_are_written_and_counted(stored: Stored, tmp_path: Path) -> None:
         first, second = export_days(store, Target(tmp_path / "out", prune=False), [FOUR_HOURS], tasks)
     # Six hours make one bar of four hours that is whole, and one of two hours.
     lack = {ETH: {"expected": 6, "actual": 2, "reason": "confirmed_gap", "partial_bars": 1}}
-    assert first == DayDone(FEBRUARY, Dataset.KLINES, Totals(2, 1, 1, 0, 12, 8, 1), lack, stale=None)
+    path = tmp_path / "out/klines/freq=4h/date=2026-02-01/klines.csv"
+    written = WrittenFile(path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+    assert first == DayDone(FEBRUARY, Dataset.KLINES, Totals(2, 1, 1, 0, 12, 8, 1), lack, written)
     lack = {BTC: {"expected": 6, "actual": 0, "reason": "not_downloaded"}}
-    assert second == DayDone(NEXT_DAY, Dataset.KLINES, Totals(1, 0, 0, 1, 6, 0, 0), lack, stale=None)
-    (path,) = (tmp_path / "out").rglob("*.csv")
-    assert path == tmp_path / "out/klines/freq=4h/date=2026-02-01/klines.csv"
+    assert second == DayDone(NEXT_DAY, Dataset.KLINES, Totals(1, 0, 0, 1, 6, 0, 0), lack, file=None)
+    assert list((tmp_path / "out").rglob("*.csv")) == [path]
     header, *lines = path.read_text().splitlines()
     assert header == ("symbol,open_time,open,high,low,close,volume,quote_volume,trades,taker_buy_volume,taker_buy_quote_volume")
     # Flat bars of price 10: four hours of volume 2, 20, 3, 1 and 10.
@@ -141,7 +146,7 @@ def test_a_file_of_a_day_on_which_the_universe_has_no_symbol_is_out_of_date(stor
     tasks = [DayTask(FEBRUARY, ()), DayTask(NEXT_DAY, (BTC,))]
     with StoreReader.open(stored.database) as store:
         done = export_days(store, Target(tmp_path, prune=False), [KLINES], tasks)
-    assert [day.stale for day in done] == [StaleFile.REMOVED, StaleFile.KEPT]
+    assert [day.file for day in done] == [StaleFile.REMOVED, StaleFile.KEPT]
     assert [KLINES.path(tmp_path, day).exists() for day in (FEBRUARY, NEXT_DAY)] == [False, True]
 
 

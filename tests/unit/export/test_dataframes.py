@@ -115,6 +115,7 @@ def test_symbols_are_chosen_and_strangers_give_no_rows(database: Path) -> None:
     assert names([" ausdt ", "AUSDT"]) == ["AUSDT"]
     assert names(pandas.Index(["BUSDT"])) == ["BUSDT"]
     assert names(name for name in NAMES[1:3]) == ["AUSDT", "BUSDT"]
+    assert names(["all"]) == names("all") == names(None) == list(NAMES)
     # Neither a stranger nor an empty list means all.
     assert names(["NOSUCHUSDT"]) == []
     assert names([]) == []

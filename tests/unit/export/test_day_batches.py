@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import threading
@@ -106,6 +107,8 @@ class Done:
     """What an export has written and counted."""
 
     files: dict[str, bytes]
+    written: dict[str, tuple[int, str]]
+    """Size and SHA-256 that the export tells of each file."""
     report: dict[str, Any]
     totals: tuple[int, int, dict[StaleFile, list[date]]]
     warnings: list[str]
@@ -138,7 +141,9 @@ def export(database: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
             made.run(clock or FakeClock(), stop)
         files = {str(path.relative_to(base)): path.read_bytes() for path in base.rglob("*") if path.is_file()}
         warnings = [record.getMessage() for record in caplog.records]
-        return Done(files, coverage.to_dict(), (made.files, made.rows[Dataset.KLINES], made.stale), warnings)
+        written = {name: tuple(file) for name, file in made.written.items()}
+        assert made.removed == {SPEC.name(DAYS[3])}
+        return Done(files, written, coverage.to_dict(), (len(made.written), made.rows[Dataset.KLINES], made.stale), warnings)
 
     yield run
 
@@ -146,6 +151,7 @@ def export(database: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
 def test_alone_it_writes_every_day_that_has_rows(export: Exporter) -> None:
     done = export()
     assert set(done.files) == {f"klines/freq=5m/date={day}/klines.csv" for day in DAYS if day != DAYS[3]}
+    assert done.written == {name: (len(body), hashlib.sha256(body).hexdigest()) for name, body in done.files.items()}
     # Seven symbols with one five-minute bar each.
     assert done.totals == (5, 35, {StaleFile.KEPT: [], StaleFile.REMOVED: [DAYS[3]]})
     assert done.report["summary"] == {
@@ -183,11 +189,11 @@ def test_a_small_export_needs_no_executor(database: Path, tmp_path: Path) -> Non
     with Snapshot.open(database) as snapshot:
         made = DayExport(snapshot, Target(tmp_path, prune=False), [SPEC], tasks, Coverage(Dataset.KLINES), executor)
         made.run(FakeClock(), None)
-    assert (executor.days, made.files) == ([], 3)
+    assert (executor.days, len(made.written)) == ([], 3)
 
 
 def assert_same_but_for_one_warning(done: Done, alone: Done) -> None:
-    assert (done.files, done.report, done.totals) == (alone.files, alone.report, alone.totals)
+    assert (done.files, done.written, done.report, done.totals) == (alone.files, alone.written, alone.report, alone.totals)
     assert [line.startswith(WARNING) for line in done.warnings] == [True]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import replace
 from datetime import date
 
 from cryptoservice.binance.archive_files import VerifiedZip
@@ -33,10 +34,12 @@ def line(number: int) -> str:
 
 
 def test_an_object_answers_for_every_wanted_day_and_names_itself() -> None:
-    answers = decode_zip(FETCH, zipped([line(0), line(2), line(9)]))
+    archived = replace(zipped([line(0), line(2), line(9)]), etag="12" * 16)
+    answers = decode_zip(FETCH, archived)
     # 2026-03-03 01:06:40 UTC, as `date -u -d @1772500000` says.
     name = "data/futures/um/monthly/klines/BTCUSDT/1d/BTCUSDT-1d-2026-02.zip"
-    origin = SourceObject(name, "ab" * 32, "Mon, 02 Mar 2026 01:00:00 GMT", "2026-03-03T01:06:40+00:00")
+    modified, fetched = "Mon, 02 Mar 2026 01:00:00 GMT", "2026-03-03T01:06:40+00:00"
+    origin = SourceObject(name, "ab" * 32, modified, fetched, "12" * 16, len(archived.body))
     assert list(answers) == list(DAYS), "a day that nobody wants is no answer"
     assert [list(answer.rows) for answer in answers.values()] == [[kline(FEBRUARY_MS)], [], [kline(FEBRUARY_MS + 2 * DAY_MS)]]
     assert {(answer.kind, answer.origin) for answer in answers.values()} == {(AnswerKind.ROWS, origin)}

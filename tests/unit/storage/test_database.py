@@ -40,7 +40,7 @@ def refusals(path: Path) -> list[StoreError]:
 def test_a_database_of_another_version_is_refused_and_left_alone(path: Path) -> None:
     run_script(path, "CREATE TABLE future (x); PRAGMA user_version = 99;")
     for error in refusals(path):
-        assert error.message == f"database {path} has schema version 99, this program knows 2"
+        assert error.message == f"database {path} has schema version 99, this program knows 3"
         assert error.remedy is Remedy.NEWER_DATABASE
         assert str(error).endswith("; use the version of cryptoservice that wrote it, or choose another database file")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cryptoservice.days import Window
 from cryptoservice.errors import Remedy, StoreError
 from cryptoservice.models import Dataset, Status
-from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, Series, SymbolDay
+from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, LedgerOrigin, Series, SymbolDay
 from cryptoservice.storage.reader import RetriedGaps, StoreReader
 from cryptoservice.storage.writer import StoreWriter
 from tests.unit.fakes import DAY, FEBRUARY, FEBRUARY_MS, MINUTE, kline
@@ -24,6 +24,7 @@ from tests.unit.storage.samples import (
     FUNDING,
     METRICS,
     NEXT_DAY,
+    OBJECT,
     minutes,
     run_script,
     symbol_day,
@@ -223,6 +224,39 @@ def test_gaps_that_are_tried_again_are_not_settled(tmp_path: Path, retried: Retr
         entries = list(store.entries(Dataset.KLINES, "1m", window))
         held = [entry.day.day for entry in entries if retried.holds(entry.status, entry.reason, entry.checked_at)]
         assert held == [day for day in range(1, 5) if day not in settled]
+
+
+def test_the_ledger_lines_of_a_symbol_day_name_their_objects(path: Path) -> None:
+    fives = Series(Dataset.KLINES, "5m", "BTCUSDT")
+    written(
+        path,
+        symbol_day(BTC, minutes(0, 1, 2), origin=OBJECT, source="daily+rest", marks=b"\x02\x02\x04", reason="a reason"),
+        symbol_day(fives, [], status=Status.FAILED, source=None, expected_rows=288),
+        symbol_day(FUNDING, [(FEBRUARY_MS, 0.1, None, "Regular")], source="rest"),
+        # Neither another day nor another symbol.
+        symbol_day(METRICS, [], NEXT_DAY),
+        symbol_day(ETH, minutes(0)),
+    )
+    checked = 1_770_000_000
+    klines = LedgerEntry("BTCUSDT", FEBRUARY, Status.COMPLETE, "a reason", 3, 3, "daily+rest", checked)
+    with StoreReader.open(path) as store:
+        assert store.origins("BTCUSDT", FEBRUARY) == {
+            (Dataset.KLINES, "1m"): LedgerOrigin(klines, b"\x02\x02\x04", OBJECT),
+            (Dataset.KLINES, "5m"): LedgerOrigin(
+                LedgerEntry("BTCUSDT", FEBRUARY, Status.FAILED, None, 0, 288, None, checked), None, None
+            ),
+            (Dataset.FUNDING_RATES, ""): LedgerOrigin(
+                LedgerEntry("BTCUSDT", FEBRUARY, Status.COMPLETE, None, 1, 1, "rest", checked), None, None
+            ),
+        }
+        assert store.origins("XUSDT", FEBRUARY) == store.origins("BTCUSDT", date(2026, 2, 3)) == {}
+    # As an earlier version wrote it.
+    run_script(path, "ALTER TABLE ledger DROP COLUMN row_marks; DROP TABLE commits; PRAGMA user_version = 1;")
+    with StoreReader.open(path) as store:
+        assert store.origins("BTCUSDT", FEBRUARY)[Dataset.KLINES, "1m"] == LedgerOrigin(klines, None, OBJECT)
+    run_script(path, "UPDATE ledger SET status = 'fine'")
+    with StoreReader.open(path) as store, pytest.raises(StoreError, match="unknown status 'fine'"):
+        store.origins("BTCUSDT", FEBRUARY)
 
 
 # -- columns -----------------------------------------------------------------------------------------------------------

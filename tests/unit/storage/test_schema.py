@@ -17,7 +17,7 @@ PUBLIC = {
     "global_account_ratio taker_volume_ratio",
     "funding_rates": "symbol funding_time funding_rate mark_price rate_type",
     "symbol_days": "dataset freq symbol date status reason rows expected_rows source checked_at object_id",
-    "source_objects": "id name sha256 last_modified fetched_at",
+    "source_objects": "id name sha256 last_modified fetched_at etag size",
 }
 
 
@@ -29,7 +29,7 @@ def test_the_public_names_and_columns(path: Path) -> None:
 
 
 def test_the_schema_version_is_in_user_version(path: Path) -> None:
-    assert query(written(path), "PRAGMA user_version") == [(2,)]
+    assert query(written(path), "PRAGMA user_version") == [(3,)]
 
 
 def test_the_views_show_rows_days_and_times_as_people_read_them(path: Path) -> None:

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from cryptoservice.errors import Remedy, UsageError
 from cryptoservice.files import TargetExists
+from cryptoservice.models import MissingReason
 from cryptoservice.universe.file import UniverseError, UniverseFile, check_description, from_json, save, to_json
-from cryptoservice.universe.model import DailySnapshot, Universe
+from cryptoservice.universe.model import DailySnapshot, Listing, Universe
+from cryptoservice.universe.selection import Rebalance, Selection
 from tests.unit.universe.samples import EXAMPLE, NO_KLINE, UNLISTED
 
 EXAMPLE_TEXT = """{
@@ -330,3 +332,56 @@ def test_a_description_that_the_file_cannot_hold_is_refused_before_anything_is_w
         check_description(7)
     for fine in (None, "", "café 币安"):
         check_description(fine)
+
+
+RANKED = replace(
+    EXAMPLE,
+    listing=Listing.ARCHIVE,
+    selection=Selection(1, 7, Rebalance.WEEK),
+    daily_snapshots=(
+        DailySnapshot(date(2024, 2, 28), ("BTCUSDT",), {"币安人生USDT": MissingReason.NOT_IN_ARCHIVE}),
+        DailySnapshot(date(2024, 2, 29), ("币安人生USDT",), {"BTCUSDT": MissingReason.BELOW_RANK}),
+        DailySnapshot(date(2024, 3, 1), (), {"BTCUSDT": MissingReason.NO_TRADES_ON_DATE, "币安人生USDT": NO_KLINE}),
+    ),
+)
+
+
+def test_what_was_opted_in_stands_in_schema_2_1() -> None:
+    text = to_json(RANKED)
+    assert from_json(text) == RANKED
+    record = json.loads(text)
+    assert list(record) == [
+        "schema_version", "requested_symbols", "start_date", "end_date", "listing", "selection", "daily_snapshots", "created_at",
+        "description",
+    ]  # fmt: skip
+    assert (record["schema_version"], record["listing"]) == ("2.1", "archive")
+    assert record["selection"] == {"top": 1, "by": "quote_volume", "lookback_days": 7, "rebalance": "week"}
+    ranked = replace(EXAMPLE, selection=Selection(2))
+    record = json.loads(to_json(ranked))
+    assert (record["schema_version"], "listing" in record) == ("2.1", False)
+    assert from_json(to_json(ranked)) == ranked
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"listing": "bucket"}, "listing: is 'bucket'"),
+        ({"listing": None}, "listing: is None"),
+        ({"listing": ["archive"]}, "listing: is ['archive']"),
+        # The reasons of the one listing are none of the other's.
+        ({"listing": "exchange"}, "daily_snapshots[0].missing_symbols['币安人生USDT']: unknown reason 'not_in_archive'"),
+        ({"selection": 3}, "selection: is not an object"),
+        ({"selection": {"top": 0, "by": "quote_volume", "lookback_days": 7, "rebalance": "week"}}, "selection: top is 0"),
+        ({"selection": {"top": 1, "by": "trades", "lookback_days": 7, "rebalance": "week"}}, "selection: by is 'trades'"),
+        ({"selection": {"top": 1, "by": "quote_volume", "rebalance": "week"}}, "selection: lookback days is None"),
+        ({"selection": {"top": 1, "by": "quote_volume", "lookback_days": 7}}, "selection: rebalance is None"),
+        ({"selection": None}, "daily_snapshots[1].missing_symbols['BTCUSDT']: unknown reason 'below_rank'"),
+        ({"schema_version": "2.0"}, "daily_snapshots[0].missing_symbols['币安人生USDT']: unknown reason 'not_in_archive'"),
+        ({"schema_version": "2.2"}, "schema_version: is '2.2', not '2.0' or '2.1'"),
+    ],
+)
+def test_what_schema_2_1_does_not_allow_is_named(change: dict[str, Any], place: str) -> None:
+    record = {**json.loads(to_json(RANKED)), **change}
+    with pytest.raises(UniverseError) as caught:
+        from_json(json.dumps(record))
+    assert caught.value.message.startswith(place)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,31 @@ def test_a_file_that_the_system_does_not_give_is_refused_with_its_reason(tmp_pat
     assert str(caught.value) == (
         f"symbols file {path} cannot be read: permission denied; check the permissions of the file and its folder"
     )
+
+
+class _Stdin:
+    def __init__(self, content: bytes) -> None:
+        self.buffer = io.BytesIO(content)
+
+
+def test_standard_input_is_read_to_its_end_and_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", _Stdin(b" A\nB"))
+    assert read_input(Path("-"), "symbols file", 10, missing="?") == b" A\nB"
+    for stdin, words in (
+        (None, "symbols file (standard input) is closed"),
+        (_Stdin(b""), "symbols file (standard input) is empty"),
+        (_Stdin(b" \n\t"), "symbols file (standard input) is empty"),
+        (_Stdin(b"12345678901"), "symbols file (standard input) is larger than 0 MiB"),
+    ):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with pytest.raises(UsageError) as caught:
+            read_input(Path("-"), "symbols file", 10, missing="?")
+        assert caught.value.message == words
+        assert caught.value.hint
+
+
+def test_a_file_named_like_the_sign_of_standard_input_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-").write_bytes(b"A")
+    # Path drops the leading dot, so the name must come with its folder.
+    assert read_input(tmp_path / "-", "symbols file", 10, missing="?") == b"A"

@@ -10,7 +10,7 @@ from cryptoservice.export.coverage_map import states
 from cryptoservice.export.coverage_map.grid import Grid
 from cryptoservice.export.coverage_map.legend import legend, share
 from cryptoservice.models import Dataset
-from tests.unit.export.coverage_reports import NAMES, REASONS, STATES, Page, counts, made_up, reasons, state_of
+from tests.unit.export.coverage_reports import NAMES, REASONS, STATES, TOLD, Page, counts, made_up, reasons, state_of
 
 
 def page_of(report: dict[str, Any], dataset: str = "klines", symbols: tuple[str, ...] = NAMES) -> Page:
@@ -35,7 +35,7 @@ def test_cards_count_what_the_report_counts(dataset: str) -> None:
     assert texts(page, "count")[1:] == [str(count) for count in (*due, *map(sum, by_reason))]
     assert texts(page, "share")[5:] == [f"{missing} missing, {partial} partial" for partial, missing in by_reason]
     filters = [attributes["data-filter"] for attributes in page.named("li") if "data-filter" in attributes]
-    assert filters == [*(f"state:{state}" for state in STATES), *(f"reason:{reason}" for reason in REASONS)]
+    assert filters == [*(f"state:{state}" for state in TOLD), *(f"reason:{reason}" for reason in REASONS)]
 
 
 def test_every_reason_is_pictured_as_the_map_draws_it() -> None:
@@ -46,6 +46,16 @@ def test_every_reason_is_pictured_as_the_map_draws_it() -> None:
     assert [attributes["class"] for attributes in page.named("svg")] == [
         *(f"swatch s{state}" for state in range(5)), *(("swatch s2", "swatch s1") * 4),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("state", STATES[len(TOLD) :])
+def test_a_state_of_few_universes_has_a_card_where_it_occurs(state: str) -> None:
+    report = made_up(NAMES, 2, lacking=0)
+    report["define_missing"] = {report["days"][1]["date"]: {"LINKUSDT": state}}
+    page = page_of(report)
+    filters = [attributes["data-filter"] for attributes in page.named("li") if "data-filter" in attributes]
+    assert filters == [f"state:{name}" for name in (*TOLD, state)]
+    assert texts(page, "count")[1:] == [str(2 * len(NAMES) - 1), "0", "0", "0", "0", "1"]
 
 
 def test_where_nothing_lacks_no_reason_is_listed() -> None:

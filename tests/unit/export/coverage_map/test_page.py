@@ -93,6 +93,15 @@ def test_the_tables_count_what_the_report_counts(seed: int) -> None:
         assert len(by_symbol[0]) == (11 if name == "funding_rates" else 14)
 
 
+def test_the_tables_name_every_state_that_occurs() -> None:
+    report = made_up(["AUSDT"], 4, lacking=0)
+    days = days_of(report)
+    report["define_missing"] = {days[0]: {"AUSDT": "below_rank"}, days[2]: {"AUSDT": "below_rank"}}
+    by_symbol = dict(Page(render(report, ["AUSDT"])).tables)["Totals per symbol: klines"]
+    assert by_symbol[0][2:8] == ["complete", "partial", "missing", "no kline that day", "not in trading list", "below rank"]
+    assert by_symbol[1][1:8] == ["2", "2", "0", "0", "0", "0", "2"]
+
+
 def test_rows_by_day_are_the_report_s_own() -> None:
     report = made_up(NAMES, 40, lacking=0.4, seed=3)
     by_day = dict(Page(render(report, NAMES)).tables)["Totals per day: klines"][1:-1]

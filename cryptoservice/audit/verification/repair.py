@@ -13,9 +13,9 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
-from cryptoservice.audit.consistency import MISALIGNED
-from cryptoservice.audit.differences import Difference
-from cryptoservice.audit.integrity import sound_day
+from cryptoservice.audit.verification.consistency import MISALIGNED
+from cryptoservice.audit.verification.differences import Difference
+from cryptoservice.audit.verification.integrity import sound_day
 from cryptoservice.binance.client import BinanceClient
 from cryptoservice.clock import Clock
 from cryptoservice.config import WorkerConfig

@@ -11,7 +11,7 @@ from datetime import date
 from itertools import islice
 from typing import Any, ClassVar, NamedTuple
 
-from cryptoservice.audit.differences import Difference
+from cryptoservice.audit.verification.differences import Difference
 from cryptoservice.clock import result_of
 from cryptoservice.models import Dataset, Freq, Record, Row
 from cryptoservice.sources.decoding import decode_zip

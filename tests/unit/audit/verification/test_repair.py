@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from cryptoservice.audit.differences import Difference
-from cryptoservice.audit.repair import Answered, Place, overrules, place_of, places_of, repair_jobs
+from cryptoservice.audit.verification.differences import Difference
+from cryptoservice.audit.verification.repair import Answered, Place, overrules, place_of, places_of, repair_jobs
 from cryptoservice.models import Dataset, Row, Status
 from cryptoservice.sources.evidence import AnswerKind, Source, SourceAnswer
 from cryptoservice.storage.ledger import Series, SymbolDay
 from cryptoservice.storage.writer import StoreWriter
 from tests.unit.audit.stored import HOURS, RATES, SERIES, Stored
-from tests.unit.audit.test_consistency import BAR, hype
+from tests.unit.audit.verification.test_consistency import BAR, hype
 from tests.unit.fakes import FEBRUARY, FEBRUARY_MS, kline
 
 # 2026-06-01: the archive has long been published.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cryptoservice.audit.consistency import misaligned_metrics, misalignment, unequal_aggregates, unequal_fields
+from cryptoservice.audit.verification.consistency import misaligned_metrics, misalignment, unequal_aggregates, unequal_fields
 from cryptoservice.days import Window
 from cryptoservice.models import Dataset, Freq, Row, Status
 from cryptoservice.sources.alignment import Bars

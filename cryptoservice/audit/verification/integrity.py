@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any, NamedTuple
 
-from cryptoservice.audit.differences import Difference
+from cryptoservice.audit.verification.differences import Difference
 from cryptoservice.days import Window, day_number, day_of_number, day_start_ms
 from cryptoservice.models import DAY_MS, Dataset, Freq, Row, Status
 from cryptoservice.storage.ledger import Series, mark_of_text

@@ -12,7 +12,7 @@ from datetime import date
 from itertools import islice
 from typing import Any
 
-from cryptoservice.audit.differences import Difference
+from cryptoservice.audit.verification.differences import Difference
 from cryptoservice.days import Window, day_of_number, day_start_ms
 from cryptoservice.models import DAY_MS, Dataset, Freq, Row
 from cryptoservice.sources.alignment import BAR_MS, Bars, Reading, Votes, count_votes

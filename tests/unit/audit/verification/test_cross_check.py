@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from cryptoservice.audit.cross_check import Comparison, CrossCheck, Sampled, compare, cross_checks, other_source
+from cryptoservice.audit.verification.cross_check import Comparison, CrossCheck, Sampled, compare, cross_checks, other_source
 from cryptoservice.errors import Interrupted
 from cryptoservice.models import Freq, Row
 from cryptoservice.sources.evidence import AnswerKind, KlineSource, Source, SourceAnswer

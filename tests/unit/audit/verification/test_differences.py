@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cryptoservice.audit.differences import Difference
+from cryptoservice.audit.verification.differences import Difference
 from cryptoservice.models import Dataset
 
 

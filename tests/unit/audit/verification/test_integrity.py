@@ -6,8 +6,8 @@ from datetime import date
 
 import pytest
 
-from cryptoservice.audit import integrity
-from cryptoservice.audit.differences import Difference
+from cryptoservice.audit.verification import integrity
+from cryptoservice.audit.verification.differences import Difference
 from cryptoservice.days import Window
 from cryptoservice.models import Dataset, Status
 from cryptoservice.storage.ledger import SymbolDay

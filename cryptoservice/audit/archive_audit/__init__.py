@@ -1,0 +1,1 @@
+"""Audit: has the archive published anything anew that a database was built from?"""

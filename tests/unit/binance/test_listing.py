@@ -1,0 +1,104 @@
+"""The bucket listing over a real socket: paged to its end, and never shorter than it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from cryptoservice.binance.http.limiter import LimitPolicy, RateLimiter
+from cryptoservice.binance.listing import BucketListing
+from cryptoservice.config import RetryConfig
+from cryptoservice.errors import Remedy, SourceError, SourceRefused
+from tests.unit.binance.loopback import Loopback, Reply, Seen
+from tests.unit.binance.parsers.test_listing import PREFIX, folder, listed, page
+from tests.unit.binance.wired import Wired, wired, wired_to
+
+ONCE = RetryConfig(max_retries=0)
+
+
+def listing_of(made: Wired) -> BucketListing:
+    return BucketListing(made.host, RateLimiter(LimitPolicy(max_weight=None), made.gate, made.clock), made.clock)
+
+
+def query(seen: Seen) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(seen.target).query, encoding="utf-8").items()}
+
+
+def next_marker(name: str) -> str:
+    return f"<NextMarker>{PREFIX}{name}/</NextMarker>"
+
+
+def test_folders_of_all_pages_without_the_phantom() -> None:
+    pages = [
+        page(folder("A"), folder(""), folder("B"), next_marker("B"), truncated="true"),
+        page(folder("龙虾USDT"), next_marker("龙虾USDT"), truncated="true"),
+        page(folder("龙虾USDU")),
+    ]
+    with wired(*(Reply(body=body) for body in pages)) as made:
+        assert listing_of(made).folders(PREFIX) == ["A", "B", "龙虾USDT", "龙虾USDU"]
+        assert [query(seen) for seen in made.seen] == [
+            {"delimiter": "/", "prefix": PREFIX},
+            {"delimiter": "/", "prefix": PREFIX, "marker": f"{PREFIX}B/"},
+            {"delimiter": "/", "prefix": PREFIX, "marker": f"{PREFIX}龙虾USDT/"},
+        ]
+        assert made.traffic.requests == {"archive_listing": 3}
+
+
+def test_objects_of_all_pages() -> None:
+    with wired(Reply(body=page(listed("a"), listed("b"), truncated="true")), Reply(body=page(listed("c")))) as made:
+        assert [one.key for one in listing_of(made).objects(PREFIX)] == [f"{PREFIX}{name}" for name in "abc"]
+        assert [query(seen) for seen in made.seen] == [{"prefix": PREFIX}, {"prefix": PREFIX, "marker": f"{PREFIX}b"}]
+
+
+def test_the_base_url_may_hold_the_buckets_name() -> None:
+    server = Loopback(lambda *_: Reply(body=page(folder("A"))))
+    with server.running(), wired_to(f"{server.url}/data.binance.vision") as made:
+        assert listing_of(made).folders(PREFIX) == ["A"]
+        assert server.seen[0].target.startswith("/data.binance.vision?delimiter=")
+
+
+@pytest.mark.parametrize(
+    ("reply", "words", "remedy"),
+    [
+        (Reply(404, b"<Error><Code>NoSuchBucket</Code></Error>"), "HTTP 404", Remedy.CHECK_LISTING_URL),
+        (Reply(body=b"<!DOCTYPE html><html></html>"), "a web page", Remedy.CHECK_LISTING_URL),
+        (Reply(503), "HTTP 503", Remedy.MORE_RETRIES),
+        (Reply(body=page(folder("A"))[:-9]), "cannot be trusted", Remedy.MORE_RETRIES),
+        (Reply(body=page(folder("A")), cut=9), "", Remedy.MORE_RETRIES),
+        (Reply(drop=True), "", Remedy.MORE_RETRIES),
+    ],
+)
+@pytest.mark.parametrize("skip", [0, 1])
+def test_a_page_that_fails_is_not_an_absence(reply: Reply, words: str, remedy: Remedy, skip: int) -> None:
+    good = Reply(body=page(folder("A"), next_marker("A"), truncated="true"))
+    with wired(*[good] * skip, reply, retry=ONCE) as made:
+        with pytest.raises(SourceError) as caught:
+            listing_of(made).folders(PREFIX)
+        assert not isinstance(caught.value, SourceRefused)
+        assert words in caught.value.message
+        assert caught.value.remedy is remedy
+
+
+def test_a_page_that_broke_off_is_asked_for_again() -> None:
+    whole = Reply(body=page(folder("A")))
+    for broken in (Reply(body=whole.body[:-9]), Reply(drop=True), Reply(500), Reply(429)):
+        with wired(broken, whole) as made:
+            assert listing_of(made).folders(PREFIX) == ["A"]
+
+
+def test_a_refusal_of_the_address_is_one() -> None:
+    for status in (403, 451):
+        with wired(Reply(status)) as made, pytest.raises(SourceRefused):
+            listing_of(made).folders(PREFIX)
+
+
+def test_a_listing_that_goes_in_circles_comes_to_an_end() -> None:
+    replies: list[Callable[[int, Seen], Reply]] = [
+        lambda *_: Reply(body=page(folder("A"), next_marker("A"), truncated="true")),
+        lambda number, _: Reply(body=page(folder("A"), next_marker("BA"[number % 2]), truncated="true")),
+    ]
+    for script in replies:
+        with wired(script=script) as made, pytest.raises(SourceError, match="goes in circles"):
+            listing_of(made).folders(PREFIX)
