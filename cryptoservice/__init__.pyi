@@ -3,6 +3,8 @@
 from cryptoservice._version import __version__ as __version__
 from cryptoservice.audit.archive_audit.command import audit_universe as audit_universe
 from cryptoservice.audit.archive_audit.result import AuditResult as AuditResult
+from cryptoservice.audit.dataset_lock.command import LockResult as LockResult
+from cryptoservice.audit.dataset_lock.command import lock_universe as lock_universe
 from cryptoservice.audit.findings import VerifyResult as VerifyResult
 from cryptoservice.audit.provenance import ProvenanceResult as ProvenanceResult
 from cryptoservice.audit.provenance import symbol_day_provenance as symbol_day_provenance

@@ -41,6 +41,8 @@ class Remedy(Enum):
     DEFINE_FIRST = "define a universe first"
     DOWNLOAD_FIRST = "download into it first"
     DOWNLOAD_METRICS = "download the market metrics first"
+    LOCK_FIRST = "lock the dataset first"
+    LOCK_WINDOW = "leave the dates out, or lock that window"
     NAME_SYMBOLS = "name at least one symbol, such as BTCUSDT"
     NAME_A_FOLDER = "name a folder"
     NAME_A_SAMPLE = "say how many symbol-days to draw"

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from cryptoservice.audit.dataset_lock.command import LockResult, lock_universe
 from cryptoservice.clock import Clock
 from cryptoservice.config import Credentials, Endpoints, NetworkConfig, RateConfig, RetryConfig, WindowBounds, WorkerConfig
 from cryptoservice.define.command import define_universe
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 
 class MarketDataService:
-    """Runs define, download and export in worker threads, so that the event loop goes on.
+    """Runs define, download, export and lock in worker threads, so that the event loop goes on.
 
     Cancelling a call stops its work in good order, and so does leaving the `async with` block, which waits until the work has
     ended. What was committed stays, and the same call resumes it later. Errors are those of the plain functions.
@@ -165,6 +166,20 @@ class MarketDataService:
             metrics=metrics,
             coverage_html=coverage_html,
             prune=prune,
+        )
+
+    async def lock_universe(
+        self,
+        universe_file: str | Path,
+        db_path: str | Path,
+        output_path: str | Path,
+        start_date: str | None = None,
+        end_date: str | None = None,
+        force: bool = False,
+    ) -> LockResult:
+        """`lock_universe` with flat arguments. Dates are inclusive UTC days."""
+        return await self._in_thread(
+            lock_universe, universe_file, db_path, output_path, window=WindowBounds(start_date, end_date), force=force
         )
 
     def _network(self, rates: RateConfig, retry: RetryConfig | None, workers: WorkerConfig) -> NetworkConfig:

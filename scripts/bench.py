@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import datasets, exporting, footprint, loading, planning, reading, reference, scaling
+from benchmarks import datasets, exporting, footprint, loading, locking, planning, reading, reference, scaling
 from benchmarks.results import Line, Report
 from benchmarks.world import loopback_world
 
@@ -55,6 +55,7 @@ def _lines(folder: Path) -> Iterator[Line]:
         yield exporting.rows_line(quarter, folder)
         yield exporting.hours_line(minutes, folder)
         yield from reading.dataframe_lines(minutes)
+        yield from locking.lines(minutes, folder)
         yield from footprint.memory_lines(quarter, minutes, folder)
         yield from footprint.size_lines(quarter, folder / "month.db")
     yield from footprint.idle_lines(folder)

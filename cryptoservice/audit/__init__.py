@@ -1,1 +1,1 @@
-"""The commands `status` and `verify`: what a database holds, and whether that is still true."""
+"""The commands `status`, `verify` and `lock`: what a database holds, and whether that is still true."""

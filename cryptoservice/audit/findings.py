@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from cryptoservice.audit.dataset_lock.comparison import LockComparison, LockDifference
 from cryptoservice.audit.verification.cross_check import CrossCheck, Sampled
 from cryptoservice.audit.verification.differences import Difference
 from cryptoservice.days import Window
@@ -119,7 +120,7 @@ class VerifyResult(Record):
 
     KEYS: ClassVar = (
         "status", "window", "checked_symbol_days", "rows", "datasets", "differences_total", "differences_by_kind", "differences",
-        "known_differences_total", "known_differences", "repair", "sample", "requests", "retries", "waited_seconds",
+        "known_differences_total", "known_differences", "lock", "repair", "sample", "requests", "retries", "waited_seconds",
         "elapsed_seconds",
     )  # fmt: skip
 
@@ -137,11 +138,18 @@ class VerifyResult(Record):
     refused: SourceRefused | None = None
     repair: RepairResult | None = None
     """None when no repair was asked for."""
+    lock: LockComparison | None = None
+    """None when no lock file was named."""
 
     @property
     def sound(self) -> bool:
         """True when nothing differs any more, and every sampled symbol-day that another source has could be fetched."""
-        return not self.remaining and not (self.sample and self.sample.failed)
+        return not self.remaining and not self.unlike_lock and not (self.sample and self.sample.failed)
+
+    @property
+    def unlike_lock(self) -> Sequence[LockDifference]:
+        """The symbol-months that are not what the lock says."""
+        return () if self.lock is None else self.lock.differs
 
     @property
     def remaining(self) -> Sequence[Difference]:
@@ -153,7 +161,7 @@ class VerifyResult(Record):
         """`sound`, `repaired`, `different` or `not_verified`."""
         if self.sound:
             return "repaired" if self.differences else "sound"
-        return "different" if self.remaining else "not_verified"
+        return "different" if self.remaining or self.unlike_lock else "not_verified"
 
     @property
     def known_differences(self) -> tuple[Difference, ...]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+from cryptoservice.audit.dataset_lock.comparison import compare_with_lock, expected_lock
 from cryptoservice.audit.findings import CheckedDataset, Findings, RepairedDay, RepairResult, SampleResult, VerifyResult
 from cryptoservice.audit.verification import consistency, integrity
 from cryptoservice.audit.verification.cross_check import CrossCheck, Sampled, compare, cross_checks, other_source
@@ -48,6 +49,7 @@ def verify_universe(
     sample: int = 0,
     seed: int | None = None,
     repair: bool = False,
+    lock_file: str | Path | None = None,
     network: NetworkConfig | None = None,
     clock: Clock | None = None,
     stop: threading.Event | None = None,
@@ -61,6 +63,9 @@ def verify_universe(
     With `repair` every source is asked for exactly the symbol-days that differ; what the most trusted of them say is stored,
     and these days are verified again. Otherwise nothing is written.
 
+    With a `lock_file` the rows are compared with that dataset lock as well, after any repair. Its window holds then, and a
+    `window` may only say the same.
+
     Differences are part of the result and raise nothing; neither does a source that refuses. Raises UsageError for bad input
     or a database that knows nothing of the universe, StoreError when it cannot be read, StoreBusy when a repair finds it held
     by another run, and Interrupted when `stop` is set.
@@ -71,8 +76,10 @@ def verify_universe(
         raise UsageError(f"a sample of {sample} symbol-days cannot be drawn", hint="sample 1 or more, or 0 for none")
     if seed is not None and not sample:
         raise UsageError("a seed without a sample means nothing", hint=Remedy.NAME_A_SAMPLE)
-    universe = UniverseFile.load(Path(universe_file)).universe
-    days = universe.subwindow(window)
+    loaded = UniverseFile.load(Path(universe_file))
+    universe = loaded.universe
+    lock = None if lock_file is None else expected_lock(Path(lock_file), loaded, window)
+    days = universe.subwindow(window) if lock is None else lock.window
     nothing_active = nothing_active_notice(universe, days)
     if nothing_active:
         raise UsageError(f"nothing to verify: {nothing_active}", hint="name a universe, or a window, with active symbols")
@@ -84,6 +91,7 @@ def verify_universe(
             drawn = _check_sample(run, _draw(candidates, sample, seed, run.clock))
         if repair:
             mended = _repair(run)
+        compared = None if lock is None else compare_with_lock(run.database, loaded, lock, run.clock, stop)
     return VerifyResult(
         window=days,
         datasets=tuple(datasets),
@@ -95,6 +103,7 @@ def verify_universe(
         elapsed_seconds=round(run.clock.monotonic() - started, 3),
         refused=run.traffic.refused,
         repair=mended,
+        lock=compared,
     )
 
 

@@ -221,7 +221,7 @@ def _status(args: Args, clock: Clock | None, stop: threading.Event) -> int:
 
 def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.audit.verify import verify_universe  # noqa: PLC0415
-    from cryptoservice.cli.summaries import difference_lines, verify_shortfall  # noqa: PLC0415
+    from cryptoservice.cli.summaries import difference_lines, lock_lines, verify_shortfall  # noqa: PLC0415
 
     result = verify_universe(
         args.universe_file,
@@ -230,6 +230,7 @@ def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         sample=args.sample,
         seed=args.seed,
         repair=args.repair,
+        lock_file=args.lock,
         network=_network(args, RateConfig(max_ban_wait=args.max_ban_wait), WorkerConfig()),
         clock=clock,
         stop=stop,
@@ -237,6 +238,8 @@ def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     _print_report(result.to_dict())
     for line, fields in difference_lines(result):
         log.error("%s", line, extra={"fields": {"difference": fields}})
+    for line, fields in lock_lines(result):
+        log.error("%s", line, extra={"fields": {"lock_difference": fields}})
     if result.refused is not None:
         raise result.refused
     return _exit_code(verify_shortfall(result))
@@ -260,6 +263,16 @@ def _audit(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     for line, fields in republished_lines(result):
         log.error("%s", line, extra={"fields": fields})
     return _exit_code(audit_shortfall(result, lines))
+
+
+def _lock(args: Args, clock: Clock | None, stop: threading.Event) -> int:
+    from cryptoservice.audit.dataset_lock.command import lock_universe  # noqa: PLC0415
+
+    result = lock_universe(
+        args.universe_file, args.db_path, args.output, window=_window(args), force=args.force, clock=clock, stop=stop
+    )
+    _print_report(result.to_dict())
+    return errors.EXIT_OK
 
 
 def _window(args: Args) -> WindowBounds:
@@ -319,4 +332,5 @@ COMMANDS: dict[str, Command] = {
     "status": _status_or_provenance,
     "verify": _verify,
     "audit": _audit,
+    "lock": _lock,
 }

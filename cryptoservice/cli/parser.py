@@ -22,6 +22,7 @@ _DESCRIPTION = """Reproducible datasets of Binance USDT-M perpetual futures, in 
   export    universe.json + SQLite  -> CSV + coverage JSON  the data, and what is missing and why
 
 At any time, status shows what is stored and what the next download would do, and verify checks what is stored.
+lock writes down what is stored, so that anybody can prove that they hold the same.
 stdout carries one JSON object, the run's report; progress, logs and errors go to stderr.
 """
 
@@ -64,7 +65,7 @@ class Parser(argparse.ArgumentParser):
         return known
 
     def _hint(self, message: str) -> str:
-        commands = "define|symbols|download|export|status|verify|audit"
+        commands = "define|symbols|download|export|status|verify|lock|audit"
         left_out = re.search(rf"invalid choice: '({commands})' \(choose from '?universe", message)
         return f"write: {self.prog} universe {left_out[1]} ..." if left_out else f"see {self.prog} --help"
 
@@ -137,7 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
         **FORM,
     )
     commands = universe.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
-    for add in (_add_define, _add_symbols, _add_download, _add_export, _add_status, _add_verify, _add_audit):
+    for add in (_add_define, _add_symbols, _add_download, _add_export, _add_status, _add_verify, _add_lock, _add_audit):
         add(commands)
     return parser
 
@@ -336,7 +337,7 @@ def _add_verify(commands: Any) -> None:
             4,
             5,
             c0="all is sound, or was repaired",
-            c3="something differs and was not repaired, or a sampled symbol-day could not be fetched",
+            c3="something differs and was not repaired, or is not as the lock says, or a sampled symbol-day could not be fetched",
         ),
         **FORM,
     )
@@ -346,6 +347,10 @@ def _add_verify(commands: Any) -> None:
         "--db-path", required=True, metavar=FILE, help="the SQLite database that download wrote; only --repair changes it"
     )
     options.add_window(what)
+    what.add_argument(
+        "--lock", metavar=FILE,
+        help="also compare the rows with this dataset lock, over its window, and name each symbol-month that is not the same",
+    )  # fmt: skip
     sample = parser.add_argument_group("sample")
     sample.add_argument(
         "--sample", type=options.count, default=0, metavar="N",
@@ -361,6 +366,26 @@ def _add_verify(commands: Any) -> None:
         help="ask every source for the symbol-days that differ, store what the most trusted of them say, verify these days again",
     )  # fmt: skip
     options.add_network(parser)
+    options.add_output(parser)
+
+
+def _add_lock(commands: Any) -> None:
+    parser = commands.add_parser(
+        "lock",
+        help="write down what a database holds, so that others can prove that they hold the same",
+        description="Write a dataset lock: digests over the stored rows of a universe by dataset, symbol and month, one root\n"
+        "over all of them, and the archive files that the rows came from. Equal data gives an equal root on every\n"
+        "machine. The command only reads the database, and never touches the network; a download may be running.",
+        epilog=exit_codes(0, 1, 2, c0="done, whatever is missing"),
+        **FORM,
+    )
+    what = parser.add_argument_group("what to lock")
+    options.add_universe_file(what)
+    what.add_argument("--db-path", required=True, metavar=FILE, help="the SQLite database that download wrote")
+    what.add_argument("--output", required=True, metavar=FILE, help="the lock file to write; its folders are created")
+    options.add_window(what)
+    what.add_argument("--force", action="store_true", help="replace an existing output")
+    options.add_ignored_credentials(parser)
     options.add_output(parser)
 
 

@@ -10,6 +10,8 @@ _WORDS = {
     Remedy.DEFINE_FIRST: "make one with: cryptoservice universe define",
     Remedy.DOWNLOAD_FIRST: "fill it with: cryptoservice universe download",
     Remedy.DOWNLOAD_METRICS: "fetch them with: cryptoservice universe download --download-market-metrics",
+    Remedy.LOCK_FIRST: "make one with: cryptoservice universe lock",
+    Remedy.LOCK_WINDOW: "leave out --start-date and --end-date, or lock that window with: cryptoservice universe lock",
     Remedy.NAME_SYMBOLS: "use --symbols BTCUSDT,ETHUSDT or --symbols-file FILE",
     Remedy.NAME_A_FOLDER: "name a folder with --export-base-path",
     Remedy.NAME_A_SAMPLE: "say with --sample how many symbol-days to draw",

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cryptoservice.audit.archive_audit.result import AuditResult
+    from cryptoservice.audit.dataset_lock.comparison import LockDifference
     from cryptoservice.audit.findings import VerifyResult
     from cryptoservice.audit.verification.differences import Difference
     from cryptoservice.download.result import DownloadResult
 
 
-# So many differences are named, one a line; the report has the others.
+# So many differences are named, one a line, and so many days of a symbol-month; the report has the others.
 _LINES = 10
+_DAYS = 3
 
 
 def download_shortfall(result: DownloadResult) -> str | None:
@@ -46,6 +48,12 @@ def verify_shortfall(result: VerifyResult) -> str | None:
         ((kind, count),) = Counter(difference.kind for difference in result.remaining).most_common(1)
         what = f'{total} difference{"s" if total > 1 else ""}, {count} of them of the kind "{kind}"'
         parts.append(f"{what}: repair them with verify --repair{sample}")
+    if result.unlike_lock:
+        ((kind, count),) = Counter(difference.kind.value for difference in result.unlike_lock).most_common(1)
+        total = len(result.unlike_lock)
+        what = f"{total} symbol-month{'s are' if total > 1 else ' is'} not what the lock says"
+        what += f', {count} of them of the kind "{kind}"'
+        parts.append(f"{what}: fetch their days again with download --no-incremental")
     if result.sample and result.sample.failed:
         failed, drawn = result.sample.failed, len(result.sample.symbol_days)
         ((reason, count),) = Counter(item.reason for item in failed).most_common(1)
@@ -58,6 +66,21 @@ def difference_lines(result: VerifyResult) -> Iterator[tuple[str, dict[str, Any]
     """The first ten differences that are left, each as a line and as fields for a log of objects."""
     for difference in itertools.islice(result.remaining, _LINES):
         yield difference_line(difference), difference.to_dict()
+
+
+def lock_lines(result: VerifyResult) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The first ten symbol-months that are not what the lock says, each as a line and as fields for a log of objects."""
+    for difference in itertools.islice(result.unlike_lock, _LINES):
+        yield lock_line(difference), difference.to_dict()
+
+
+def lock_line(difference: LockDifference) -> str:
+    """Such as `lock: klines/5m LINKUSDT 2026-02 differs: 2026-02-10 differs, 2026-02-11 missing`."""
+    days = [f"{day} {kind}" for day, kind in itertools.islice(difference.days.items(), _DAYS)]
+    if len(difference.days) > _DAYS:
+        days.append(f"{len(difference.days) - _DAYS} more days")
+    where = f"lock: {difference.dataset} {difference.symbol} {difference.month} {difference.kind}"
+    return f"{where}: {', '.join(days)}" if days else where
 
 
 def difference_line(difference: Difference) -> str:

@@ -53,6 +53,7 @@ class StoreReader:
         self.path = path
         self._db = db
         self._series_ids: dict[Series, int] = {}
+        self._functions: dict[Callable[..., bytes], str] = {}
 
     @classmethod
     @contextlib.contextmanager
@@ -112,12 +113,6 @@ class StoreReader:
         with sqlite_errors(self.path):
             for symbol, number, status, *rest in self._db.execute(query, bounds):
                 yield LedgerEntry(symbol, days[number], self._status(status), *rest)
-
-    def series(self) -> list[Series]:
-        """Every series that the ledger knows, sorted."""
-        query = "SELECT dataset, freq, symbol FROM series s WHERE EXISTS (SELECT 1 FROM ledger l WHERE l.series_id = s.id)"
-        with sqlite_errors(self.path):
-            return sorted(Series(Dataset(dataset), freq, symbol) for dataset, freq, symbol in self._db.execute(query))
 
     def objects(self, series: Series, window: Window) -> Iterator[tuple[date, SourceObject]]:
         """The archive object that each ledger line of a series in the window names; lines without one are left out."""
@@ -184,6 +179,51 @@ class StoreReader:
         )
         with sqlite_errors(self.path):
             return take(self._db.execute(query, (series_id, window.start_ms, window.end_ms)))
+
+    def packed_rows(self, series: Series, day: date, pack: Callable[..., bytes]) -> list[bytes] | None:
+        """What `pack` makes of each row of a symbol-day, in the order of the key; None when it raised for one of them.
+
+        SQLite calls it with the values of a row, in the order of `schema.columns(dataset)`. That is quicker than fetching them.
+        """
+        table = TABLES[series.dataset]
+        series_id = self._series_id(series)
+        if series_id is None:
+            return []
+        start = day_start_ms(day)
+        with sqlite_errors(self.path):
+            name = self._functions.get(pack)
+            if name is None:
+                name = self._functions[pack] = f"pack_{len(self._functions)}"
+                self._db.create_function(name, -1, pack)
+            query = (
+                f"SELECT {name}({', '.join(table.columns)}) FROM {table.name} "  # noqa: S608 - names of the schema
+                f"WHERE series_id = ? AND {table.time} >= ? AND {table.time} < ? ORDER BY {table.order}"
+            )
+            try:
+                return list(chain.from_iterable(self._db.execute(query, (series_id, start, start + DAY_MS))))
+            except sqlite3.OperationalError as error:
+                if "user-defined function" in str(error):
+                    return None
+                raise
+
+    def series(self) -> list[Series]:
+        """Every series that the database knows, with or without rows, sorted by dataset, frequency and symbol."""
+        query = "SELECT dataset, freq, symbol FROM series ORDER BY dataset, freq, symbol"
+        known = {dataset.value: dataset for dataset in Dataset}
+        with sqlite_errors(self.path):
+            return [Series(known[name], freq, symbol) for name, freq, symbol in self._db.execute(query) if name in known]
+
+    def object_ids(self, series: Series, window: Window) -> dict[int, int]:
+        """By day number, the id of the archive object that the ledger names for a day of the series."""
+        query = "SELECT day, object_id FROM ledger WHERE series_id = ? AND day BETWEEN ? AND ? AND object_id IS NOT NULL"
+        with sqlite_errors(self.path):
+            bounds = (self._series_id(series), day_number(window.start), day_number(window.end))
+            return dict(self._db.execute(query, bounds))
+
+    def source_objects(self) -> Iterator[tuple[int, str, str]]:
+        """Id, name and SHA-256 of every version of an archive object that rows came from, sorted by name and SHA-256."""
+        with sqlite_errors(self.path):
+            yield from self._db.execute("SELECT id, name, sha256 FROM source_objects ORDER BY name, sha256")
 
     def stored_day(self, series: Series, day: date) -> StoredDay | None:
         """A symbol-day with its rows and where each of them came from; None without a ledger line."""

@@ -8,6 +8,7 @@ import io
 import itertools
 import math
 import sqlite3
+import struct
 import urllib.request
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -83,6 +84,18 @@ class Zips:
             day: hashlib.sha256("".join(f"{line}\n" for line in [header, *_flat(symbols)]).encode()).hexdigest()
             for day, symbols in days.items()
         }
+
+    def month_digests(self) -> dict[str, dict[str, str]]:
+        """By symbol and month, the digest that a lock must hold: sha256 over the records that docs/formats.md describes."""
+        months: dict[tuple[str, str], Any] = {}
+        for symbol, *values in self.rows():
+            month = datetime.fromtimestamp(values[0] // 1000, timezone.utc).strftime("%Y-%m")
+            digest = months.setdefault((symbol, month), hashlib.sha256())
+            digest.update(bytes(4) + struct.pack("<q6dq2d", *values))
+        found: dict[str, dict[str, str]] = {}
+        for (symbol, month), digest in months.items():
+            found.setdefault(symbol, {})[month] = digest.hexdigest()
+        return found
 
     def _names(self) -> Iterator[tuple[str, str]]:
         for symbol in sorted(self.symbols):

@@ -1,7 +1,8 @@
-"""While another process commits without a pause, every export holds the prices of one single commit."""
+"""While another process commits without a pause, every export, and every lock, holds the prices of one single commit."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -18,6 +19,8 @@ import pytest
 from cryptoservice import export_universe_data
 from tests.e2e.conftest import ROOT, Workspace
 from tests.e2e.steps import wait_until, write_universe
+from tests.unit.audit.dataset_lock import by_hand
+from tests.unit.fakes import FEBRUARY_MS
 
 SYMBOLS = tuple(f"S{number:02}USDT" for number in range(20))
 # 144,000 rows would be stored if all were there: enough for helpers to be used. A day is a batch.
@@ -90,6 +93,25 @@ def test_the_command(workspace: Workspace, committed: Callable[[], int]) -> None
         assert outcome.code == 0, outcome
         assert_one_commit(workspace.folder / f"out{number}", (before, committed()))
         assert committed() > before + 1, "the writer was slower than the export"
+
+
+def digest_of_commit(number: int) -> str:
+    """The digest of a symbol's rows as that commit wrote them."""
+    times = (FEBRUARY_MS + day * 86_400_000 + minute * 60_000 for day in range(DAYS) for minute in range(3))
+    rows = [by_hand.record("qddddddqdd", (time, *[float(number)] * 6, 1, 1.0, 1.0)) for time in times]
+    return hashlib.sha256(b"".join(rows)).hexdigest()
+
+
+def test_a_lock(workspace: Workspace, committed: Callable[[], int]) -> None:
+    for number in range(4):
+        before = committed()
+        outcome = workspace.run("universe", "lock", *FILES[:4], "--output", f"lock{number}.json")
+        assert outcome.code == 0, outcome
+        record = json.loads((workspace.folder / f"lock{number}.json").read_text())
+        digests = {months["2026-02"] for months in record["datasets"]["klines/1m"].values()}
+        assert len(digests) == 1
+        assert digests <= {digest_of_commit(commit) for commit in range(before, committed() + 2)}
+        assert committed() > before + 1, "the writer was slower than the lock"
 
 
 class Counting(Executor):

@@ -125,6 +125,9 @@ STATUS = [
     "status", "--universe-file", "universe.json", "--db-path", "market.db", "--symbol", "LINKUSDT", "--date", "2026-02-10",
 ]  # fmt: skip
 
+VERIFY = ["verify", "--universe-file", "universe.json", "--db-path", "market.db"]
+LOCK = ["lock", "--universe-file", "universe.json", "--db-path", "market.db", "--output", "new/made.lock.json"]
+
 CASES: dict[str, tuple[Arguments, tuple[str, ...]]] = {
     "define: start date in another form": (changed(DEFINE, "--start-date", "2026-2-1"), ("2026-2-1", "YYYY-MM-DD")),
     "define: end date in words": (changed(DEFINE, "--end-date", "yesterday"), ("yesterday", "YYYY-MM-DD")),
@@ -188,6 +191,18 @@ CASES: dict[str, tuple[Arguments, tuple[str, ...]]] = {
         changed(STATUS, "--symbol", "LINK", "--db-path", "none.db"),
         ("'LINK'",),
     ),
+    "lock: no such database": (changed(LOCK, "--db-path", "none.db"), ("none.db", "download")),
+    "lock: a folder as output": ([*changed(LOCK, "--output", "folder"), "--force"], ("folder",)),
+    "lock: an existing output": (changed(LOCK, "--output", "file"), ("file exists already", "--force")),
+    "lock: the universe as output": ([*changed(LOCK, "--output", "universe.json"), "--force"], ("is the universe file",)),
+    "lock: the database as output": ([*changed(LOCK, "--output", "market.db"), "--force"], ("is the database",)),
+    "lock: a window outside": (changed(LOCK, "--end-date", "2026-03-01"), ("2026-03-01", "2026-02-11")),
+    "lock: no output": (changed(LOCK, "--output", None), ("--output",)),
+    "verify: no such lock": ([*VERIFY, "--lock", "none.json"], ("none.json", "universe lock")),
+    "verify: a folder as lock": ([*VERIFY, "--lock", "folder"], ("folder",)),
+    "verify: a text as lock": ([*VERIFY, "--lock", "file"], ("not JSON at line 1", "universe lock")),
+    "verify: a universe as lock": ([*VERIFY, "--lock", "universe.json"], ("lock_version is missing",)),
+    "verify: a database as lock": ([*VERIFY, "--lock", "market.db", "--repair"], ("market.db", "universe lock")),
     "no command": ([], ("COMMAND",)),
     "an unknown command": (["delete"], ("delete",)),
 }
@@ -198,6 +213,8 @@ OTHER_CASES: dict[str, tuple[Arguments, tuple[str, ...]]] = {
     "download: a file where a folder is due": (changed(DOWNLOAD, "--db-path", "file/made.db"), ("file",)),
     "download: a text as database": (changed(DOWNLOAD, "--db-path", "file"), ("file",)),
     "export: a text as database": (changed(EXPORT, "--db-path", "file"), ("file",)),
+    "lock: a file above the output": (changed(LOCK, "--output", "file/made.lock.json"), ("file",)),
+    "lock: a text as database": (changed(LOCK, "--db-path", "file"), ("file",)),
     "export: a file above the export folder": (changed(EXPORT, "--export-base-path", "file/exports"), ("file",)),
 }
 UNIVERSE_CASES: dict[str, tuple[Arguments, tuple[str, ...]]] = {

@@ -99,6 +99,14 @@ def test_there_is_nothing_to_verify(empty: Workspace) -> None:
     assert_told(outcome.stderr)
 
 
+def test_there_is_nothing_to_lock(empty: Workspace) -> None:
+    assert empty.download("-q").code == 0
+    outcome = empty.run("universe", "lock", *FILES, "--output", "lock.json")
+    assert_refused(outcome, TRUE, WHERE)
+    assert_told(outcome.stderr)
+    assert not (empty.folder / "lock.json").exists()
+
+
 def test_a_database_that_is_not_there_is_still_missed(empty: Workspace) -> None:
     assert_refused(empty.export(), "market.db", "does not exist")
 

@@ -13,7 +13,9 @@ from tests.e2e.conftest import ROOT
 
 PAGE = ROOT / "docs" / "cli.md"
 COMMANDS = ["cryptoservice", "cryptoservice universe"]
-COMMANDS += [f"cryptoservice universe {name}" for name in ("define", "symbols", "download", "export", "status", "verify")]
+COMMANDS += [
+    f"cryptoservice universe {name}" for name in ("define", "symbols", "download", "export", "status", "verify", "lock", "audit")
+]
 
 
 def documented() -> dict[str, str]:

@@ -183,7 +183,8 @@ FLAGS = {
     "export": "--universe-file --db-path --export-base-path --source-freq --export-freq --start-date --end-date --no-klines "
               "--no-metrics --coverage-html" + _ALL,
     "status": "--universe-file --db-path --start-date --end-date --symbol --date" + _ALL,
-    "verify": "--universe-file --db-path --start-date --end-date --sample --seed" + _NETWORK,
+    "verify": "--universe-file --db-path --start-date --end-date --sample --seed --lock" + _NETWORK,
+    "lock": "--universe-file --db-path --output --start-date --end-date --force" + _ALL,
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import pytest
 from cryptoservice.models import Dataset, Status
 from cryptoservice.storage.ledger import Series, SymbolDay
 from cryptoservice.storage.writer import StoreWriter
+from tests.unit.audit.dataset_lock import by_hand
 from tests.unit.fakes import FEBRUARY, recorded_csv, recorded_rows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
@@ -84,6 +85,14 @@ def test_wrong_rows_end_the_benchmark(zips: truth.Zips, database: Path, statemen
         truth.assert_rows(database, zips)
     with pytest.raises(SystemExit, match="checksums differ"):
         truth.Sums.of(database).assert_equal(before)
+
+
+def test_digests_of_zips_are_those_of_a_lock(zips: truth.Zips, database: Path) -> None:
+    days = [FEBRUARY + timedelta(days=day) for day in range(28)]
+    digests = by_hand.lock_of(database, {SYMBOL: days}).datasets["klines/1m"]
+    assert zips.month_digests() == digests
+    change(database, "UPDATE kline_rows SET trades = trades + 1 WHERE open_time = (SELECT max(open_time) FROM kline_rows)")
+    assert zips.month_digests() != by_hand.lock_of(database, {SYMBOL: days}).datasets["klines/1m"]
 
 
 def test_a_missed_target_shows() -> None:

@@ -33,12 +33,12 @@ from cryptoservice.errors import Remedy, SourceRefused
 from cryptoservice.models import MissingReason
 
 NAMES = {
-    "Credentials", "CryptoserviceError", "DailySnapshot", "Dataset", "DefineResult", "DownloadResult", "Endpoints",
-    "ExportResult", "Freq", "Listing", "MarketDataService", "NetworkConfig", "ProvenanceResult", "RateConfig", "Rebalance",
-    "RetryConfig", "Selection", "StatusResult", "SymbolList", "Universe", "UniverseFile", "UsageError", "VerifyResult",
-    "WindowBounds", "WorkerConfig", "define_universe", "download_universe_data", "export_universe_data", "list_symbols",
-    "read_funding_rates", "read_klines", "read_metrics", "symbol_day_provenance", "universe_status", "verify_universe",
-    "__version__",
+    "AuditResult", "Credentials", "CryptoserviceError", "DailySnapshot", "Dataset", "DefineResult", "DownloadResult",
+    "Endpoints", "ExportResult", "Freq", "Listing", "LockResult", "MarketDataService", "NetworkConfig", "ProvenanceResult",
+    "RateConfig", "Rebalance", "RetryConfig", "Selection", "StatusResult", "SymbolList", "Universe", "UniverseFile",
+    "UsageError", "VerifyResult", "WindowBounds", "WorkerConfig", "audit_universe", "define_universe",
+    "download_universe_data", "export_universe_data", "list_symbols", "lock_universe", "read_funding_rates",
+    "read_klines", "read_metrics", "symbol_day_provenance", "universe_status", "verify_universe", "__version__",
 }  # fmt: skip
 FOLDER = Path(cryptoservice.__file__).parent
 STUB = (FOLDER / "__init__.pyi").read_text(encoding="utf-8").splitlines()

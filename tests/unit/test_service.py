@@ -31,6 +31,7 @@ Call = tuple[str, dict[str, Any], tuple[Any, ...], dict[str, Any]]
 DEFINE = {"symbols": iter(["A", "B"]), "start_date": DATES[0], "end_date": DATES[1], "output_path": "u.json"}
 DOWNLOAD = {"universe_file": "u.json", "db_path": "m.db"}
 EXPORT = {**DOWNLOAD, "export_base_path": "out"}
+LOCK = {**DOWNLOAD, "output_path": "l.json"}
 CALLS: list[Call] = [
     (
         "define_universe", DEFINE, (["A", "B"], *DATES, "u.json"),
@@ -94,6 +95,11 @@ CALLS: list[Call] = [
             "source_freq": "1h", "export_freq": "1d", "window": WindowBounds(*DATES), "klines": False, "metrics": False,
             "coverage_html": True, "prune": True,
         },
+    ),
+    ("lock_universe", LOCK, ("u.json", "m.db", "l.json"), {"window": WindowBounds(), "force": False}),
+    (
+        "lock_universe", {**LOCK, "start_date": DATES[0], "end_date": DATES[1], "force": True}, ("u.json", "m.db", "l.json"),
+        {"window": WindowBounds(*DATES), "force": True},
     ),
 ]  # fmt: skip
 

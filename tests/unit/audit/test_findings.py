@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from cryptoservice.audit.dataset_lock.comparison import LockComparison, LockDifference, LockKind
 from cryptoservice.audit.findings import (
     MAX_LISTED,
     CheckedDataset,
@@ -81,6 +82,26 @@ def test_a_repair_counts_what_is_left() -> None:
     assert replace(made, repair=RepairResult(days[:1], ()), sample=sample(check(AnswerKind.FAILED))).status == "not_verified"
 
 
+def test_what_is_unlike_a_lock_is_different() -> None:
+    same = LockComparison("1" * 64, "1" * 64, ())
+    month = LockDifference("klines/1h", BTC, "2026-02", LockKind.MISSING, {"2026-02-01": LockKind.MISSING})
+    other = LockComparison("1" * 64, "2" * 64, (month,))
+    for kinds, lock, status in (
+        ({}, same, "sound"), ({}, other, "different"), ({"value": 1}, same, "different"), ({"value": 1}, other, "different")
+    ):  # fmt: skip
+        made = replace(result(kinds), lock=lock)
+        assert (made.status, made.sound, len(made.unlike_lock)) == (status, status == "sound", len(lock.differs))
+    # A repair that mends all rows need not bring back what was locked.
+    mended = RepairResult((RepairedDay(Dataset.KLINES, "1h", BTC, "2026-02-01", True, Status.COMPLETE, None),), ())
+    assert replace(result({"value": 1}), repair=mended, lock=other).status == "different"
+    assert replace(result({"value": 1}), repair=mended, lock=same).status == "repaired"
+    assert replace(result({}, sample(check(AnswerKind.FAILED))), lock=same).status == "not_verified"
+    told = replace(result({}), lock=other).to_dict()["lock"]
+    assert told["differs"] == [
+        {"dataset": "klines/1h", "symbol": BTC, "month": "2026-02", "kind": "missing", "days": {"2026-02-01": "missing"}}
+    ]
+
+
 def test_known_differences_are_told_and_are_no_failure() -> None:
     made = result({}, replace(sample(), known_differences=(difference("value"),) * (MAX_LISTED + 2)))
     record = made.to_dict()
@@ -112,7 +133,7 @@ def test_the_json_object() -> None:
     record = result({"row_count": 3, "value": 2}, sample(check(AnswerKind.FAILED, "http_503"))).to_dict()
     assert list(record) == [
         "status", "window", "checked_symbol_days", "rows", "datasets", "differences_total", "differences_by_kind", "differences",
-        "known_differences_total", "known_differences", "repair", "sample", "requests", "retries", "waited_seconds",
+        "known_differences_total", "known_differences", "lock", "repair", "sample", "requests", "retries", "waited_seconds",
         "elapsed_seconds",
     ]  # fmt: skip
     assert record["window"] == {"start_date": "2026-02-01", "end_date": "2026-02-02"}

@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from cryptoservice.audit.dataset_lock.command import lock_universe
+from cryptoservice.audit.dataset_lock.comparison import LockComparison
 from cryptoservice.audit.findings import VerifyResult
 from cryptoservice.audit.verify import verify_universe
 from cryptoservice.config import Endpoints, NetworkConfig, RetryConfig, WindowBounds
@@ -51,6 +53,7 @@ def test_a_sound_database(stored: Stored) -> None:
         "differences": [],
         "known_differences_total": 0,
         "known_differences": [],
+        "lock": None,
         "repair": None,
         "sample": None,
         "requests": {},
@@ -245,6 +248,46 @@ def test_symbols_need_not_be_stored_at_the_same_intervals(stored: Stored) -> Non
     stored.fill_all()
     # Four halves make four times the sums of a bar, and the other symbol has hours alone: five sums of twelve bars differ.
     assert verify(stored).differences_by_kind == {"aggregate": 60}
+
+
+# -- a dataset lock -------------------------------------------------------------------------------------------------------
+
+
+def test_a_lock_is_compared_beside_the_usual_checks(stored: Stored, tmp_path: Path) -> None:
+    lock = tmp_path / "lock.json"
+    root = lock_universe(stored.universe, stored.database, lock).root
+    same = verify(stored, lock_file=lock)
+    assert (same.status, same.lock) == ("sound", LockComparison(root, root, ()))
+    stored.tamper(f"UPDATE kline_rows SET close = 9.5, low = 9.5 WHERE open_time = {FEBRUARY_MS}")
+    result = verify(stored, lock_file=str(lock))
+    assert (result.status, result.sound, result.differences) == ("different", False, ())
+    assert result.lock is not None
+    assert [(one.dataset, one.month, one.kind.value, dict(one.days)) for one in result.lock.differs] == [
+        ("klines/1h", "2026-02", "differs", {"2026-02-01": "differs"})
+    ]
+    stored.tamper("UPDATE ledger SET rows = 287 WHERE rows = 288")
+    assert verify(stored, lock_file=lock).differences_by_kind == {"row_count": 1, "ledger_status": 1}
+
+
+def test_the_window_is_that_of_the_lock(stored: Stored, tmp_path: Path) -> None:
+    two_days(stored)
+    lock = tmp_path / "lock.json"
+    lock_universe(stored.universe, stored.database, lock, window=WindowBounds("2026-02-02"))
+    result = verify(stored, lock_file=lock)
+    assert (result.sound, result.checked_symbol_days, result.window.start) == (True, 1, NEXT_DAY)
+    assert verify(stored, lock_file=lock, window=WindowBounds("2026-02-02", "2026-02-02")).sound
+    with pytest.raises(UsageError, match="covers 2026-02-02 to 2026-02-02, not 2026-02-01 to 2026-02-02"):
+        verify(stored, lock_file=lock, window=WindowBounds("2026-02-01"))
+
+
+def test_a_lock_that_cannot_be_used_is_refused_before_any_work(stored: Stored, tmp_path: Path) -> None:
+    lock = tmp_path / "lock.json"
+    lock.write_text("{")
+    stored.database.unlink()
+    for repair in (False, True):
+        with pytest.raises(UsageError, match=r"lock file .* not JSON at line 1"):
+            verify(stored, lock_file=lock, repair=repair)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock.json", "universe.json"]
 
 
 def test_a_repair_is_a_run_that_writes(stored: Stored) -> None:

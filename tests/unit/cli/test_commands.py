@@ -27,7 +27,7 @@ from cryptoservice.sources.evidence import KlineSource
 from cryptoservice.universe.file import from_json
 from cryptoservice.universe.model import DailySnapshot, Listing, Universe
 from cryptoservice.universe.selection import Rebalance, Selection
-from tests.unit.cli.test_parser import DEFINE, DOWNLOAD, EXPORT, STATUS, VERIFY
+from tests.unit.cli.test_parser import DEFINE, DOWNLOAD, EXPORT, LOCK, STATUS, VERIFY
 
 REPORT = {"a": "币", "b": 1}
 CLOCK, STOP = Clock(), threading.Event()
@@ -42,13 +42,14 @@ class Library:
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self.result = SimpleNamespace(
             to_dict=lambda: dict(REPORT), active_symbol_days=1, refused=None, complete=True, universe_file="u.json",
-            differences=(), remaining=(), repair=None, sample=None, kept_files=0,
+            differences=(), remaining=(), unlike_lock=(), repair=None, sample=None, kept_files=0,
         )  # fmt: skip
         for where, name in (
             ("define.command", "define_universe"), ("download.command", "download_universe_data"),
             ("download.preview", "preview_download"), ("export.command", "export_universe_data"),
             ("audit.status", "universe_status"), ("audit.verify", "verify_universe"), ("define.symbol_list", "list_symbols"),
             ("audit.provenance", "symbol_day_provenance"),
+            ("audit.dataset_lock.command", "lock_universe"),
         ):  # fmt: skip
             monkeypatch.setattr(import_module(f"cryptoservice.{where}"), name, self._recorder(name))
         for name in ("status_text", "plan_text", "provenance_text"):
@@ -221,10 +222,27 @@ def test_status_and_verify(library: Library, capsys: pytest.CaptureFixture[str])
     for silent in (["--quiet"], ["--log-format", "json"]):
         library.called(STATUS, *silent)
         assert capsys.readouterr().err == ""
-    least = {"window": WindowBounds(), "sample": 0, "seed": None, "repair": False, "network": network(RATES, WORKERS)}
+    least = {
+        "window": WindowBounds(),
+        "sample": 0,
+        "seed": None,
+        "repair": False,
+        "lock_file": None,
+        "network": network(RATES, WORKERS),
+    }
     assert library.called(VERIFY) == (0, "verify_universe", ("u.json", "m.db"), least)
     sampled = {**least, "sample": 9, "seed": 3, "repair": True, "network": network(RateConfig(max_ban_wait=0.0), WORKERS)}
     assert library.called(VERIFY, "--sample", "9", "--seed", "3", "--repair", "--max-ban-wait", "0")[3] == sampled
+    assert library.called(VERIFY, "--lock", "l.json")[3] == {**least, "lock_file": "l.json"}
+
+
+def test_lock(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = ("u.json", "m.db", "l.json")
+    assert library.called(LOCK) == (0, "lock_universe", paths, {"window": WindowBounds(), "force": False})
+    assert json.loads(capsys.readouterr().out) == REPORT
+    bounds = ("--start-date", "2026-02-03", "--end-date", "2026-02-04")
+    options = {"window": WindowBounds("2026-02-03", "2026-02-04"), "force": True}
+    assert library.called(LOCK, "--force", *bounds) == (0, "lock_universe", paths, options)
 
 
 def test_status_of_a_symbol_day(library: Library, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ DOWNLOAD = "universe download --universe-file u.json --db-path m.db"
 EXPORT = "universe export --universe-file u.json --db-path m.db --export-base-path out --source-freq 5m --export-freq 1h"
 STATUS = "universe status --universe-file u.json"
 VERIFY = "universe verify --universe-file u.json --db-path m.db"
+LOCK = "universe lock --universe-file u.json --db-path m.db --output l.json"
 
 OUTPUT = {"quiet": False, "verbose": False, "log_format": "text"}
 CREDENTIALS = {"api_key": None, "api_secret": None}
@@ -51,7 +52,10 @@ LEAST: dict[str, dict[str, Any]] = {
         "export_freq": "1h", "no_klines": False, "no_metrics": False, "coverage_html": False, "prune": False,
     },
     STATUS: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "status", "db_path": None, "symbol": None, "date": None},
-    VERIFY: {**OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "verify", "sample": 0, "seed": None, "repair": False},
+    VERIFY: {
+        **OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "verify", "sample": 0, "seed": None, "repair": False, "lock": None,
+    },
+    LOCK: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "lock", "output": "l.json", "force": False},
 }  # fmt: skip
 
 
@@ -101,7 +105,9 @@ def test_every_flag_arrives() -> None:
         (f"{EXPORT} --no-klines --no-metrics --coverage-html --prune --api-key k",
          {"no_klines": True, "no_metrics": True, "coverage_html": True, "prune": True, "api_key": "k"}),
         (f"{STATUS} --db-path m.db --api-secret s", {"db_path": "m.db", "api_secret": "s"}),
-        (f"{VERIFY} --sample 9 --seed 0 --repair", {"sample": 9, "seed": 0, "repair": True}),
+        (f"{VERIFY} --sample 9 --seed 0 --repair --lock l.json", {"sample": 9, "seed": 0, "repair": True, "lock": "l.json"}),
+        (f"{LOCK} --force --start-date a --end-date b --api-key k",
+         {"force": True, "start_date": "a", "end_date": "b", "api_key": "k"}),
     ):  # fmt: skip
         least = next(rest for start, rest in LEAST.items() if line.startswith(start))
         assert parse(line) == {**least, **expected}
@@ -159,7 +165,7 @@ def test_two_dashes_after_an_equals_sign_are_a_value() -> None:
 
 
 def test_a_command_without_its_area_is_led_there() -> None:
-    for command in ("define", "symbols", "download", "export", "status", "verify"):
+    for command in ("define", "symbols", "download", "export", "status", "verify", "lock", "audit"):
         with pytest.raises(UsageError) as refused:
             parse(f"{command} --universe-file u.json")
         assert refused.value.hint == f"write: cryptoservice universe {command} ..."
@@ -183,7 +189,7 @@ def test_completion_asks_shtab_for_paths_and_intervals(
     assert capsys.readouterr().out == "a script for zsh\n"
     intervals = ["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"]
     assert {flag: offered for flag, offered in found.items() if offered is not None} == {
-        **dict.fromkeys(("--universe-file", "--db-path", "--output", "--symbols-file"), "files"),
+        **dict.fromkeys(("--universe-file", "--db-path", "--output", "--symbols-file", "--lock"), "files"),
         "--export-base-path": "folders",
         **dict.fromkeys(("--interval", "--source-freq", "--export-freq"), intervals),
         "--listing": ("exchange", "archive"), "--rebalance": ("day", "week", "month"),

@@ -7,10 +7,11 @@ from dataclasses import replace
 from datetime import date
 from typing import Any
 
+from cryptoservice.audit.dataset_lock.comparison import LockComparison, LockDifference, LockKind
 from cryptoservice.audit.findings import RepairedDay, RepairResult, SampleResult, VerifyResult
 from cryptoservice.audit.verification.cross_check import CrossCheck, Sampled
 from cryptoservice.audit.verification.differences import Difference
-from cryptoservice.cli.summaries import difference_line, difference_lines, download_shortfall, verify_shortfall
+from cryptoservice.cli.summaries import difference_line, difference_lines, download_shortfall, lock_lines, verify_shortfall
 from cryptoservice.days import Window
 from cryptoservice.download.result import DatasetCounts, DownloadResult, Unsettled
 from cryptoservice.models import Dataset, Freq, Status
@@ -64,6 +65,45 @@ def test_a_verification() -> None:
         ),
     ):
         assert verify_shortfall(result) == told
+
+
+def lock_differences(*kinds: str, days: int = 1) -> LockComparison:
+    """A comparison in which each of these symbol-months is not what the lock says, on its first days."""
+    differ = []
+    for number, kind in enumerate(map(LockKind, kinds)):
+        of_days = {f"2026-02-{day + 1:02}": kind for day in range(days)}
+        differ.append(LockDifference("klines/1m", f"S{number}USDT", "2026-02", kind, of_days))
+    return LockComparison("1" * 64, "2" * 64, tuple(differ))
+
+
+def test_a_lock_that_was_not_met() -> None:
+    assert verify_shortfall(replace(verify({}), lock=lock_differences())) is None
+    assert list(lock_lines(verify({}))) == list(lock_lines(replace(verify({}), lock=lock_differences()))) == []
+    differ = "fetch their days again with download --no-incremental"
+    found = replace(verify({}), lock=lock_differences("missing", "differs", "missing"))
+    assert verify_shortfall(found) == (
+        f'3 symbol-months are not what the lock says, 2 of them of the kind "missing": {differ}'
+    )  # fmt: skip
+    both = replace(verify({"row_count": 1}), lock=lock_differences("extra"))
+    assert verify_shortfall(both) == (
+        '1 difference, 1 of them of the kind "row_count": repair them with verify --repair; '
+        f'1 symbol-month is not what the lock says, 1 of them of the kind "extra": {differ}'
+    )
+
+
+def test_the_first_ten_symbol_months_are_named() -> None:
+    lines = list(lock_lines(replace(verify({}), lock=lock_differences(*["differs"] * 11))))
+    assert len(lines) == 10
+    assert lines[0][0] == "lock: klines/1m S0USDT 2026-02 differs: 2026-02-01 differs"
+    assert lines[0][1]["days"] == {"2026-02-01": "differs"}
+    for days, told in (
+        (0, ""),
+        (2, ": 2026-02-01 missing, 2026-02-02 missing"),
+        (3, ": 2026-02-01 missing, 2026-02-02 missing, 2026-02-03 missing"),
+        (5, ": 2026-02-01 missing, 2026-02-02 missing, 2026-02-03 missing, 2 more days"),
+    ):
+        ((line, _),) = lock_lines(replace(verify({}), lock=lock_differences("missing", days=days)))
+        assert line == f"lock: klines/1m S0USDT 2026-02 missing{told}"
 
 
 def test_a_repair_that_could_not_mend_all() -> None:

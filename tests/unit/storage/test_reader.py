@@ -182,6 +182,53 @@ def test_a_reader_sees_one_moment_while_a_run_writes_on(path: Path) -> None:
             assert reader.rows(BTC, FEBRUARY) == minutes(0, 1, 2)
 
 
+def test_rows_are_packed_by_a_function_in_the_order_of_the_key(path: Path) -> None:
+    def pack(*row: Any) -> bytes:
+        return repr(row).encode()
+
+    written(path, symbol_day(BTC, minutes(3, 0, 1)), symbol_day(BTC, [kline(FEBRUARY_MS + DAY)], NEXT_DAY))
+    with StoreReader.open(path) as store:
+        assert store.packed_rows(BTC, FEBRUARY, pack) == [repr(row).encode() for row in minutes(0, 1, 3)]
+        assert store.packed_rows(BTC, NEXT_DAY, pack) == [repr(kline(FEBRUARY_MS + DAY)).encode()]
+        # Another function, and the first one again.
+        assert store.packed_rows(BTC, FEBRUARY, lambda *row: bytes([len(row)])) == [b"\n"] * 3
+        assert store.packed_rows(BTC, FEBRUARY, pack) == [repr(row).encode() for row in minutes(0, 1, 3)]
+        assert store.packed_rows(ETH, FEBRUARY, pack) == []
+
+
+def test_a_function_that_raises_is_told_from_a_database_that_fails(path: Path) -> None:
+    def fail(*_: Any) -> bytes:
+        raise ValueError
+
+    written(path, symbol_day(BTC, minutes(0)))
+    with StoreReader.open(path) as store:
+        assert store.packed_rows(BTC, FEBRUARY, fail) is None
+        assert store.rows(BTC, FEBRUARY) == minutes(0)
+    run_script(path, "DROP VIEW klines; DROP TABLE kline_rows")
+    with StoreReader.open(path) as store, pytest.raises(StoreError, match="no such table"):
+        store.packed_rows(BTC, FEBRUARY, fail)
+
+
+def test_every_series_and_every_object_that_days_name(path: Path) -> None:
+    newer = OBJECT._replace(sha256="01" * 32)
+    other = OBJECT._replace(name="data/a.zip")
+    with StoreWriter.open(path) as writer:
+        assert writer.series() == []
+        writer.write(
+            [symbol_day(METRICS, []), symbol_day(ETH, minutes(0), origin=other), symbol_day(BTC, minutes(0), origin=OBJECT)]
+        )
+        writer.write([symbol_day(BTC, minutes(1), NEXT_DAY, origin=newer), symbol_day(FUNDING, [])])
+    with StoreReader.open(path) as store:
+        assert store.series() == [FUNDING, BTC, ETH, METRICS]
+        objects = {number: (name, sha256) for number, name, sha256 in store.source_objects()}
+        assert list(objects.values()) == [(other.name, other.sha256), (newer.name, newer.sha256), (OBJECT.name, OBJECT.sha256)]
+        named = store.object_ids(BTC, BOTH_DAYS)
+        first = FEBRUARY_MS // DAY
+        assert {number: objects[key][1] for number, key in named.items()} == {first: OBJECT.sha256, first + 1: newer.sha256}
+        assert list(store.object_ids(BTC, Window(NEXT_DAY, NEXT_DAY))) == [first + 1]
+        assert store.object_ids(METRICS, BOTH_DAYS) == store.object_ids(METRICS._replace(symbol="NONE"), BOTH_DAYS) == {}
+
+
 NUMBERS = st.floats(0, 1e18, allow_nan=False).map(lambda number: number + 0.0)
 
 

@@ -1,0 +1,1 @@
+"""The dataset lock: digests over what a database holds of a universe, by which two people prove that they hold the same."""
