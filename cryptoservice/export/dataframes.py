@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +137,7 @@ def _frame(store: StoreReader, series: list[Series], wanted: _Wanted) -> DataFra
     texts: dict[str, list[str]] = {name: [] for name in table.texts}
     done = 0
     for one, count in zip(series, counts, strict=True):
-        store.numbers(one, wanted.window, numbers, partial(_fill, arrays, slice(done, done + count)))
+        store.doubles(one, wanted.window, numbers, partial(_fill, arrays, slice(done, done + count)))
         for name in texts:
             texts[name] += store.texts(one, wanted.window, name)
         done += count
@@ -150,12 +151,12 @@ def _frame(store: StoreReader, series: list[Series], wanted: _Wanted) -> DataFra
     return pandas.DataFrame({name: columns.get(name, arrays.get(name)) for name in order}, index, copy=False)
 
 
-def _fill(arrays: Mapping[str, Any], places: slice, values: Iterator[float]) -> None:
-    """Put the values of whole rows into these places of the arrays, in whose order they come."""
+def _fill(arrays: Mapping[str, Any], places: slice, doubles: Iterator[bytes]) -> None:
+    """Put the values of rows into these places of the arrays, in whose order they come."""
     _, numpy = _pandas()
     for first in range(places.start, places.stop, _ROWS_AT_ONCE):
         last = min(first + _ROWS_AT_ONCE, places.stop)
-        rows = numpy.fromiter(values, numpy.float64, (last - first) * len(arrays)).reshape(last - first, len(arrays))
+        rows = numpy.frombuffer(b"".join(islice(doubles, last - first))).reshape(last - first, len(arrays))
         # A whole number of the schema is a time or a count, and a float holds it exactly.
         for column, array in enumerate(arrays.values()):
             array[first:last] = rows[:, column]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from cryptoservice.days import Window, day_number, day_of_number
+from cryptoservice.days import Window, day_number, day_of_number, day_start_ms
 from cryptoservice.errors import Remedy, StoreError
-from cryptoservice.models import Dataset, Freq, Row, SourceObject, Status
+from cryptoservice.models import DAY_MS, Dataset, Freq, Row, SourceObject, Status
 from cryptoservice.storage.database import open_for_reading, sqlite_errors
 from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, LedgerOrigin, Series, StoredDay, mark_of_text
 from cryptoservice.storage.migration import STALE_METRICS
@@ -153,18 +155,27 @@ class StoreReader:
         found = self._columns(series, window, "count(*)", next)
         return 0 if found is None else int(found[0])
 
-    def numbers(self, series: Series, window: Window, columns: Sequence[str], into: Callable[[Iterator[float]], T]) -> T | None:
-        """Give the values of these columns to `into`, row by row in time order, and return its answer.
+    def doubles(self, series: Series, window: Window, columns: Sequence[str], into: Callable[[Iterator[bytes]], T]) -> T | None:
+        """Give each row's values of these columns to `into`, in time order and as doubles of this machine; return its answer.
 
-        Where a value is NULL it is infinite, which no stored number is: so a consumer in C needs no branch for None. None when
-        the database does not know the series.
+        A value that is NULL is infinite, which no stored number is. None when the database does not know the series.
         """
         nullable = TABLES[series.dataset].nullable
-        wanted = ", ".join(f"ifnull({name}, 9e999)" if name in nullable else name for name in columns)
-        return self._columns(series, window, wanted, lambda rows: into(chain.from_iterable(rows)))
+        values = (f"ifnull({name}, 9e999)" if name in nullable else name for name in columns)
+        # A row that SQLite packs costs a third less than one that is fetched value by value.
+        with sqlite_errors(self.path):
+            wanted = f"{self._function(_doubles_of(len(columns)).pack)}({', '.join(values)})"
+        try:
+            return self._columns(series, window, wanted, lambda rows: into(chain.from_iterable(rows)))
+        except StoreError as error:
+            if "user-defined function" not in error.message:
+                raise
+            what = f"{series.freq} {series.dataset} of {series.symbol}".strip()
+            told = f"database {self.path}: the {what} hold a value that is no number"
+            raise StoreError(told, hint=Remedy.VERIFY_DATABASE) from error
 
     def texts(self, series: Series, window: Window, column: str) -> list[str]:
-        """The values of a column of texts, in the order in which `numbers` has their rows."""
+        """The values of a column of texts, in the order in which `doubles` has their rows."""
         return self._columns(series, window, column, lambda rows: [text for (text,) in rows]) or []
 
     def _columns(self, series: Series, window: Window, wanted: str, take: Callable[[Iterator[Row]], T]) -> T | None:
@@ -191,12 +202,8 @@ class StoreReader:
             return []
         start = day_start_ms(day)
         with sqlite_errors(self.path):
-            name = self._functions.get(pack)
-            if name is None:
-                name = self._functions[pack] = f"pack_{len(self._functions)}"
-                self._db.create_function(name, -1, pack)
             query = (
-                f"SELECT {name}({', '.join(table.columns)}) FROM {table.name} "  # noqa: S608 - names of the schema
+                f"SELECT {self._function(pack)}({', '.join(table.columns)}) FROM {table.name} "  # noqa: S608 - names of the schema
                 f"WHERE series_id = ? AND {table.time} >= ? AND {table.time} < ? ORDER BY {table.order}"
             )
             try:
@@ -205,6 +212,14 @@ class StoreReader:
                 if "user-defined function" in str(error):
                     return None
                 raise
+
+    def _function(self, pack: Callable[..., bytes]) -> str:
+        """The name under which SQLite knows that function."""
+        name = self._functions.get(pack)
+        if name is None:
+            name = self._functions[pack] = f"pack_{len(self._functions)}"
+            self._db.create_function(name, -1, pack)
+        return name
 
     def series(self) -> list[Series]:
         """Every series that the database knows, with or without rows, sorted by dataset, frequency and symbol."""
@@ -284,6 +299,11 @@ class StoreReader:
                 return None
             known = self._series_ids[series] = int(found[0])
         return known
+
+
+@cache
+def _doubles_of(count: int) -> struct.Struct:
+    return struct.Struct(f"={count}d")
 
 
 def _days_and_bounds(dataset: Dataset, freq: str, window: Window) -> tuple[dict[int, date], dict[str, Any]]:

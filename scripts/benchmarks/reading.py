@@ -34,4 +34,4 @@ def dataframe_lines(minutes: MinuteYear) -> Iterator[Line]:
     pair = best_pair(lambda: timed("ours"), lambda: timed("pandas"))
     what = f"read_klines, {_ROWS / 1e6:.1f} million rows"
     yield at_most(what, 3.0, pair.ours, " s", note=f" ({_ROWS / pair.ours / 1000:.0f}k rows/s)")
-    yield at_least(f"{what}: of pandas.read_sql", 1.5, pair.speed)
+    yield at_least(f"{what}: of pandas.read_sql", 2.0, pair.speed)
