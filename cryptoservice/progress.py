@@ -5,6 +5,7 @@ The progress line is hand-made because a package for it would be one more depend
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -41,15 +42,13 @@ class Display:
         """Draw this line in the place of the one before it."""
         with self._lock:
             self._line = line[: self._columns() - 1]
-            self._stream.write("\r" + self._line + "\x1b[K")
-            self._stream.flush()
+            self._send("\r" + self._line + "\x1b[K")
 
     def clear(self) -> None:
         """Make the line empty."""
         with self._lock:
             if self._line:
-                self._stream.write("\r\x1b[K")
-                self._stream.flush()
+                self._send("\r\x1b[K")
                 self._line = ""
 
     def write_above(self, text: str) -> None:
@@ -57,10 +56,15 @@ class Display:
         with self._lock:
             line = self._line
             self.clear()
-            self._stream.write(text + "\n")
-            self._stream.flush()
+            self._send(text + "\n")
             if line:
                 self.show(line)
+
+    def _send(self, text: str) -> None:
+        # A terminal may be gone while the work goes on, as after `nohup`: nobody needs to read how far it is.
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+            self._stream.flush()
 
     def _columns(self) -> int:
         """The width of the terminal behind this stream, since stdout may be a file."""

@@ -93,6 +93,7 @@ def open_for_writing(path: Path) -> Iterator[sqlite3.Connection]:
     """
     if path.is_dir():
         raise StoreError(f"database {path} is a folder", hint=Remedy.OTHER_DATABASE)
+    _create(path)
     with sqlite_errors(path), contextlib.closing(_connect(path, mode="rwc")) as db:
         if _is_new(path, db):
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
@@ -144,6 +145,17 @@ def _connect(path: Path, *, mode: str, for_worker: bool = False) -> sqlite3.Conn
             isolation_level=None,
             check_same_thread=not for_worker,
         )
+
+
+def _create(path: Path) -> None:
+    """Create a missing file empty, with what the umask allows: SQLite itself would keep a group from writing.
+
+    Its log and its journal get the same permissions from SQLite.
+    """
+    # SQLite meets the same error, and then it is told.
+    with inode_lock.opening, contextlib.suppress(OSError):
+        if not path.exists():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
 
 
 def _is_new(path: Path, db: sqlite3.Connection) -> bool:

@@ -28,7 +28,7 @@ _CODES = {
 def exit_codes(*numbers: int, **meanings: str) -> str:
     """The codes that a command can end with; `c3="..."` gives code 3 another meaning."""
     lines = [f"  {number}  {meanings.get(f'c{number}', _CODES[number])}" for number in numbers]
-    return "\n".join(("exit codes:", *lines, "  130, 143  interrupted by SIGINT, SIGTERM")) + "\n"
+    return "\n".join(("exit codes:", *lines, "  129, 130, 143  interrupted by SIGHUP, SIGINT, SIGTERM")) + "\n"
 
 
 ALL_EXIT_CODES = exit_codes(0, 1, 2, 3, 4, 5)

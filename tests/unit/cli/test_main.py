@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 
@@ -155,7 +158,7 @@ def test_help_and_version_go_to_stdout(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out.startswith("usage: cryptoservice universe")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_in_good_order(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
@@ -187,6 +190,32 @@ def test_a_second_signal_ends_the_process_at_once(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(Left) as left:
         main(STATUS)
     assert left.value.args == (130,)
+
+
+def test_an_ignored_hangup_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setitem(COMMANDS, "status", lambda *_: seen.append(signal.getsignal(signal.SIGHUP)) or 0)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert main(STATUS) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert seen == [signal.SIG_IGN]
+
+
+def test_the_exit_code_is_that_of_the_signal_where_nobody_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+    def work(_: object, __: object, stop: threading.Event) -> int:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.wait(5)
+        raise errors.Interrupted
+
+    monkeypatch.setitem(COMMANDS, "status", work)
+    monkeypatch.setattr(sys, "stderr", Gone())
+    assert main(STATUS) == 129
 
 
 def test_signals_are_left_alone_after_a_run_and_in_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,18 @@ def test_a_look_before_the_lock_accepts_what_can_become_a_database_and_leaves_no
     assert names(tmp_path) == ["market.db"]
     with pytest.raises(UsageError, match="is a folder"):
         refuse_foreign(tmp_path)
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o027])
+def test_a_new_database_is_what_the_umask_allows(path: Path, tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with StoreWriter.open(path) as store:
+            store.write([symbol_day(BTC, minutes(0))])
+            modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("market.db", "market.db-wal", "market.db-shm"), 0o666 & ~umask)
 
 
 @pytest.mark.parametrize("name", ["a?b#c%41.db", "数据 库.db", "with'quote.db", ":memory:"])
