@@ -79,6 +79,12 @@ class WorkerConfig:
         _require_count("API workers", self.api, 1, 256)
         _require_count("vision workers", self.vision, 1, 256)
 
+    @classmethod
+    def of_define(cls, workers: int) -> WorkerConfig:
+        """What define takes: so many requests to the API. Where that is less than usual, it holds for the archive too."""
+        checked = cls(workers)
+        return checked if workers >= cls.api else cls(workers, workers)
+
 
 @dataclass(frozen=True)
 class Credentials:

@@ -99,7 +99,7 @@ class MarketDataService:
             description=description,
             listing=listing,
             selection=selection,
-            network=self._network(rates, retry_config, WorkerConfig(api=daily_check_workers)),
+            network=self._network(rates, retry_config, WorkerConfig.of_define(daily_check_workers)),
         )
 
     async def download_universe_data(

@@ -65,7 +65,7 @@ def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         description=args.description,
         listing=args.listing,
         selection=_selection(args),
-        network=_network(args, rates, WorkerConfig(api=args.daily_check_workers)),
+        network=_network(args, rates, WorkerConfig.of_define(args.daily_check_workers)),
         clock=clock,
         stop=stop,
     )
@@ -231,7 +231,9 @@ def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         seed=args.seed,
         repair=args.repair,
         lock_file=args.lock,
-        network=_network(args, RateConfig(max_ban_wait=args.max_ban_wait), WorkerConfig()),
+        network=_network(
+            args, RateConfig(max_ban_wait=args.max_ban_wait), WorkerConfig(args.max_api_workers, args.max_vision_workers)
+        ),
         clock=clock,
         stop=stop,
     )
@@ -254,7 +256,7 @@ def _audit(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         args.db_path,
         window=_window(args),
         sample=args.sample,
-        network=_network(args, RateConfig(max_ban_wait=args.max_ban_wait), WorkerConfig()),
+        network=_network(args, RateConfig(max_ban_wait=args.max_ban_wait), WorkerConfig(vision=args.max_vision_workers)),
         clock=clock,
         stop=stop,
     )

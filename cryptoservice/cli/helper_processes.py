@@ -157,7 +157,11 @@ def _serve(calls: Pipe, not_ours: Sequence[Pipe]) -> None:
     """The helper's side: answer calls until the other end of the pipe is closed."""
     for pipe in not_ours:
         pipe.close()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    except RuntimeError:
+        # The system allows no more threads. Nobody would end this helper if its run were killed, so the run does without.
+        os._exit(1)
     # Ctrl-C and a hangup reach every process of a terminal; only the run decides what they mean.
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)

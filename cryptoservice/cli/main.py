@@ -27,6 +27,8 @@ _LIMIT = "raise the limit on processes of this user (ulimit -u) or of this conta
 _FOR_THREADS = {
     "define": f"use a smaller --daily-check-workers, or {_LIMIT}",
     "download": f"use a smaller --max-api-workers and --max-vision-workers, or {_LIMIT}",
+    "verify": f"use a smaller --max-api-workers and --max-vision-workers, or {_LIMIT}",
+    "audit": f"use a smaller --max-vision-workers, or {_LIMIT}",
 }
 
 

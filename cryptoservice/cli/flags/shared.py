@@ -119,6 +119,18 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_api_workers(group: Any) -> None:
+    """How many requests to the API are under way at the same time."""
+    group.add_argument("--max-api-workers", type=count, default=5, metavar="N", help="API requests at once (default %(default)s)")
+
+
+def add_vision_workers(group: Any) -> None:
+    """How many requests to the archive are under way at the same time."""
+    group.add_argument(
+        "--max-vision-workers", type=count, default=8, metavar="N", help="archive requests at once (default %(default)s)"
+    )
+
+
 def add_listing(group: Any) -> None:
     """Who says which symbols exist."""
     group.add_argument(

@@ -6,7 +6,9 @@ import errno
 import io
 import json
 import os
+import re
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -85,10 +87,24 @@ def test_every_error_has_its_exit_code_and_its_lines(
 
 def test_a_thread_too_many_names_the_flags_of_the_command() -> None:
     error = RuntimeError("can't start new thread")
-    assert "--daily-check-workers" in str(known_error(error, "define").hint)
-    hint = str(known_error(error, "download").hint)
-    assert "--max-api-workers" in hint
-    assert "--max-vision-workers" in hint
+    flags = {
+        "define": ["--daily-check-workers"],
+        "download": ["--max-api-workers", "--max-vision-workers"],
+        "verify": ["--max-api-workers", "--max-vision-workers"],
+        "audit": ["--max-vision-workers"],
+        # One thread is all that these start.
+        "symbols": [],
+        "export": [],
+    }
+    for command, named in flags.items():
+        hint = str(known_error(error, command).hint)
+        assert re.findall(r"--[a-z-]+", hint) == named, command
+        assert "ulimit -u" in hint
+        # What is named can be given.
+        page = subprocess.run(
+            [sys.executable, "-m", "cryptoservice", "universe", command, "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        assert all(flag in page for flag in named)
 
 
 def test_all_families_of_errors_stand_in_the_table() -> None:
