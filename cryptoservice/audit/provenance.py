@@ -113,7 +113,7 @@ def symbol_day_provenance(
     includes a symbol or a day that the universe does not have, StoreError when the database cannot be read, and Interrupted when
     `stop` is set.
     """
-    universe = UniverseFile.load(Path(universe_file)).universe
+    universe = UniverseFile.load(Path(universe_file), stop).universe
     name, at = _place(universe, symbol, day)
     raise_if_stopped(stop)
     with StoreReader.open(Path(db_path)) as store:

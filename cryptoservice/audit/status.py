@@ -126,7 +126,7 @@ def universe_status(
     be read, and Interrupted when `stop` is set.
     """
     now = (clock or Clock()).time()
-    universe = UniverseFile.load(Path(universe_file)).universe
+    universe = UniverseFile.load(Path(universe_file), stop).universe
     days = universe.subwindow(window)
     active = universe.active_days(days)
     missing = universe.missing_counts(days)

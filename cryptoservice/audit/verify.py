@@ -76,7 +76,7 @@ def verify_universe(
         raise UsageError(f"a sample of {sample} symbol-days cannot be drawn", hint="sample 1 or more, or 0 for none")
     if seed is not None and not sample:
         raise UsageError("a seed without a sample means nothing", hint=Remedy.NAME_A_SAMPLE)
-    loaded = UniverseFile.load(Path(universe_file))
+    loaded = UniverseFile.load(Path(universe_file), stop)
     universe = loaded.universe
     lock = None if lock_file is None else expected_lock(Path(lock_file), loaded, window)
     days = universe.subwindow(window) if lock is None else lock.window

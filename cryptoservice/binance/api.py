@@ -102,15 +102,17 @@ class FuturesApi:
         def parse_response(response: Response) -> TradingList:
             record = self._parse_response(response)
             try:
-                contracts = {
-                    entry["symbol"]: contract
-                    for entry in record["symbols"]
-                    if (contract := _contract(entry)).is_trading_perpetual or isinstance(entry.get("symbol"), str)
-                }
+                contracts: dict[str, Contract] = {}
+                for entry in record["symbols"]:
+                    contract = _contract(entry)
+                    name = entry["symbol"] if contract.is_trading_perpetual else entry.get("symbol")
+                    # Of a name that stands there twice, the contract that trades is the one that counts.
+                    if isinstance(name, str) and not (name in contracts and contracts[name].is_trading_perpetual):
+                        contracts[name] = contract
                 limit = _minute_limit(record.get("rateLimits"))
             except (KeyError, TypeError, AttributeError):
                 raise Transient("unexpected_answer", "the exchange information has no list of symbols") from None
-            names = frozenset(name for name, one in contracts.items() if one.is_trading_perpetual and isinstance(name, str))
+            names = frozenset(name for name, one in contracts.items() if one.is_trading_perpetual)
             if not names:
                 # No exchange is without a market, and a universe built on this list would be empty for good.
                 raise Transient("unexpected_answer", "the exchange information lists no trading USDT perpetual")

@@ -34,9 +34,10 @@ class BucketListing:
 
     def folders(self, prefix: str) -> list[str]:
         """The names of the folders right below `prefix`, which ends with a slash."""
-        names: list[str] = []
+        # Two pages may overlap.
+        names: dict[str, None] = {}
         for page in self._pages(prefix, {"delimiter": "/"}):
-            names += [folder[len(prefix) :].rstrip("/") for folder in page.folders]
+            names |= dict.fromkeys(folder[len(prefix) :].rstrip("/") for folder in page.folders)
         # The bucket holds a child without a name here and there.
         return [name for name in names if name]
 
@@ -46,8 +47,11 @@ class BucketListing:
         With `after` only those whose names come after it; it need not be the name of an object. A page is fetched when its first
         object is asked for.
         """
+        # Two pages may overlap.
+        known: set[str] = set()
         for page in self._pages(prefix, {}, after):
-            yield from page.objects
+            yield from (listed for listed in page.objects if listed.key not in known)
+            known = {listed.key for listed in page.objects}
 
     def _pages(self, prefix: str, options: dict[str, str], marker: str | None = None) -> Iterator[ListingPage]:
         while True:
@@ -65,7 +69,7 @@ class BucketListing:
             if found is None:
                 raise _no_bucket("HTTP 404")
             try:
-                return parse_page(found.body, prefix)
+                return parse_page(found.body, prefix, params.get("marker", ""))
             except InvalidData as invalid:
                 if invalid.reason == "web_page":
                     raise _no_bucket("a web page, as the download host does; the bucket is another host") from None

@@ -49,8 +49,8 @@ def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.universe.file import to_json  # noqa: PLC0415
     from cryptoservice.universe.inputs import STANDARD_STREAM  # noqa: PLC0415
 
-    requested = symbols.read_file(Path(args.symbols_file)) if args.symbols_file is not None else []
-    requested += symbols.split_inline(args.symbols) if args.symbols is not None else []
+    requested = symbols.read_file(Path(args.symbols_file), stop) if args.symbols_file is not None else []
+    requested += symbols.split_inline(args.symbols, stop) if args.symbols is not None else []
     rates = RateConfig(
         max_weight_per_minute=args.daily_check_max_requests_per_minute,
         api_request_delay=args.daily_check_request_delay,
@@ -70,7 +70,7 @@ def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         stop=stop,
     )
     if result.universe_file is None:
-        _print_text(to_json(result.universe))
+        _print_data(to_json(result.universe))
         return errors.EXIT_OK
     if not result.active_symbol_days:
         if args.quiet:
@@ -102,7 +102,7 @@ def _symbols(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     if sys.stdout is not None and sys.stdout.isatty():
         _show_table(args, symbols_text(result))
     else:
-        _print_text("".join(f"{listed.symbol}\n" for listed in result.symbols))
+        _print_data("".join(f"{listed.symbol}\n" for listed in result.symbols))
     return errors.EXIT_OK
 
 
@@ -147,7 +147,7 @@ def _wanted(args: Args, clock: Clock | None, stop: threading.Event) -> dict[str,
     return {
         "interval": args.interval,
         "window": _window(args),
-        "symbols": None if args.symbols is None else symbols.split_inline(args.symbols),
+        "symbols": None if args.symbols is None else symbols.split_inline(args.symbols, stop),
         "download_market_metrics": args.download_market_metrics,
         "incremental": not args.no_incremental,
         "retry_gaps": args.retry_gaps,
@@ -314,14 +314,22 @@ def _print_report(record: dict[str, Any]) -> None:
 
 
 def _print_text(text: str) -> None:
-    if sys.stdout is None:
-        raise errors.OutputError("stdout is closed: the report cannot be printed", hint="send it to a file or to /dev/null")
-    try:
-        sys.stdout.write(text)
-    except UnicodeEncodeError:
-        # A file of this program is UTF-8, whatever the terminal is.
-        sys.stdout.buffer.write(text.encode("utf-8"))
+    _require_stdout()
+    sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def _print_data(text: str) -> None:
+    """Print what a file would hold: UTF-8 as in a file of this program, whatever the terminal is, and no character replaced."""
+    _require_stdout()
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8"))
+    sys.stdout.buffer.flush()
+
+
+def _require_stdout() -> None:
+    if sys.stdout is None:
+        raise errors.OutputError("stdout is closed: nothing can be printed", hint="send it to a file or to /dev/null")
 
 
 COMMANDS: dict[str, Command] = {

@@ -74,7 +74,7 @@ def define_universe(
         known = [symbol for symbol in requested if symbol in listed.names]
         suggestions = listed.suggestions(symbol for symbol in requested if symbol not in listed.names)
         _say_who_is_listed(requested, known, listed, suggestions)
-        days = probe.days(listed, known, _with_lookback(window, selection))
+        days = probe.days(listed, known, _with_lookback(window, selection), needs_volumes=selection is not None)
     snapshots = tuple(snapshots_of(requested, window, days, listing, selection))
     universe = Universe(requested, window.start, window.end, snapshots, utc_text(clock.time()), description, listing, selection)
     raise_if_stopped(stop)

@@ -25,7 +25,9 @@ _PERPETUAL_FORM = re.compile(r".+USDT(?:_?SETTLED[0-9]*)*\Z")
 _PERPETUAL_TYPES = ("PERPETUAL", "PERPETUAL_DELIVERING", "")
 # The host does not serve this address or location at all. A long ban is no such thing: it ends.
 _LOCATION_REFUSALS = ("http_403", "http_451")
-_NEAR = 0.75
+_QUOTE = re.compile(r"(?:USDC|BUSD|USDT|USD)?(?:PERP)?\Z")
+# How alike two whole names must be, or two base assets, which are shorter.
+_NEAR, _NEAR_BASE = 0.75, 0.8
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,15 @@ class ListedSymbols:
     def near(self, symbol: str) -> str | None:
         """The listed symbol that someone who wrote `symbol` most likely means, or None."""
         bare = re.sub(r"[^\w]|_", "", symbol)
-        stem = re.sub(r"(?:PERP|USDC|BUSD|USD|USDT)\Z", "", bare) or bare
+        stem = _QUOTE.sub("", bare) or bare
         for guess in (bare, f"{bare}USDT", f"{stem}USDT", f"1000{stem}USDT"):
             if guess in self.names:
                 return guess
-        return next(iter(difflib.get_close_matches(bare, sorted(self.names), 1, _NEAR)), None)
+        if stem == bare:
+            return next(iter(difflib.get_close_matches(bare, sorted(self.names), 1, _NEAR)), None)
+        # The quote asset is no typing error, and compared with it every dead contract of a short name is like a living one.
+        bases = {name.removesuffix("USDT"): name for name in sorted(self.names)}
+        return next((bases[base] for base in difflib.get_close_matches(stem, bases, 1, _NEAR_BASE)), None)
 
     def suggestions(self, unlisted: Iterable[str]) -> dict[str, str]:
         """For each of these symbols that has one, the near listed name. A name that the exchange knows is no typing error."""

@@ -18,6 +18,7 @@ from cryptoservice.define.symbol_days import BROKEN_KLINE, DailyKline, SymbolDay
 from cryptoservice.errors import SourceError, SourceRefused, SymbolRefused, UsageError
 from cryptoservice.models import Freq
 from cryptoservice.progress import Progress
+from cryptoservice.reasons import MissingReason
 from cryptoservice.universe.model import Listing
 
 log = logging.getLogger(__name__)
@@ -45,13 +46,16 @@ class Probe:
         """Who that listing holds."""
         return result_of(self._api_pool.submit(listed_symbols, self._client, listing), self._stop)
 
-    def days(self, listed: ListedSymbols, symbols: Sequence[str], window: Window) -> dict[str, SymbolDays]:
+    def days(
+        self, listed: ListedSymbols, symbols: Sequence[str], window: Window, *, needs_volumes: bool = False
+    ) -> dict[str, SymbolDays]:
         """The days of each of these listed symbols in the window.
 
-        SourceError when a source did not answer for one of them: then nothing is known of any.
+        With `needs_volumes` it is not enough that a day has a kline. SourceError when a source did not answer for one of them:
+        then nothing is known of any.
         """
         today = utc_day(self._clock.time() if listed.server_time is None else listed.server_time)
-        asking = _Asking(self._client, listed.listing, window, today)
+        asking = _Asking(self._client, listed, window, today, needs_volumes=needs_volumes)
         pending: dict[Future[SymbolDays | None], str] = {}
         for symbol in symbols:
             # An alias, or a symbol that the exchange has removed, is unknown to the API.
@@ -80,11 +84,13 @@ class Probe:
 class _Asking:
     """Asks one source about one symbol; runs in the threads of the pools."""
 
-    def __init__(self, client: BinanceClient, listing: Listing, window: Window, today: date) -> None:
+    def __init__(self, client: BinanceClient, listed: ListedSymbols, window: Window, today: date, *, needs_volumes: bool) -> None:
         self._client = client
-        self._listing = listing
+        self._contracts = listed.contracts
+        self._listing = listed.listing
         self._window = window
         self._today = today
+        self._needs_volumes = needs_volumes
 
     def archive(self, symbol: str) -> SymbolDays | None:
         """The days by the archive alone."""
@@ -97,19 +103,24 @@ class _Asking:
         except SymbolRefused as refused:
             if self._listing is Listing.ARCHIVE:
                 return None
-            log.warning("%s is listed, but its klines are refused (%s): counted as no_kline_on_date", symbol, refused.message)
+            # A symbol without klines is no candidate of a ranking.
+            reason = MissingReason.BELOW_RANK if self._needs_volumes else MissingReason.NO_KLINE_ON_DATE
+            log.warning("%s is listed, but its klines are refused (%s): counted as %s", symbol, refused.message, reason)
             return {}
         except SourceRefused as refused:
             if self._listing is Listing.ARCHIVE and is_location_refusal(refused):
                 return None
             raise
+        if self._listing is Listing.ARCHIVE and not table.days and not self._contracts[symbol].is_trading_perpetual:
+            # The exchange names it, but it trades no more: the archive may hold days that the API has forgotten.
+            return None
         found = symbol_days(table)
         broken = [day for day in table.left_out if day not in found and day in self._window]
         return {**found, **self._in_place_of(symbol, broken)} if broken else found
 
     def _in_place_of(self, symbol: str, broken: Sequence[date]) -> dict[date, DailyKline]:
         """Another source's word on days whose kline cannot be read."""
-        if self._listing is Listing.EXCHANGE:
+        if self._listing is Listing.EXCHANGE and not self._needs_volumes:
             return dict.fromkeys(broken, BROKEN_KLINE)
         found = archive_single_days(self._client.archive, symbol, broken, self._today)
         silent = [day for day in broken if day not in found]

@@ -24,7 +24,7 @@ SymbolDays = Mapping[date, DailyKline]
 """The days of a symbol that have a kline; a day that is not there has none."""
 
 BROKEN_KLINE = DailyKline(is_traded=True, quote_volume=0.0)
-"""A kline that is there but cannot be read. It must not pass for a day without one."""
+"""A kline that is there but cannot be read. It must not pass for a day without one, and no ranking can count its volume."""
 
 
 def symbol_days(table: RowsByDay) -> dict[date, DailyKline]:

@@ -63,7 +63,7 @@ def download_universe_data(
     clock = clock or Clock()
     network = network or NetworkConfig()
     started = clock.monotonic()
-    wanted = Wanted.of(universe_file, interval, window, symbols)
+    wanted = Wanted.of(universe_file, interval, window, symbols, stop)
     plans = dataset_plans(wanted.interval, kline_source, clock.time(), metrics=download_market_metrics)
     database = Path(db_path)
     refuse_foreign(database)

@@ -108,7 +108,7 @@ def preview_download(
 ) -> PreviewResult:
     """The same arguments as download, the same errors for bad input; sends nothing and writes nothing."""
     clock = clock or Clock()
-    wanted = Wanted.of(universe_file, interval, window, symbols)
+    wanted = Wanted.of(universe_file, interval, window, symbols, stop)
     nothing_active = nothing_active_notice(wanted.universe, wanted.window)
     if nothing_active:
         log.warning("nothing to do: %s", nothing_active)

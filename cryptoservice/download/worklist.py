@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -46,10 +47,11 @@ class Wanted:
         interval: Freq | str,
         bounds: WindowBounds | None,
         symbols: Iterable[str] | None = None,
+        stop: threading.Event | None = None,
     ) -> Wanted:
         """Read and check all of it; UsageError for what cannot be used. With `symbols` only these are wanted."""
         freq = Freq.parse(interval)
-        universe = UniverseFile.load(Path(universe_file)).universe
+        universe = UniverseFile.load(Path(universe_file), stop).universe
         window = universe.subwindow(bounds)
         names = None if symbols is None else normalise(symbols)
         return cls(universe, freq, window, universe.active_days(window, names))

@@ -94,7 +94,7 @@ def export_universe_data(
     clock = clock or Clock()
     wanted = _Wanted(Freq.parse(source_freq), Freq.parse(export_freq), klines, metrics)
     wanted.check()
-    loaded = UniverseFile.load(Path(universe_file))
+    loaded = UniverseFile.load(Path(universe_file), stop)
     days = loaded.universe.subwindow(window)
     base = Path(export_base_path)
     if base.exists() and not base.is_dir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -20,8 +21,9 @@ from cryptoservice.universe.model import OPT_IN_VERSION, PLAIN_VERSION, DailySna
 from cryptoservice.universe.selection import Selection
 
 _WHAT = "universe file"
-# 900 symbols over six years are about 70 MB. A file above this limit is not a universe, and reading it would fill the memory.
-MAX_FILE_BYTES = 128 * 1024 * 1024
+# All symbols of the archive over seven years are about 110 MB. A file above this limit is not a universe, and reading it would
+# fill the memory.
+MAX_FILE_BYTES = 512 * 1024 * 1024
 
 
 class UniverseError(UsageError):
@@ -37,10 +39,14 @@ class UniverseFile:
     sha256: str
 
     @classmethod
-    def load(cls, path: Path) -> UniverseFile:
-        """Read the file, which is never changed, and validate it. Raises UniverseError when it is unreadable or breaks a rule."""
+    def load(cls, path: Path, stop: threading.Event | None = None) -> UniverseFile:
+        """Read the file, which is never changed, and validate it.
+
+        Raises UniverseError when it is unreadable or breaks a rule, and Interrupted when `stop` is set while standard input lets
+        it wait.
+        """
         try:
-            content = read_input(path, _WHAT, MAX_FILE_BYTES, missing=Remedy.DEFINE_FIRST)
+            content = read_input(path, _WHAT, MAX_FILE_BYTES, missing=Remedy.DEFINE_FIRST, stop=stop)
         except UsageError as error:
             raise UniverseError(error.message, hint=error.remedy or error.hint) from None
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -75,23 +76,24 @@ def _hint_for(symbol: str) -> str:
     return "names look like BTCUSDT or 1000PEPEUSDT"
 
 
-def split_inline(text: str) -> list[str]:
+def split_inline(text: str, stop: threading.Event | None = None) -> list[str]:
     """The names in a list that commas separate; the names of a file stand in the place of its `@path`."""
     names: list[str] = []
     for part in (piece.strip() for piece in text.split(",")):
         if part.startswith("@"):
-            names.extend(read_file(Path(part[1:])))
+            names.extend(read_file(Path(part[1:]), stop))
         else:
             names.append(part)
     return names
 
 
-def read_file(path: Path) -> list[str]:
+def read_file(path: Path, stop: threading.Event | None = None) -> list[str]:
     """The names in a symbols file, which commas or white space separate; a `#` begins a comment, and BOM and CRLF may occur.
 
-    Raises UsageError when the file cannot be read, is not UTF-8 or names no symbol.
+    Raises UsageError when the file cannot be read, is not UTF-8 or names no symbol, and Interrupted when `stop` is set while
+    standard input lets it wait.
     """
-    content = read_input(path, _WHAT, _MAX_FILE_BYTES, missing="check the path")
+    content = read_input(path, _WHAT, _MAX_FILE_BYTES, missing="check the path", stop=stop)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:

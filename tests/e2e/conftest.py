@@ -85,12 +85,13 @@ class Workspace:
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *arguments: str, at: str | None = None) -> subprocess.Popen[str]:
-        """`cryptoservice ARGUMENTS`, left running."""
+    def start(self, *arguments: str, at: str | None = None, stdin: int | None = None) -> subprocess.Popen[str]:
+        """`cryptoservice ARGUMENTS`, left running; `stdin` is a descriptor."""
         return subprocess.Popen(
             self.command(*arguments, at=at),
             cwd=self.folder,
             env=self.env(),
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

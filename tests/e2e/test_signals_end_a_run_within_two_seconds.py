@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sqlite3
 import subprocess
+import termios
 import time
+from array import array
 from collections.abc import Callable
 
 import pytest
@@ -273,3 +276,44 @@ def test_the_whole_process_group(workspace: Workspace, exchange: ReplayExchange,
     assert "Traceback" not in stderr, stderr
     assert "helper" not in stderr, stderr
     assert_sound(workspace.folder / "market.db")
+
+
+FROM_STDIN: dict[str, tuple[str, ...]] = {
+    "define": (*DEFINE[:2], "--symbols-file", "-", *DEFINE[4:]),
+    "define @-": (*DEFINE[:2], "--symbols", "LINKUSDT,@-", *DEFINE[4:]),
+    "download": ("universe", "download", "--universe-file", "-", "--db-path", "market.db"),
+    "plan": ("universe", "download", "--universe-file", "-", "--db-path", "market.db", "--plan"),
+    "export": (
+        "universe", "export", "--universe-file", "-", "--db-path", "market.db", "--export-base-path", "out",
+        "--source-freq", "5m", "--export-freq", "5m",
+    ),
+    "status": ("universe", "status", "--universe-file", "-"),
+    "status of a day": (
+        "universe", "status", "--universe-file", "-", "--db-path", "market.db", "--symbol", "LINKUSDT", "--date", "2026-02-01",
+    ),
+    "lock": ("universe", "lock", "--universe-file", "-", "--db-path", "market.db", "--output", "lock.json"),
+    "audit": ("universe", "audit", "--universe-file", "-", "--db-path", "market.db"),
+    "verify": ("universe", "verify", "--universe-file", "-", "--db-path", "market.db"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", FROM_STDIN)
+def test_a_run_that_waits_for_its_standard_input(workspace: Workspace, command: str) -> None:
+    """A terminal on which nobody types, or a pipe whose other end does not end."""
+    reading, writing = os.pipe()
+    running = workspace.start(*FROM_STDIN[command], stdin=reading)
+    os.close(reading)
+    os.write(writing, b"LINKUSDT\n")
+    # Until the modules are loaded, a signal ends the process at once, which would prove nothing.
+    wait_until(lambda: _is_drained(writing))
+    time.sleep(0.3)
+    end(running, signal.SIGINT)
+    os.close(writing)
+    assert contents(workspace.folder) == {}
+
+
+def _is_drained(pipe: int) -> bool:
+    """Whether everything that was written into the pipe has been read."""
+    left = array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, left)
+    return left[0] == 0

@@ -238,6 +238,62 @@ def test_more_future_changes_no_earlier_snapshot(workspace: Workspace, listing: 
     assert shorter["schema_version"] == longer["schema_version"] == "2.1"
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "ascii:replace", "cp1252:ignore", "utf-16"])
+def test_names_on_a_pipe_are_those_of_the_file_whatever_the_encoding(workspace: Workspace, encoding: str) -> None:
+    """A name whose characters were replaced is another name, and `USDT` is what `ignore` leaves of this one."""
+    workspace.environment["PYTHONIOENCODING"] = encoding
+    listed = subprocess.run(
+        workspace.command("universe", "symbols", *BY_ARCHIVE),
+        cwd=workspace.folder,
+        env=workspace.env(),
+        capture_output=True,
+        check=True,
+    ).stdout
+    assert listed.decode("utf-8").splitlines()[-1] == CHINESE
+    command = workspace.command("universe", "define", "--symbols-file", "-", *BY_ARCHIVE, *WINDOW, "--output")
+    printed, _ = (
+        subprocess.run(
+            [*command, output], cwd=workspace.folder, env=workspace.env(), input=listed, capture_output=True, check=True
+        ).stdout
+        for output in ("-", "u.json")
+    )
+    assert {**json.loads(printed.decode("utf-8")), "created_at": ""} == {**universe(workspace), "created_at": ""}
+
+
+def test_a_kline_that_cannot_be_read_does_not_decide_a_ranking(
+    workspace: Workspace, exchange: ReplayExchange, market: Market
+) -> None:
+    """By the exchange's listing such a day counts as active, but its volume is not zero: another source must say it."""
+    window, options = ("--start-date", "2026-02-11", "--end-date", "2026-02-11"), ("--top", "1", "--lookback-days", "1")
+    before = "2026-02-10"
+    volumes = {symbol: float(row[7]) for symbol in ("LINKUSDT", "ALGOUSDT") if (row := daily(market, symbol, before))}
+    leader = max(volumes, key=lambda symbol: volumes[symbol])
+
+    def broken(body: bytes) -> bytes:
+        return json.dumps(
+            [[*row[:2], "nan", *row[3:]] if row[0] == truth.moment(before) else row for row in json.loads(body)]
+        ).encode()
+
+    exchange.faults.add(
+        Fault.rewrite(broken, path="/klines", when=lambda request: request.params.get("symbol") == leader, times=None)
+    )
+    assert define(workspace, ",".join(volumes), *options, window=window).code == 0
+    assert universe(workspace)["daily_snapshots"][0]["active_symbols"] == [leader]
+    # Where nobody says it, nothing is written.
+    market.without_objects(lambda key: f"/{leader}/1d/" in key)
+    outcome = define(workspace, ",".join(volumes), *options, "-q", window=window, output="none.json")
+    assert_refused(outcome, f"{leader} on {before} cannot be read", code=1)
+    assert not (workspace.folder / "none.json").exists()
+
+
+def test_what_is_said_of_a_refused_symbol_is_what_the_file_says(workspace: Workspace, market: Market) -> None:
+    market.refuse("LINKUSDT", -1122)
+    for options, reason in (((), "no_kline_on_date"), (("--top", "1"), "below_rank")):
+        outcome = define(workspace, "LINKUSDT,ALGOUSDT", *options, output=f"{reason}.json")
+        assert f"klines are refused (error -1122: Invalid symbol status.): counted as {reason}" in outcome.stderr
+        assert universe(workspace, f"{reason}.json")["daily_snapshots"][-1]["missing_symbols"] == {"LINKUSDT": reason}
+
+
 def test_a_contract_that_ended_in_mid_day_without_flat_rows_comes_to_an_end_as_well(
     workspace: Workspace, exchange: ReplayExchange, market: Market
 ) -> None:

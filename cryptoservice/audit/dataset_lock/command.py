@@ -66,7 +66,7 @@ def lock_universe(
     """
     clock = clock or Clock()
     started = clock.monotonic()
-    loaded = UniverseFile.load(Path(universe_file))
+    loaded = UniverseFile.load(Path(universe_file), stop)
     days = loaded.universe.subwindow(window)
     output = Path(output_path)
     _check_output(output, loaded.path, Path(db_path), force=force)

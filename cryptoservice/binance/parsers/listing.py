@@ -43,11 +43,11 @@ class ListingPage(NamedTuple):
 _Text = Callable[[ElementTree.Element, str], str]
 
 
-def parse_page(body: bytes, prefix: str) -> ListingPage:
-    """Check and read one page of the listing of `prefix`.
+def parse_page(body: bytes, prefix: str, marker: str = "") -> ListingPage:
+    """Check and read the page of the listing of `prefix` that begins after the name `marker`.
 
     Raises InvalidData: `web_page` for HTML, `invalid_listing` for anything else that is not such a page, and for a page of
-    another prefix. A page that cannot be trusted must never look like a short one.
+    another prefix or place. A page that cannot be trusted must never look like a short one.
     """
     root = _root(body)
     namespace = root.tag[: root.tag.index("}") + 1] if root.tag.startswith("{") else ""
@@ -60,23 +60,33 @@ def parse_page(body: bytes, prefix: str) -> ListingPage:
             raise InvalidData("invalid_listing")
         return found.text or ""
 
+    def texts(parent: ElementTree.Element, name: str) -> list[str]:
+        # S3 writes one of them, and other servers that speak its language write several.
+        text(parent, name)
+        return [found.text or "" for found in parent.findall(namespace + name)]
+
     # Only children are looked at: the root echoes the prefix that was asked for in an element of the same name as a folder's.
-    folders = [text(entry, "Prefix") for entry in root.findall(f"{namespace}CommonPrefixes")]
+    folders = [name for entry in root.findall(f"{namespace}CommonPrefixes") for name in texts(entry, "Prefix")]
     objects = [_object(entry, text) for entry in root.findall(f"{namespace}Contents")]
     names = [*folders, *(listed.key for listed in objects)]
     if text(root, "Prefix") != prefix or not all(name.startswith(prefix) for name in names):
+        raise InvalidData("invalid_listing")
+    echo = root.find(f"{namespace}Marker")
+    if echo is not None and echo.text and echo.text != marker:
+        # Another page than the one asked for, from a cache perhaps: the names between the two would be lost.
         raise InvalidData("invalid_listing")
     truncated = text(root, "IsTruncated").strip().lower()
     if truncated not in ("true", "false"):
         raise InvalidData("invalid_listing")
     if truncated == "false":
         return ListingPage(folders, objects, None)
-    marker = root.find(f"{namespace}NextMarker")
-    # Without a delimiter S3 sends no marker: the last name is the one.
-    last = (marker.text if marker is not None else None) or max(names, key=str.encode, default="")
+    last = max(names, key=str.encode, default="")
     if not last:
         raise InvalidData("invalid_listing")
-    return ListingPage(folders, objects, last)
+    # The marker is the last name, and without a delimiter S3 leaves it out. One beyond that would pass over names.
+    named = root.find(f"{namespace}NextMarker")
+    given = (named.text or "").strip() if named is not None else ""
+    return ListingPage(folders, objects, min(given or last, last, key=str.encode))
 
 
 def _root(body: bytes) -> ElementTree.Element:

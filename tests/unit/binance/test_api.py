@@ -380,6 +380,16 @@ def test_only_trading_perpetuals_in_usdt_are_listed() -> None:
         assert made.limits.weighted.budget() == 5000.0
 
 
+@pytest.mark.parametrize("other", [{"contractType": "CURRENT_QUARTER"}, {"status": "SETTLING"}, {"quoteAsset": "USDC"}])
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_a_name_that_is_listed_twice_trades_when_one_of_them_does(other: dict[str, str], comes_first: bool) -> None:
+    symbols = [entry(**other), entry()] if comes_first else [entry(), entry(**other)]
+    with api(lambda _, __: {"symbols": [*symbols, entry(["A"])]}) as made:
+        found = made.futures.trading_list()
+        assert found.symbols == set(found.contracts) == {"BTCUSDT"}
+        assert found.contracts["BTCUSDT"].is_trading_perpetual
+
+
 @pytest.mark.parametrize(
     "limit",
     [

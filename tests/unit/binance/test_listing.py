@@ -33,8 +33,8 @@ def next_marker(name: str) -> str:
 def test_folders_of_all_pages_without_the_phantom() -> None:
     pages = [
         page(folder("A"), folder(""), folder("B"), next_marker("B"), truncated="true"),
-        page(folder("龙虾USDT"), next_marker("龙虾USDT"), truncated="true"),
-        page(folder("龙虾USDU")),
+        page(folder("龙虾USDT"), next_marker("龙虾USDT"), marker="B/", truncated="true"),
+        page(folder("龙虾USDU"), marker="龙虾USDT/"),
     ]
     with wired(*(Reply(body=body) for body in pages)) as made:
         assert listing_of(made).folders(PREFIX) == ["A", "B", "龙虾USDT", "龙虾USDU"]
@@ -47,7 +47,9 @@ def test_folders_of_all_pages_without_the_phantom() -> None:
 
 
 def test_objects_of_all_pages() -> None:
-    with wired(Reply(body=page(listed("a"), listed("b"), truncated="true")), Reply(body=page(listed("c")))) as made:
+    with wired(
+        Reply(body=page(listed("a"), listed("b"), truncated="true")), Reply(body=page(listed("b"), listed("c"), marker="b"))
+    ) as made:
         assert [one.key for one in listing_of(made).objects(PREFIX)] == [f"{PREFIX}{name}" for name in "abc"]
         assert [query(seen) for seen in made.seen] == [{"prefix": PREFIX}, {"prefix": PREFIX, "marker": f"{PREFIX}b"}]
 
@@ -95,10 +97,24 @@ def test_a_refusal_of_the_address_is_one() -> None:
 
 
 def test_a_listing_that_goes_in_circles_comes_to_an_end() -> None:
-    replies: list[Callable[[int, Seen], Reply]] = [
-        lambda *_: Reply(body=page(folder("A"), next_marker("A"), truncated="true")),
-        lambda number, _: Reply(body=page(folder("A"), next_marker("BA"[number % 2]), truncated="true")),
-    ]
-    for script in replies:
-        with wired(script=script) as made, pytest.raises(SourceError, match="goes in circles"):
+    def script(names: str) -> Callable[[int, Seen], Reply]:
+        def reply(number: int, seen: Seen) -> Reply:
+            marker = query(seen).get("marker", "").removeprefix(PREFIX)
+            return Reply(body=page(folder(names[number % len(names)]), marker=marker, truncated="true"))
+
+        return reply
+
+    for names in ("A", "BA"):
+        with wired(script=script(names)) as made, pytest.raises(SourceError, match="goes in circles"):
             listing_of(made).folders(PREFIX)
+
+
+def test_a_page_in_the_place_of_another_is_no_answer() -> None:
+    """The third page arrives where the second was asked for: the names of the second would be lost."""
+    first = Reply(body=page(folder("A"), next_marker("A"), truncated="true"))
+    third = Reply(body=page(folder("C"), marker="B/"))
+    second = Reply(body=page(folder("B"), next_marker("B"), marker="A/", truncated="true"))
+    with wired(first, third, second, third) as made:
+        assert listing_of(made).folders(PREFIX) == ["A", "B", "C"]
+    with wired(first, third, retry=ONCE) as made, pytest.raises(SourceError, match="cannot be trusted"):
+        listing_of(made).folders(PREFIX)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import zipfile
 from datetime import date, datetime, timedelta, timezone
 
 import pytest
@@ -69,7 +71,8 @@ def test_months_long_over_without_an_object_cost_one_request_each(exchange: Repl
     exchange.market.add_symbol(NAME, date(2025, 9, 1), date(2025, 9, 30), fate="removed")
     first, last = date(2025, 7, 1), date(2025, 12, 31)
     assert ask(network, first, last) == truth(exchange, span(date(2025, 9, 1), date(2025, 9, 30)))
-    assert asked(exchange) == [f"2025-{month:02}" for month in range(7, 13)]
+    # Where the life meets such a month, one day of that is asked: some months have daily objects alone.
+    assert asked(exchange) == [*(f"2025-{month:02}" for month in range(7, 13)), "2025-08-31", "2025-10-01"]
 
 
 def test_a_month_that_may_still_be_published_and_the_running_one_are_asked_by_day(
@@ -166,3 +169,98 @@ def test_single_days(exchange: ReplayExchange, network: NetworkConfig) -> None:
     with BinanceClient(network, CLOCK) as client:
         assert archive_single_days(client.archive, NAME, days, TODAY) == truth(exchange, days[:1])
     assert asked(exchange) == list(map(str, days))
+
+
+def drop(exchange: ReplayExchange, first: date, last: date, *sources: str) -> None:
+    exchange.market.drop_klines(NAME, ms(first), ms(last) + 86_400_000, sources)  # type: ignore[arg-type]
+
+
+def test_a_window_of_nothing_but_days_that_the_months_object_lacks(exchange: ReplayExchange, network: NetworkConfig) -> None:
+    """The real months of 2022 lack one day to three; a universe of such days alone is part of the one of the whole month."""
+    exchange.market.add_symbol(NAME, date(2025, 11, 1), date(2026, 1, 31), fate="removed")
+    drop(exchange, date(2025, 12, 10), date(2025, 12, 12), "monthly")
+    drop(exchange, date(2025, 12, 10), date(2025, 12, 10), "daily")
+    first, last = date(2025, 12, 10), date(2025, 12, 12)
+    assert ask(network, first, last) == truth(exchange, span(date(2025, 12, 11), last))
+    # And a longer window never says anything else of these days.
+    longer = ask(network, date(2025, 12, 1), date(2025, 12, 31))
+    assert {day for day in longer if first <= day <= last} == {date(2025, 12, 11), last}
+
+
+def test_a_life_goes_on_in_a_month_without_an_object(exchange: ReplayExchange, network: NetworkConfig) -> None:
+    """Some months have daily objects alone: here the first one of a life, and the last."""
+    exchange.market.add_symbol(NAME, date(2025, 9, 29), date(2025, 12, 2), fate="removed")
+    exchange.market.without_objects([key("2025-09"), key("2025-12")])
+    first, last = date(2025, 9, 1), date(2026, 1, 31)
+    assert ask(network, first, last) == truth(exchange, span(date(2025, 9, 29), date(2025, 12, 2)))
+    by_day = [period for period in asked(exchange) if len(period) == 10]
+    assert by_day == ["2025-09-30", "2025-09-29", "2025-09-28", "2025-12-01", "2025-12-02", "2025-12-03"]
+
+
+def without_daily_objects(exchange: ReplayExchange) -> None:
+    exchange.market.without_objects(lambda name: f"/daily/klines/{NAME}/" in name)
+
+
+def test_a_months_object_that_nobody_can_read_is_no_absence(exchange: ReplayExchange, network: NetworkConfig) -> None:
+    """A few symbols have monthly objects alone."""
+    exchange.market.add_symbol(NAME, date(2025, 12, 1), date(2025, 12, 31), fate="removed")
+    exchange.market.replace_object(key("2025-12"), b"rubbish", hashlib.sha256(b"other").hexdigest().encode())
+    without_daily_objects(exchange)
+    with pytest.raises(SourceError) as caught:
+        ask(network, date(2025, 12, 1), date(2025, 12, 31))
+    assert (caught.value.reason, key("2025-12") in caught.value.message) == ("checksum_mismatch", True)
+
+
+@pytest.mark.parametrize("has_daily", [True, False])
+def test_a_row_of_a_months_object_that_nobody_can_read_is_no_absence(
+    exchange: ReplayExchange, network: NetworkConfig, has_daily: bool
+) -> None:
+    exchange.market.add_symbol(NAME, date(2025, 12, 1), date(2025, 12, 31), fate="removed")
+    rows = exchange.market.kline_rows(NAME, "1d", ms(date(2025, 12, 1)), ms(date(2026, 1, 1)))
+    lines = [",".join(map(str, row)) for row in rows]
+    lines[9] = lines[9].replace(str(rows[9][3]), "nan", 1)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(f"{NAME}-1d-2025-12.csv", "\n".join(lines) + "\n")
+    exchange.market.replace_object(key("2025-12"), packed.getvalue())
+    first, last = date(2025, 12, 5), date(2025, 12, 15)
+    if has_daily:
+        assert ask(network, first, last) == truth(exchange, span(first, last))
+        return
+    without_daily_objects(exchange)
+    with pytest.raises(SourceError) as caught:
+        ask(network, first, last)
+    assert (caught.value.reason, key("2025-12") in caught.value.message) == ("not_a_number", True)
+
+
+@pytest.mark.parametrize(
+    ("first", "published", "late", "hint"),
+    [
+        # Nothing of the window is published, or not its first day, and the symbol was alive just before it.
+        (date(2026, 3, 9), date(2026, 3, 8), date(2026, 3, 9), "define it again in a day or two"),
+        (date(2026, 3, 7), date(2026, 3, 5), date(2026, 3, 7), "define it again in a day or two"),
+        (date(2026, 3, 6), date(2026, 3, 9), date(2026, 3, 6), "define it again in a day or two"),
+        # A later day was published earlier.
+        (date(2026, 3, 1), date(2026, 3, 9), date(2026, 3, 6), "end the universe on 2026-03-05, or define it again"),
+    ],
+)
+def test_a_young_day_is_not_absent_because_others_are_published(
+    exchange: ReplayExchange, network: NetworkConfig, first: date, published: date, late: date, hint: str
+) -> None:
+    exchange.market.add_symbol(NAME, date(2026, 1, 1), fate="removed")
+    exchange.market.archive_until = published
+    exchange.market.without_objects([key("2026-03-06")])
+    with pytest.raises(SourceError) as caught:
+        ask(network, first, date(2026, 3, 9))
+    assert caught.value.reason == "not_published"
+    assert f"{NAME} on {late}" in caught.value.message
+    assert (caught.value.hint or "").startswith(hint)
+
+
+@pytest.mark.parametrize(("began", "ended"), [(date(2026, 3, 7), date(2026, 3, 9)), (date(2025, 1, 1), date(2026, 3, 2))])
+def test_a_life_that_began_or_ended_lately_is_told_from_a_late_publication(
+    exchange: ReplayExchange, network: NetworkConfig, began: date, ended: date
+) -> None:
+    exchange.market.add_symbol(NAME, began, ended, fate="removed")
+    first, last = date(2026, 3, 5), date(2026, 3, 9)
+    assert ask(network, first, last) == truth(exchange, [day for day in span(first, last) if began <= day <= ended])

@@ -99,8 +99,10 @@ NEAR = ListedSymbols(Listing.EXCHANGE, frozenset(("BTCUSDT", "ETHUSDT", "1000PEP
     [
         ("BTC", "BTCUSDT"), ("BTC-USDT", "BTCUSDT"), ("BTC_USDT", "BTCUSDT"), ("BTCUSD", "BTCUSDT"), ("BTCUSDC", "BTCUSDT"),
         ("BTCBUSD", "BTCUSDT"), ("BTC-PERP", "BTCUSDT"), ("BTCUSDTPERP", "BTCUSDT"), ("BTCUSTD", "BTCUSDT"),
-        ("LINKUSDTT", "LINKUSDT"),
+        ("LINKUSDTT", "LINKUSDT"), ("LINKKUSDT", "LINKUSDT"), ("ETHUSD_PERP", "ETHUSDT"),
         ("PEPEUSDT", "1000PEPEUSDT"), ("PEPE", "1000PEPEUSDT"), ("币安人生", "币安人生USDT"), ("NOSUCHUSDT", None), ("X", None),
+        # These have ended, and stood in lists beside the living. None of them was a typing error.
+        ("BTSUSDT", None), ("HNTUSDT", None), ("LITUSDT", None), ("BTCSTUSDT", None),
         ("-", None), ("USDT", None),
     ],
 )  # fmt: skip

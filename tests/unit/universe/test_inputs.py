@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from cryptoservice.errors import Remedy, UsageError
+from cryptoservice.errors import Interrupted, Remedy, UsageError
 from cryptoservice.universe.inputs import read_input
 
 
@@ -112,6 +113,22 @@ def test_standard_input_is_read_to_its_end_and_up_to_the_limit(monkeypatch: pyte
             read_input(Path("-"), "symbols file", 10, missing="?")
         assert caught.value.message == words
         assert caught.value.hint
+
+
+def test_a_stop_ends_the_wait_for_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    stop = threading.Event()
+    with open(reading, encoding="utf-8") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        os.write(writing, b"LINKUSDT")
+        guard = threading.Timer(0.3, stop.set)
+        guard.start()
+        with pytest.raises(Interrupted):
+            read_input(Path("-"), "symbols file", 10, missing="?", stop=stop)
+        guard.join()
+        os.write(writing, b" A")
+        os.close(writing)
+        assert read_input(Path("-"), "symbols file", 10, missing="?", stop=threading.Event()) == b" A"
 
 
 def test_a_file_named_like_the_sign_of_standard_input_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,10 @@ PREFIX = "data/futures/um/daily/klines/"
 NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 
 
-def page(*entries: str, prefix: str = PREFIX, truncated: str = "false", namespace: str = NAMESPACE) -> bytes:
-    head = f"<Name>data.binance.vision</Name><Prefix>{prefix}</Prefix><Marker></Marker><MaxKeys>1000</MaxKeys>"
+def page(*entries: str, prefix: str = PREFIX, marker: str = "", truncated: str = "false", namespace: str = NAMESPACE) -> bytes:
+    """One page; `marker` is the name below the prefix after which it begins."""
+    after = f"<Marker>{PREFIX}{marker}</Marker>" if marker else "<Marker></Marker>"
+    head = f"<Name>data.binance.vision</Name><Prefix>{prefix}</Prefix>{after}<MaxKeys>1000</MaxKeys>"
     body = f"{head}<IsTruncated>{truncated}</IsTruncated>{''.join(entries)}"
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult {namespace}>{body}</ListBucketResult>'.encode()
 
@@ -49,10 +51,31 @@ def test_folders_and_objects_come_out_as_they_are_named() -> None:
 
 
 def test_a_page_that_is_not_the_last_names_where_the_next_begins() -> None:
-    assert parse_page(page(folder("A"), "<NextMarker>x/y</NextMarker>", truncated="true"), PREFIX).next_marker == "x/y"
+    for marker in (f"{PREFIX}A/", "", "\n", "x/y"):
+        # One that lies beyond the last name would pass over names.
+        named = page(folder("A"), f"<NextMarker>{marker}</NextMarker>", truncated="true")
+        assert parse_page(named, PREFIX).next_marker == f"{PREFIX}A/"
+    # One that lies before it only asks for names again.
+    early = page(folder("A"), folder("B"), f"<NextMarker>{PREFIX}A/</NextMarker>", truncated="true")
+    assert parse_page(early, PREFIX).next_marker == f"{PREFIX}A/"
     # Without a delimiter there is no marker. Names are ordered by their bytes: this character comes after every Latin one.
     assert parse_page(page(listed("ÿ"), listed("z"), truncated="true"), PREFIX).next_marker == f"{PREFIX}ÿ"
     assert parse_page(page(listed("z"), listed("a"), truncated="true"), PREFIX).next_marker == f"{PREFIX}z"
+
+
+def test_several_folders_in_one_entry_are_all_read() -> None:
+    together = folder("A").removesuffix("</CommonPrefixes>") + folder("B").removeprefix("<CommonPrefixes>")
+    assert parse_page(page(together), PREFIX).folders == [f"{PREFIX}A/", f"{PREFIX}B/"]
+
+
+def test_a_page_that_begins_elsewhere_is_refused() -> None:
+    second = page(folder("C"), marker="B/")
+    assert parse_page(second, PREFIX, f"{PREFIX}B/").folders == [f"{PREFIX}C/"]
+    without = second.replace(f"<Marker>{PREFIX}B/</Marker>".encode(), b"")
+    assert parse_page(without, PREFIX, f"{PREFIX}B/").folders == [f"{PREFIX}C/"]
+    for asked in ("", f"{PREFIX}A/"):
+        with pytest.raises(InvalidData):
+            parse_page(second, PREFIX, asked)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +92,7 @@ def test_a_page_that_is_not_the_last_names_where_the_next_begins() -> None:
         (b'<!DOCTYPE x [<!ENTITY a "b">]>' + page().partition(b"?>")[2], "invalid_listing"),
         (page(truncated="maybe"), "invalid_listing"),
         (page(truncated="true"), "invalid_listing"),
+        (page(f"<NextMarker>{PREFIX}X/</NextMarker>", truncated="true"), "invalid_listing"),
         (page(prefix="data/futures/cm/"), "invalid_listing"),
         (page("<CommonPrefixes><Prefix>elsewhere/</Prefix></CommonPrefixes>"), "invalid_listing"),
         (page("<CommonPrefixes></CommonPrefixes>"), "invalid_listing"),
