@@ -58,7 +58,7 @@ lint: $(VENV)/.tools
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.package
+bench: $(VENV)/.tools
 	@$(BIN)/python scripts/bench.py
 
 bench-scale: $(VENV)/.package

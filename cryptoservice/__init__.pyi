@@ -28,6 +28,9 @@ from cryptoservice.errors import CryptoserviceError as CryptoserviceError
 from cryptoservice.errors import UsageError as UsageError
 from cryptoservice.export.command import ExportResult as ExportResult
 from cryptoservice.export.command import export_universe_data as export_universe_data
+from cryptoservice.export.dataframes import read_funding_rates as read_funding_rates
+from cryptoservice.export.dataframes import read_klines as read_klines
+from cryptoservice.export.dataframes import read_metrics as read_metrics
 from cryptoservice.models import Dataset as Dataset
 from cryptoservice.models import Freq as Freq
 from cryptoservice.service import MarketDataService as MarketDataService

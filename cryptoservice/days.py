@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from typing import NamedTuple
 
 from cryptoservice.errors import UsageError
@@ -16,21 +16,45 @@ _DAY_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 # Binance opened in July 2017. An older date is a mistake, and would cost a request for every 499 empty days.
 _EARLIEST = date(2017, 1, 1)
 _LATEST = date(2100, 12, 31)
+_FORM_HINT = "write it as YYYY-MM-DD"
 
 
-def parse_day(text: str, what: str) -> date:
-    """The UTC day that `text` (YYYY-MM-DD) names. Raises UsageError, in which `what` says where the text stood."""
-    if not isinstance(text, str) or not _DAY_FORM.match(text):
-        raise UsageError(f"{what}: {shorten(text)} is not a date", hint="write it as YYYY-MM-DD")
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{what}: {text} is not a day of the calendar", hint="write it as YYYY-MM-DD") from None
+def parse_day(value: str | date, what: str) -> date:
+    """The UTC day that `value` names: YYYY-MM-DD, a date, or a datetime or pandas Timestamp at midnight UTC.
+
+    A datetime without a time zone is in UTC. Raises UsageError, in which `what` says where the value stood.
+    """
+    if isinstance(value, datetime):
+        day = _day_of_datetime(value, what)
+    elif isinstance(value, date):
+        day = date(value.year, value.month, value.day)
+    elif isinstance(value, str) and _DAY_FORM.match(value):
+        try:
+            day = date.fromisoformat(value)
+        except ValueError:
+            raise UsageError(f"{what}: {value} is not a day of the calendar", hint=_FORM_HINT) from None
+    else:
+        raise UsageError(f"{what}: {shorten(value)} is not a date", hint=_FORM_HINT)
     if day < _EARLIEST:
-        raise UsageError(f"{what}: {text} is before any Binance market", hint=f"the earliest accepted day is {_EARLIEST}")
+        raise UsageError(f"{what}: {day} is before any Binance market", hint=f"the earliest accepted day is {_EARLIEST}")
     if day > _LATEST:
-        raise UsageError(f"{what}: {text} is too far ahead", hint=f"the latest accepted day is {_LATEST}")
+        raise UsageError(f"{what}: {day} is too far ahead", hint=f"the latest accepted day is {_LATEST}")
     return day
+
+
+def _day_of_datetime(value: datetime, what: str) -> date:
+    """The UTC day that begins at that moment. A time of day is refused: whoever gives one expects it to count."""
+    # NaT of pandas is a datetime, too. Like NaN it does not equal itself.
+    if value != value:  # noqa: PLR0124
+        raise UsageError(f"{what}: {value} is not a date", hint=_FORM_HINT)
+    try:
+        moment = value if value.utcoffset() is None else value.astimezone(timezone.utc)
+    except (OverflowError, ValueError):
+        raise UsageError(f"{what}: {value} has no day in UTC", hint=_FORM_HINT) from None
+    # A Timestamp has nanoseconds, of which its time() says nothing.
+    if moment.time() != time() or getattr(moment, "nanosecond", False):
+        raise UsageError(f"{what}: {value} is not the beginning of a UTC day", hint="give a day without a time of day")
+    return date(moment.year, moment.month, moment.day)
 
 
 def shorten(value: object, limit: int = 60) -> str:
@@ -103,12 +127,17 @@ class Window(NamedTuple):
         return {"start_date": self.start.isoformat(), "end_date": self.end.isoformat()}
 
     @classmethod
-    def parse(cls, start: str, end: str) -> Window:
-        """The window of two YYYY-MM-DD texts. Raises UsageError when one is not a day, and when they are reversed."""
+    def parse(cls, start: str | date, end: str | date) -> Window:
+        """The window of two days (`parse_day`). Raises UsageError when one is not a day, and when they are reversed."""
         window = cls(parse_day(start, "start date"), parse_day(end, "end date"))
         if window.end < window.start:
             raise UsageError(f"the end date {window.end} lies before the start date {window.start}", hint="swap the two dates")
         return window
+
+    @classmethod
+    def between(cls, start: str | date | None, end: str | date | None) -> Window:
+        """The window of two days, of which None leaves that side open. Raises UsageError as `parse` does."""
+        return cls.parse(_EARLIEST if start is None else start, _LATEST if end is None else end)
 
 
 def month_of(day: date) -> date:

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import datasets, exporting, footprint, loading, locking, planning, reference, scaling
+from benchmarks import datasets, exporting, footprint, loading, locking, planning, reading, reference, scaling
 from benchmarks.results import Line, Report
 from benchmarks.world import loopback_world
 
@@ -54,6 +54,7 @@ def _lines(folder: Path) -> Iterator[Line]:
         yield from loading.download_lines(quarter, folder)
         yield exporting.rows_line(quarter, folder)
         yield exporting.hours_line(minutes, folder)
+        yield from reading.dataframe_lines(minutes)
         yield from locking.lines(minutes, folder)
         yield from footprint.memory_lines(quarter, minutes, folder)
         yield from footprint.size_lines(quarter, folder / "month.db")

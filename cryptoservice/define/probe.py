@@ -55,7 +55,7 @@ class Probe:
         then nothing is known of any.
         """
         today = utc_day(self._clock.time() if listed.server_time is None else listed.server_time)
-        asking = _Asking(self._client, listed.listing, window, today, needs_volumes=needs_volumes)
+        asking = _Asking(self._client, listed, window, today, needs_volumes=needs_volumes)
         pending: dict[Future[SymbolDays | None], str] = {}
         for symbol in symbols:
             # An alias, or a symbol that the exchange has removed, is unknown to the API.
@@ -84,9 +84,10 @@ class Probe:
 class _Asking:
     """Asks one source about one symbol; runs in the threads of the pools."""
 
-    def __init__(self, client: BinanceClient, listing: Listing, window: Window, today: date, *, needs_volumes: bool) -> None:
+    def __init__(self, client: BinanceClient, listed: ListedSymbols, window: Window, today: date, *, needs_volumes: bool) -> None:
         self._client = client
-        self._listing = listing
+        self._contracts = listed.contracts
+        self._listing = listed.listing
         self._window = window
         self._today = today
         self._needs_volumes = needs_volumes
@@ -110,6 +111,9 @@ class _Asking:
             if self._listing is Listing.ARCHIVE and is_location_refusal(refused):
                 return None
             raise
+        if self._listing is Listing.ARCHIVE and not table.days and not self._contracts[symbol].is_trading_perpetual:
+            # The exchange names it, but it trades no more: the archive may hold days that the API has forgotten.
+            return None
         found = symbol_days(table)
         broken = [day for day in table.left_out if day not in found and day in self._window]
         return {**found, **self._in_place_of(symbol, broken)} if broken else found

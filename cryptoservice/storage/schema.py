@@ -65,6 +65,11 @@ class Table(NamedTuple):
     name: str
     columns: tuple[str, ...]
     order: str
+    integers: tuple[str, ...] = ()
+    """The columns of whole numbers."""
+    texts: tuple[str, ...] = ()
+    nullable: tuple[str, ...] = ()
+    """The columns that may be NULL: the source has left the value blank."""
 
     @property
     def time(self) -> str:
@@ -80,6 +85,7 @@ TABLES = {
             "taker_buy_quote_volume",
         ),
         order="open_time",
+        integers=("open_time", "trades"),
     ),
     Dataset.METRICS: Table(
         "metric_rows",
@@ -88,11 +94,19 @@ TABLES = {
             "global_account_ratio", "taker_volume_ratio",
         ),
         order="open_time",
+        integers=("open_time",),
+        nullable=(
+            "open_interest", "open_interest_value", "top_trader_account_ratio", "top_trader_position_ratio",
+            "global_account_ratio", "taker_volume_ratio",
+        ),
     ),
     Dataset.FUNDING_RATES: Table(
         "funding_rows",
         ("funding_time", "funding_rate", "mark_price", "rate_type"),
         order="funding_time, rate_type",
+        integers=("funding_time",),
+        texts=("rate_type",),
+        nullable=("mark_price",),
     ),
 }  # fmt: skip
 

@@ -21,8 +21,9 @@ from cryptoservice.universe.model import OPT_IN_VERSION, PLAIN_VERSION, DailySna
 from cryptoservice.universe.selection import Selection
 
 _WHAT = "universe file"
-# 900 symbols over six years are about 70 MB. A file above this limit is not a universe, and reading it would fill the memory.
-MAX_FILE_BYTES = 128 * 1024 * 1024
+# All symbols of the archive over seven years are about 110 MB. A file above this limit is not a universe, and reading it would
+# fill the memory.
+MAX_FILE_BYTES = 512 * 1024 * 1024
 
 
 class UniverseError(UsageError):

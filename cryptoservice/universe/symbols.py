@@ -54,12 +54,12 @@ def normalise(names: Iterable[str]) -> tuple[str, ...]:
         raise UsageError(f"symbols is one string: {shorten(names)}", hint='pass a list, such as ["BTCUSDT"]')
     seen: dict[str, None] = {}
     for name in names:
-        symbol = name.strip().upper()
-        if not symbol:
+        symbol = name.strip().upper() if isinstance(name, str) else name
+        if symbol == "":
             continue
         fault = fault_of(symbol)
         if fault:
-            raise UsageError(f"symbol {shorten(symbol)} {fault}", hint=_hint_for(symbol))
+            raise UsageError(f"symbol {shorten(symbol)} {fault}", hint=_hint_for(str(symbol)))
         seen[symbol] = None
     if not seen:
         raise UsageError("no symbols were given", hint=Remedy.NAME_SYMBOLS)

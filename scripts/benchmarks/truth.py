@@ -127,11 +127,12 @@ class Sums:
     """One for each column of prices and volumes: a wrong price must not drown in volume."""
 
     @classmethod
-    def of(cls, database: Path) -> Sums:
-        """Read them."""
+    def of(cls, database: Path, symbols: Sequence[str] = ()) -> Sums:
+        """Read them: of these symbols, or of all."""
         totals = ", ".join(f"total({column})" for column in KLINE_COLUMNS if column not in ("open_time", "trades"))
+        where = f" WHERE symbol IN ({', '.join('?' * len(symbols))})" if symbols else ""
         with sqlite3.connect(database) as db:
-            found = db.execute(f"SELECT count(*), sum(open_time), sum(trades), {totals} FROM klines").fetchone()
+            found = db.execute(f"SELECT count(*), sum(open_time), sum(trades), {totals} FROM klines{where}", symbols).fetchone()
         return cls(*found[:3], found[3:])
 
     def assert_equal(self, other: Sums) -> None:

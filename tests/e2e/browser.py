@@ -152,9 +152,9 @@ class Browser:
         self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
         self.settle()
 
-    def resize(self, width: int, height: int) -> None:
-        """Another window size, at one device pixel per pixel."""
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+    def resize(self, width: int, height: int, *, mobile: bool = False) -> None:
+        """Another window size, at one device pixel per pixel. The scroll bars of a mobile window take no room."""
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
 
     def prefer(self, scheme: str) -> None:
         """Prefer the `light` or `dark` colour scheme."""

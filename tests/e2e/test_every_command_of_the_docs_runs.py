@@ -8,7 +8,6 @@ test_the_cli_page_says_what_help_says.py compares docs/cli.md with the commands.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -167,15 +166,22 @@ def test_duckdb_reads_the_export(reader: Workspace, tmp_path: Path) -> None:
     assert [row[4] for row in found] == pytest.approx([row[4] for row in wanted], rel=1e-12)
 
 
-@pytest.mark.slow
 def test_pandas_reads_the_export(reader: Workspace, tmp_path: Path) -> None:
-    assert importlib.util.find_spec("pandas"), "pandas is not installed: pip install -e '.[engines]'"
     more = "closes.index = closes.index.astype(str); print(closes.to_json(orient='index', double_precision=15))"
-    found = json.loads(python_of_the_readme(reader, tmp_path, "import pandas", more))
+    found = json.loads(python_of_the_readme(reader, tmp_path, "import pandas as pd", more))
     for symbol in truth.SYMBOLS:
         bars = truth.rows(symbol, "1h", "2026-02-01", "2026-02-01")
         assert [found[moment][symbol] for moment in sorted(found)] == [bar[4] for bar in bars]
     assert sorted(found)[1].startswith("2026-02-01 01:00:00")
+
+
+def test_a_database_gives_a_dataframe(reader: Workspace, tmp_path: Path) -> None:
+    more = "closes.index = closes.index.astype(str); print(closes.to_json(orient='columns', double_precision=15))"
+    found = json.loads(python_of_the_readme(reader, tmp_path, "import read_klines", more))
+    assert list(found) == ["AVAXUSDT", "LINKUSDT"]
+    for symbol, closes in found.items():
+        bars = truth.rows(symbol, "5m", "2026-02-10", "2026-02-12")
+        assert [closes[moment] for moment in sorted(closes)] == [bar[4] for bar in bars]
 
 
 def test_a_plain_function_downloads_a_window(reader: Workspace, tmp_path: Path) -> None:
@@ -204,7 +210,7 @@ def test_every_block_is_of_a_kind_that_a_test_reads() -> None:
     lines = [line for page in PAGES for block, _ in commands(page) for line in block]
     assert NOT_RUN_HERE.keys() <= set(lines), "a line that no page has any more"
     python = [text for fence, text in blocks_of(README.read_text(encoding="utf-8")) if fence == "python"]
-    assert len(python) == 4, "a block of the README that no test runs?"
+    assert len(python) == 5, "a block of the README that no test runs?"
 
 
 def json_blocks_of_formats() -> list[dict[str, Any]]:

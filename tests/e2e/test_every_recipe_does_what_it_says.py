@@ -44,7 +44,7 @@ def test_the_page_links_every_file_and_every_block_is_known_here() -> None:
     assert linked == {path.name for path in RECIPES.iterdir() if path.is_file()}
     # Those of bash are run by test_every_command_of_the_docs_runs.py.
     fences = sorted(name for name, _ in blocks_of(page()) if name != "bash")
-    assert fences == ["crontab", "ini", "make", *["python"] * 8, *["sh"] * 6, "sql"], "a block that no test runs?"
+    assert fences == ["crontab", "ini", "make", *["python"] * 9, *["sh"] * 6, "sql"], "a block that no test runs?"
 
 
 def test_make_does_what_is_needed_and_nothing_else(server: Server, exchange: ReplayExchange) -> None:
@@ -319,6 +319,15 @@ def test_a_program_of_plain_functions(workspace: Workspace) -> None:
     )  # fmt: skip
     assert (refused.returncode, refused.stdout) == (1, "")
     assert re.fullmatch(r"unknown interval '7m' \(one of: 1m .* 1d\)\n", refused.stderr)
+
+
+def test_a_program_that_reads_dataframes(workspace: Workspace) -> None:
+    assert workspace.define().code == 0
+    assert workspace.download("--download-market-metrics").code == 0
+    done = program(workspace, block("python", "read_funding_rates"))
+    bars = 2 * 3 * 288
+    assert done.stdout == f"{bars} {bars} ['ALGOUSDT', 'AVAXUSDT', 'LINKUSDT']\n"
+    assert done.stderr == ""
 
 
 def test_a_program_with_helper_processes_runs_once(workspace: Workspace) -> None:

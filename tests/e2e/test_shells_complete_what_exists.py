@@ -16,13 +16,14 @@ from tests.e2e.conftest import ROOT, Outcome, Workspace
 from tests.e2e.shells import bash_offers
 from tests.e2e.steps import assert_refused
 
-LEAVES = ("define", "download", "export", "status", "verify", "lock")
+LEAVES = ["define", "symbols", "download", "export", "status", "verify", "lock", "audit"]
 COMMANDS: list[list[str]] = [[], ["universe"], *(["universe", name] for name in LEAVES)]
 # Which flags take a path, an interval, or one of a few words.
 FILES = {"--universe-file", "--db-path", "--output", "--symbols-file", "--lock"}
 WORDS = {
     "--interval": truth.INTERVALS, "--source-freq": truth.INTERVALS, "--export-freq": truth.INTERVALS,
-    "--log-format": ("text", "json"), "--kline-source": ("auto", "vision", "api"), "--print-completion": ("bash", "zsh"),
+    "--log-format": ("text", "json"), "--kline-source": ("auto", "vision", "api"),
+    "--listing": ("exchange", "archive"), "--rebalance": ("day", "week", "month"), "--print-completion": ("bash", "zsh"),
 }  # fmt: skip
 
 

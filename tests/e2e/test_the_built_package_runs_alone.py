@@ -26,8 +26,9 @@ from tests.exchange import Market
 
 PACKAGE = "cryptoservice"
 DEPENDENCIES = {"requests", "urllib3"}
-MAP = "export/coverage_map/coverage_map"
-NOT_CODE = {"py.typed", "__init__.pyi", f"{MAP}.html", f"{MAP}.css", f"{MAP}.js"}
+MAP = "export/coverage_map"
+SCRIPTS = ("content.js", "drawing.js", "controls.js")
+NOT_CODE = {"py.typed", "__init__.pyi", *(f"{MAP}/{name}" for name in ("coverage_map.html", "coverage_map.css", *SCRIPTS))}
 # What comes with an environment, by version of Python.
 TOOLS = {"pip", "setuptools", "wheel"}
 # Like `make test` itself, this asks the package index: for setuptools, requests and urllib3.
@@ -118,6 +119,9 @@ def test_what_is_built_runs_alone(workspace: Workspace, market: Market, tmp_path
     refused = installed.run("--print-completion", "bash")
     assert (refused.code, refused.stdout) == (1, "")
     assert "[completion]" in refused.stderr
+    # DataFrames need one too.
+    read = f"import {PACKAGE}\ntry: {PACKAGE}.read_klines('market.db')\nexcept {PACKAGE}.UsageError as error: print(error.hint)"
+    assert installed.python(read) == f"pip install '{PACKAGE}[pandas]'\n"
     check_the_three_steps(installed, market)
 
 
@@ -134,7 +138,7 @@ def check_wheel(path: Path) -> dict[str, str]:
     assert any(name.endswith("/LICENSE") for name in names)
     needs = metadata.get_all("Requires-Dist", [])
     assert sorted(names_of(needs)) == sorted(DEPENDENCIES)
-    assert "completion" in metadata.get_all("Provides-Extra", [])
+    assert {"completion", "pandas"} <= set(metadata.get_all("Provides-Extra", []))
     assert [re.split(r"[^\w.-]", line)[0] for line in needs if "extra == 'completion'" in line.replace('"', "'")] == ["shtab"]
     assert (metadata["Name"], metadata["Requires-Python"], metadata["License-Expression"] or metadata["License"]) == (
         PACKAGE, ">=3.10", "MIT",
@@ -204,7 +208,8 @@ def check_the_three_steps(installed: Installed, market: Market) -> None:
             assert sum(1 for _ in csv.DictReader(handle)) == 3 * 288
     page = Path(installed.folder, export.report["coverage_html_path"]).read_text(encoding="utf-8")
     # Its style and script are files of the package.
-    assert (ROOT / PACKAGE / f"{MAP}.js").read_text(encoding="utf-8").splitlines()[-1] in page
+    for name in SCRIPTS:
+        assert (ROOT / PACKAGE / MAP / name).read_text(encoding="utf-8") in page
     assert all(symbol in page for symbol in RECORDED)
 
 

@@ -37,8 +37,8 @@ NAMES = {
     "Endpoints", "ExportResult", "Freq", "Listing", "LockResult", "MarketDataService", "NetworkConfig", "ProvenanceResult",
     "RateConfig", "Rebalance", "RetryConfig", "Selection", "StatusResult", "SymbolList", "Universe", "UniverseFile",
     "UsageError", "VerifyResult", "WindowBounds", "WorkerConfig", "audit_universe", "define_universe",
-    "download_universe_data", "export_universe_data", "list_symbols", "lock_universe", "symbol_day_provenance",
-    "universe_status", "verify_universe", "__version__",
+    "download_universe_data", "export_universe_data", "list_symbols", "lock_universe", "read_funding_rates",
+    "read_klines", "read_metrics", "symbol_day_provenance", "universe_status", "verify_universe", "__version__",
 }  # fmt: skip
 FOLDER = Path(cryptoservice.__file__).parent
 STUB = (FOLDER / "__init__.pyi").read_text(encoding="utf-8").splitlines()

@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cryptoservice.export.coverage_map.states import COMPLETE, MISSING, PARTIAL, STATE_OF_REASON, STATES
+from cryptoservice.export.coverage_map.states import (
+    ALWAYS_SHOWN,
+    COMPLETE,
+    MISSING,
+    PARTIAL,
+    REASON_INDEX,
+    REASONS,
+    STATE_OF_REASON,
+    STATES,
+)
 from cryptoservice.models import Dataset, Freq
 
 Cell = tuple[int | str, ...]
@@ -15,22 +24,40 @@ Cell = tuple[int | str, ...]
 
 @dataclass
 class CellCounts:
-    """How many symbol-days have each state, and the rows of the active ones."""
+    """How many symbol-days have each state, the rows of the active ones, and why the incomplete ones lack rows."""
 
     states: list[int] = field(default_factory=lambda: [0] * len(STATES))
+    reasons: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)] * len(REASONS))
+    """For each reason how many symbol-days are partial, and how many are missing."""
     expected: int = 0
     actual: int = 0
 
-    def add(self, state: int, expected: int, actual: int) -> None:
+    def add(self, cell: Cell) -> None:
         """Count one symbol-day."""
+        state = int(cell[0])
         self.states[state] += 1
-        self.expected += expected
-        self.actual += actual
+        if len(cell) > 1:
+            self.expected += int(cell[1])
+            self.actual += int(cell[2])
+        if state in (PARTIAL, MISSING):
+            index = REASON_INDEX[str(cell[3])]
+            partial, missing = self.reasons[index]
+            self.reasons[index] = (partial + (state == PARTIAL), missing + (state == MISSING))
 
     @property
     def active(self) -> int:
         """Symbol-days that the universe has."""
-        return self.states[COMPLETE] + self.states[PARTIAL] + self.states[MISSING]
+        return self.states[COMPLETE] + self.lacking
+
+    @property
+    def shown_states(self) -> list[int]:
+        """The states that are worth a card and a column, when this counts all symbol-days."""
+        return [index for index, count in enumerate(self.states) if count or index < ALWAYS_SHOWN]
+
+    @property
+    def lacking(self) -> int:
+        """Symbol-days that are partial or missing."""
+        return self.states[PARTIAL] + self.states[MISSING]
 
 
 class Grid:
@@ -63,7 +90,7 @@ class Grid:
                 else:
                     kind = self._active_cell(lacking[day].get(symbol, {}).get(self.dataset.value), full)
                 for counts in (self.by_symbol[index], self.by_day[day], self.total):
-                    counts.add(int(kind[0]), int(kind[1]) if len(kind) > 1 else 0, int(kind[2]) if len(kind) > 1 else 0)
+                    counts.add(kind)
                 row.append(known.setdefault(kind, len(known)))
             rows.append(packed(row))
         return list(known), rows

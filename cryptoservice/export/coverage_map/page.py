@@ -14,12 +14,15 @@ from typing import Any
 
 from cryptoservice import files
 from cryptoservice.export.coverage_map.grid import CellCounts, Grid
-from cryptoservice.export.coverage_map.states import DATASET_NAMES, REASON_TEXTS, STATES
+from cryptoservice.export.coverage_map.legend import legend, number, share
+from cryptoservice.export.coverage_map.states import DATASET_NAMES, REASONS, STATES
 from cryptoservice.models import Dataset
 
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 # Longer tables start folded: a reader need not scroll past them, and the browser need not lay them out.
 _OPEN_ROWS = 40
+# One script, in three files that can be read: what is shown, how it is drawn, and what a person does with it.
+_SCRIPTS = ("content.js", "drawing.js", "controls.js")
 
 
 def write_map(path: Path, report: Mapping[str, Any], symbols: Sequence[str]) -> None:
@@ -32,7 +35,7 @@ def write_map(path: Path, report: Mapping[str, Any], symbols: Sequence[str]) -> 
 def render(report: Mapping[str, Any], symbols: Sequence[str]) -> str:
     """The page of a report. `symbols` are those of the universe: the report names only the ones that lack something."""
     grids = [Grid(report, Dataset(name), symbols) for name in report["datasets"]]
-    style, script = _part("css"), _part("js")
+    style, script = _part("coverage_map.css"), _script()
     window = report["window"]
     period = f"{window['start_date']} to {window['end_date']}"
     parts = {
@@ -54,11 +57,16 @@ def render(report: Mapping[str, Any], symbols: Sequence[str]) -> str:
         "tables": "".join(_tables(grid, symbols) for grid in grids),
         "data": _data(report, grids, symbols),
     }
-    return _PLACEHOLDER.sub(lambda found: parts[found[1]], _part("html"))
+    return _PLACEHOLDER.sub(lambda found: parts[found[1]], _part("coverage_map.html"))
 
 
-def _part(suffix: str) -> str:
-    return resources.files(__package__).joinpath(f"coverage_map.{suffix}").read_text(encoding="utf-8")
+def _part(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    """The script of the page. Its files share the names of one function, which keeps them from everything else."""
+    return '\n"use strict";\n(() => {\n' + "\n".join(map(_part, _SCRIPTS)) + "})();\n"
 
 
 def _digest(text: str) -> str:
@@ -66,7 +74,7 @@ def _digest(text: str) -> str:
 
 
 def _size(symbols: int, days: int) -> str:
-    return f"{_number(symbols)} symbol{'s' * (symbols != 1)} × {_number(days)} day{'s' * (days != 1)}"
+    return f"{number(symbols)} symbol{'s' * (symbols != 1)} × {number(days)} day{'s' * (days != 1)}"
 
 
 def _frequencies(report: Mapping[str, Any]) -> str:
@@ -80,7 +88,9 @@ def _data(report: Mapping[str, Any], grids: Sequence[Grid], symbols: Sequence[st
         "days": len(grids[0].days) if grids else 0,
         "symbols": list(symbols),
         "states": [{"key": state.key, "label": state.label, "shape": state.shape} for state in STATES],
-        "reasons": REASON_TEXTS,
+        "reasons": [
+            {"key": reason.key, "label": reason.label, "meaning": reason.meaning, "mark": reason.mark} for reason in REASONS
+        ],
         "datasets": [
             {"name": grid.dataset.value, "label": DATASET_NAMES[grid.dataset], "kinds": grid.kinds, "rows": grid.rows}
             for grid in grids
@@ -103,52 +113,26 @@ def _choice(grids: Sequence[Grid]) -> str:
 
 
 def _legend(report: Mapping[str, Any], grid: Grid) -> str:
-    cells = sum(grid.total.states)
-    totals = report["datasets"][grid.dataset.value]
-    ratio = share(totals["exported_bars"], totals["expected_bars"])
-    items = "".join(
-        f'<li class="state">{_swatch(index)}<span class="label">{state.label}</span>'
-        f'<span class="count">{_number(grid.total.states[index])}</span>'
-        f'<span class="share">{share(grid.total.states[index], cells)} of symbol-days</span>'
-        f'<span class="meaning">{state.meaning}</span><code>{_breakable(state.key)}</code></li>'
-        for index, state in enumerate(STATES)
-    )
-    return _block(
-        grid,
-        f'<h3>{DATASET_NAMES[grid.dataset].capitalize()}</h3><ul class="legend">'
-        f'<li class="headline"><span class="count">{ratio}</span><span class="label">of expected rows are there</span>'
-        f'<span class="meaning">{_number(totals["exported_bars"])} of {_number(totals["expected_bars"])} rows on '
-        f"{_number(grid.total.active)} active symbol-days</span></li>{items}</ul>",
-    )
-
-
-def _breakable(code: str) -> str:
-    return code.replace("_", "_<wbr>")
+    cards = legend(report["datasets"][grid.dataset.value], grid)
+    return _block(grid, f"<h3>{DATASET_NAMES[grid.dataset].capitalize()}</h3>{cards}")
 
 
 def _block(grid: Grid, content: str) -> str:
     return f'<div class="dataset" data-dataset="{grid.dataset.value}">{content}</div>\n'
 
 
-def _swatch(state: int) -> str:
-    boxes = "".join(
-        f'<rect x="{20 * x:g}" y="{20 * y:g}" width="{20 * width:g}" height="{20 * height:g}" opacity="{opacity:g}"/>'
-        for x, y, width, height, opacity in STATES[state].shape
-    )
-    return f'<svg class="swatch s{state}" viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">{boxes}</svg>'
-
-
 def _tables(grid: Grid, symbols: Sequence[str]) -> str:
     name = DATASET_NAMES[grid.dataset]
     by_symbol = _table(grid, f"Totals per symbol: {name}", "Symbol", zip(symbols, grid.by_symbol, strict=True), len(symbols))
     by_day = _table(grid, f"Totals per day: {name}", "Day (UTC)", zip(grid.days, grid.by_day, strict=True), len(grid.days))
-    return _block(grid, f"<h3>{name.capitalize()}</h3>{by_symbol}{by_day}")
+    return _block(grid, f'<h3>{name.capitalize()}</h3><div class="tables">{by_symbol}{by_day}</div>')
 
 
 def _table(grid: Grid, caption: str, what: str, rows: Iterator[tuple[str, CellCounts]], count: int) -> str:
-    heads = [what, "active", *(state.label for state in STATES)]
+    heads = [what, "active", *(STATES[index].label for index in grid.total.shown_states)]
     if grid.whole_day:
         heads += ["rows", "expected", "coverage"]
+    heads += [reason.label for reason in REASONS]
     head = "".join(f'<th scope="col">{text}</th>' for text in heads)
     body = "".join(_table_row(grid, f"<bdi>{escape(name)}</bdi>", counts) for name, counts in rows)
     foot = _table_row(grid, "all", grid.total)
@@ -160,19 +144,8 @@ def _table(grid: Grid, caption: str, what: str, rows: Iterator[tuple[str, CellCo
 
 
 def _table_row(grid: Grid, name: str, counts: CellCounts) -> str:
-    cells = [_number(count) for count in (counts.active, *counts.states)]
+    cells = [number(counts.active), *(number(counts.states[index]) for index in grid.total.shown_states)]
     if grid.whole_day:
-        cells += [_number(counts.actual), _number(counts.expected), share(counts.actual, counts.expected)]
+        cells += [number(counts.actual), number(counts.expected), share(counts.actual, counts.expected)]
+    cells += [number(partial + missing) for partial, missing in counts.reasons]
     return f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>\n'
-
-
-def _number(value: int) -> str:
-    return f"{value:,}"
-
-
-def share(part: int, whole: int) -> str:
-    """A percentage with one decimal: 100 and 0 only when they are exact, and a dash when the whole is 0."""
-    if not whole:
-        return "–"
-    tenths = min(max(round(1000 * part / whole), part > 0), 1000 - (part < whole))
-    return f"{tenths // 10}.{tenths % 10} %" if tenths % 1000 else f"{tenths // 10} %"

@@ -223,7 +223,8 @@ def test_the_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     loaded = set(done.stderr.split())
     assert not loaded & {"shtab", "requests", "logging", "json", "ast", "threading", "multiprocessing", "sqlite3", "shutil"}
-    names = ("_version", "cli", "cli.main", "cli.options", "cli.parser", "errors", "models", "reasons")
+    flags = ("cli.flags", "cli.flags.data", "cli.flags.inspection", "cli.flags.shared", "cli.flags.universes")
+    names = ("_version", "cli", *flags, "cli.main", "cli.parser", "errors", "models", "reasons")
     assert {name for name in loaded if name.startswith("cryptoservice")} == {
         "cryptoservice",
         *(f"cryptoservice.{n}" for n in names),

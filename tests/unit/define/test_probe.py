@@ -74,6 +74,19 @@ def test_the_archive_answers_for_what_the_api_does_not_serve(exchange: ReplayExc
     assert "klines" not in requests
 
 
+def test_days_that_the_api_has_forgotten_of_an_ended_contract_come_from_the_archive(
+    exchange: ReplayExchange, network: NetworkConfig
+) -> None:
+    settled = datetime(2026, 2, 3, tzinfo=timezone.utc)
+    exchange.market.add_symbol("ENDEDUSDT", date(2026, 1, 5), fate="settling", settled_at=settled)
+    exchange.market.drop_klines("ENDEDUSDT", 0, FEBRUARY_MS + 30 * DAY, ["rest"])
+    exchange.market.drop_klines("LINKUSDT", 0, FEBRUARY_MS + 30 * DAY, ["rest"])
+    found, _ = probe(network, Listing.ARCHIVE, "ENDEDUSDT", "LINKUSDT")
+    assert sorted(day.day for day, kline in found["ENDEDUSDT"].items() if kline.is_traded) == [1, 2]
+    # Of what trades now, an empty answer is believed.
+    assert found["LINKUSDT"] == {}
+
+
 def test_an_api_that_begins_to_refuse_gives_way_to_the_archive(exchange: ReplayExchange, network: NetworkConfig) -> None:
     exchange.faults.add(Fault.restricted_451(path="/fapi/v1/klines", times=None))
     found, _ = probe(network, Listing.ARCHIVE, "LINKUSDT", "AVAXUSDT")

@@ -13,8 +13,13 @@ from cryptoservice.models import Dataset, MissingReason
 
 NAMES = ("ALGOUSDT", "AVAXUSDT", "币安人生USDT", "LINKUSDT", "OMGUSDT")
 WHOLE_DAY = {"klines": 288, "metrics": 288, "funding_rates": 3}
-STATES = ("complete", "partial", "missing", "no_kline_on_date", "not_in_current_trading_list")
-REASONS = ("not_downloaded", "confirmed_gap", "incomplete", "failed")
+STATES = (
+    "complete", "partial", "missing", "no_kline_on_date", "not_in_current_trading_list", "no_trades_on_date", "not_in_archive",
+    "below_rank",
+)  # fmt: skip
+# Those that every page tells of; the others are told when a symbol-day has them.
+TOLD = STATES[:5]
+REASONS = ("not_downloaded", "failed", "incomplete", "confirmed_gap")
 
 
 def made_up(
@@ -74,6 +79,17 @@ def state_of(report: dict[str, Any], dataset: str, symbol: str, day: str) -> str
     return "partial" if entry["actual"] else "missing"
 
 
+def reasons(report: dict[str, Any], dataset: str) -> list[tuple[int, int]]:
+    """For each of REASONS how many symbol-days are partial and how many are missing, straight from the report."""
+    found = dict.fromkeys(REASONS, (0, 0))
+    for entries in (entries for symbols in report["export_missing"].values() for entries in symbols.values()):
+        entry = entries.get(dataset)
+        if entry and entry["actual"] < entry["expected"]:
+            partial, missing = found[entry["reason"]]
+            found[entry["reason"]] = (partial + (entry["actual"] > 0), missing + (entry["actual"] == 0))
+    return [found[reason] for reason in REASONS]
+
+
 def unpacked(row: list[int]) -> list[int]:
     """A row of the page with its repeats written out."""
     cells: list[int] = []
@@ -83,8 +99,8 @@ def unpacked(row: list[int]) -> list[int]:
 
 
 def counts(states: Sequence[str]) -> list[int]:
-    """Active symbol-days, then those of each state."""
-    by_state = [states.count(state) for state in STATES]
+    """Active symbol-days, then those of each state that every page tells of."""
+    by_state = [states.count(state) for state in TOLD]
     return [sum(by_state[:3]), *by_state]
 
 
@@ -109,7 +125,7 @@ class Page(HTMLParser):
             self.tables[-1][1].append([])
         if tag in ("td", "th"):
             self.tables[-1][1][-1].append("")
-        if tag not in ("meta", "link", "input", "rect", "wbr"):
+        if tag not in ("meta", "link", "input", "rect", "path", "wbr"):
             self._open.append(tag)
             self.texts.setdefault(tag, []).append("")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -304,3 +306,51 @@ def test_the_ledger_lines_of_a_symbol_day_name_their_objects(path: Path) -> None
     run_script(path, "UPDATE ledger SET status = 'fine'")
     with StoreReader.open(path) as store, pytest.raises(StoreError, match="unknown status 'fine'"):
         store.origins("BTCUSDT", FEBRUARY)
+
+
+# -- columns -----------------------------------------------------------------------------------------------------------
+
+
+def numbers(rows: Iterable[bytes]) -> list[float]:
+    """The doubles of some rows, one after the other."""
+    return [value for row in rows for value in struct.unpack(f"={len(row) // 8}d", row)]
+
+
+def test_doubles_come_row_by_row_and_null_is_infinite(path: Path) -> None:
+    blank = [(FEBRUARY_MS, 1.0, None, 2.0, None, None, 3.0)]
+    written(path, symbol_day(METRICS, blank), symbol_day(BTC, minutes(0, 1)), symbol_day(BTC, minutes(1440), NEXT_DAY))
+    with StoreReader.open(path) as store:
+        names = ("open_time", "open_interest", "open_interest_value", "taker_volume_ratio")
+        assert store.doubles(METRICS, BOTH_DAYS, names, numbers) == [FEBRUARY_MS, 1.0, float("inf"), 3.0]
+        assert store.doubles(BTC, BOTH_DAYS, ("open_time",), numbers) == [FEBRUARY_MS, FEBRUARY_MS + MINUTE, FEBRUARY_MS + DAY]
+        assert store.doubles(BTC, Window(NEXT_DAY, NEXT_DAY), ("open_time",), numbers) == [FEBRUARY_MS + DAY]
+        assert [store.count_rows(BTC, window) for window in (BOTH_DAYS, Window(NEXT_DAY, NEXT_DAY))] == [3, 1]
+        assert store.doubles(ETH, BOTH_DAYS, ("open_time",), numbers) is None
+        assert (store.count_rows(ETH, BOTH_DAYS), store.texts(FUNDING, BOTH_DAYS, "rate_type")) == (0, [])
+
+
+def test_a_value_that_is_no_number_is_told(path: Path) -> None:
+    written(path, symbol_day(BTC, minutes(0, 1)))
+    run_script(path, "UPDATE kline_rows SET close = 'dear' WHERE open_time = (SELECT max(open_time) FROM kline_rows)")
+    with (
+        StoreReader.open(path) as store,
+        pytest.raises(StoreError, match="1m klines of BTCUSDT hold a value that is no number") as told,
+    ):
+        store.doubles(BTC, BOTH_DAYS, ("open_time", "close"), numbers)
+    assert told.value.remedy is Remedy.VERIFY_DATABASE
+
+
+def test_texts_stand_in_the_order_of_the_doubles(path: Path) -> None:
+    rates = [(FEBRUARY_MS, 0.1, None, "Regular"), (FEBRUARY_MS, 0.2, 5.0, "Other"), (FEBRUARY_MS + MINUTE, 0.3, 5.0, "Regular")]
+    written(path, symbol_day(FUNDING, rates))
+    with StoreReader.open(path) as store:
+        assert store.texts(FUNDING, BOTH_DAYS, "rate_type") == ["Other", "Regular", "Regular"]
+        assert store.doubles(FUNDING, BOTH_DAYS, ("funding_rate",), numbers) == [0.2, 0.1, 0.3]
+
+
+def test_symbols_are_those_of_a_dataset_and_frequency(path: Path) -> None:
+    written(path, symbol_day(ETH, []), symbol_day(BTC, minutes(0)), symbol_day(FUNDING, []))
+    with StoreReader.open(path) as store:
+        assert store.symbols(Dataset.KLINES, "1m") == ["BTCUSDT", "ETHUSDT"]
+        assert store.symbols(Dataset.KLINES, "5m") == []
+        assert store.symbols(Dataset.FUNDING_RATES, "") == ["BTCUSDT"]

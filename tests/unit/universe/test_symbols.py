@@ -90,6 +90,12 @@ def test_normalise_refuses_an_unsafe_name_and_shows_it() -> None:
         symbols.normalise(["BTCUSDT", "../etc"])
 
 
+def test_normalise_refuses_what_is_no_text() -> None:
+    for name in (5, None, b"BTCUSDT", float("nan")):
+        with pytest.raises(UsageError, match="is not a symbol name"):
+            symbols.normalise(["BTCUSDT", name])  # type: ignore[list-item]
+
+
 def test_normalise_refuses_an_empty_list() -> None:
     for names in ([], ["", "  ", "\t"]):
         with pytest.raises(UsageError, match="no symbols were given") as caught:

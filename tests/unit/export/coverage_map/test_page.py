@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from cryptoservice.errors import OutputError
-from cryptoservice.export.coverage_map.page import render, share, write_map
-from tests.unit.export.coverage_reports import NAMES, STATES, WHOLE_DAY, Page, counts, made_up, state_of, unpacked
+from cryptoservice.export.coverage_map import states
+from cryptoservice.export.coverage_map.page import render, write_map
+from tests.unit.export.coverage_reports import NAMES, STATES, WHOLE_DAY, Page, counts, made_up, reasons, state_of, unpacked
 
 ROOT = Path(__file__).resolve().parents[4]
 THREE = ("klines", "metrics", "funding_rates")
@@ -87,8 +88,18 @@ def test_the_tables_count_what_the_report_counts(seed: int) -> None:
             assert numbers(row)[:4] == [totals[key] for key in ("active_symbol_days", "complete", "partial", "missing")]
             if name != "funding_rates":
                 assert [int(cell.replace(",", "")) for cell in row[7:9]] == [totals["exported_bars"], totals["expected_bars"]]
+        assert [int(cell.replace(",", "")) for cell in by_symbol[-1][-4:]] == [sum(pair) for pair in reasons(report, name)]
         # Only the exchange knows how many funding rates a day has, so their tables promise no share of rows.
-        assert len(by_symbol[0]) == (7 if name == "funding_rates" else 10)
+        assert len(by_symbol[0]) == (11 if name == "funding_rates" else 14)
+
+
+def test_the_tables_name_every_state_that_occurs() -> None:
+    report = made_up(["AUSDT"], 4, lacking=0)
+    days = days_of(report)
+    report["define_missing"] = {days[0]: {"AUSDT": "below_rank"}, days[2]: {"AUSDT": "below_rank"}}
+    by_symbol = dict(Page(render(report, ["AUSDT"])).tables)["Totals per symbol: klines"]
+    assert by_symbol[0][2:8] == ["complete", "partial", "missing", "no kline that day", "not in trading list", "below rank"]
+    assert by_symbol[1][1:8] == ["2", "2", "0", "0", "0", "0", "2"]
 
 
 def test_rows_by_day_are_the_report_s_own() -> None:
@@ -98,12 +109,12 @@ def test_rows_by_day_are_the_report_s_own() -> None:
         assert [int(cell.replace(",", "")) for cell in row[7:9]] == [day["exported_bars"], day["expected_bars"]]
 
 
-@pytest.mark.parametrize(
-    ("part", "whole", "due"),
-    [(0, 0, "–"), (0, 5, "0 %"), (5, 5, "100 %"), (1, 2, "50.0 %"), (1, 3, "33.3 %"), (1, 9999, "0.1 %"), (9998, 9999, "99.9 %")],
-)
-def test_a_share_is_whole_only_when_nothing_lacks(part: int, whole: int, due: str) -> None:
-    assert share(part, whole) == due
+def test_the_script_is_told_every_state_and_reason() -> None:
+    data = data_of(render(made_up(NAMES, 3), NAMES))
+    assert [(reason["key"], reason["label"], reason["mark"]) for reason in data["reasons"]] == [
+        (reason.key, reason.label, reason.mark) for reason in states.REASONS
+    ]
+    assert [state["shape"] for state in data["states"]] == [list(state.shape) for state in states.STATES]
 
 
 # -- one file, and nothing from elsewhere --------------------------------------------------------------------------------
@@ -141,7 +152,7 @@ def test_only_its_own_script_and_style_may_run_and_nothing_is_fetched() -> None:
 def test_nothing_can_break_out_of_its_place() -> None:
     report = made_up(HOSTILE, 5, THREE, lacking=0.5, file="/x/</title><script>alert(2)</script>&.json")
     report["universe"]["sha256"] = '"><b>'
-    calm = Page(render(made_up(["X"] * len(HOSTILE), 5, THREE), ["X"] * len(HOSTILE)))
+    calm = Page(render(made_up(["X"] * len(HOSTILE), 5, THREE, lacking=0.5), ["X"] * len(HOSTILE)))
     text = render(report, HOSTILE)
     page = Page(text)
     assert [tag for tag, _ in page.tags] == [tag for tag, _ in calm.tags]
@@ -218,5 +229,5 @@ def test_its_parts_are_packaged() -> None:
     patterns = re.split(r"[,\s]+", config["options.package_data"]["cryptoservice.export.coverage_map"].strip())
     folder = ROOT / "cryptoservice/export/coverage_map"
     parts = [path.name for path in folder.iterdir() if path.suffix not in (".py", "") and path.is_file()]
-    assert sorted(parts) == ["coverage_map.css", "coverage_map.html", "coverage_map.js"]
+    assert sorted(parts) == ["content.js", "controls.js", "coverage_map.css", "coverage_map.html", "drawing.js"]
     assert all(any(fnmatch.fnmatch(part, pattern) for pattern in patterns) for part in parts)

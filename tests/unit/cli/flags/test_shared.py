@@ -9,16 +9,16 @@ from collections.abc import Callable
 
 import pytest
 
-from cryptoservice.cli import options
+from cryptoservice.cli.flags import shared
 
 REFUSED = (argparse.ArgumentTypeError, ValueError)
 
 
 def test_types() -> None:
     table: list[tuple[Callable[[str], float], dict[str, float], str]] = [
-        (options.count, {"1": 1, "256": 256, " 7 ": 7}, "0 -1 1.5 x nan"),
-        (options.whole, {"0": 0, "100": 100}, "-1 1.5 x"),
-        (options.seconds, {"0": 0.0, "0.25": 0.25, "1e3": 1000.0}, "-0.1 inf nan -inf x"),
+        (shared.count, {"1": 1, "256": 256, " 7 ": 7}, "0 -1 1.5 x nan"),
+        (shared.whole, {"0": 0, "100": 100}, "-1 1.5 x"),
+        (shared.seconds, {"0": 0.0, "0.25": 0.25, "1e3": 1000.0}, "-0.1 inf nan -inf x"),
     ]
     for kind, good, bad in table:
         assert {text: kind(text) for text in good} == good
@@ -32,19 +32,19 @@ def test_the_help_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sys, "__stdout__", None)
     for columns, widest in (("60", 58), ("200", 198), ("nonsense", 78), ("0", 78), ("-5", 78)):
         monkeypatch.setenv("COLUMNS", columns)
-        assert options.HelpFormatter("prog")._width == widest, columns
+        assert shared.HelpFormatter("prog")._width == widest, columns
     monkeypatch.delenv("COLUMNS")
     ours, theirs = os.openpty()
     with os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr(sys, "__stdout__", terminal)
-        assert options.HelpFormatter("prog")._width == 78, "a terminal that does not know its width"
+        assert shared.HelpFormatter("prog")._width == 78, "a terminal that does not know its width"
         monkeypatch.setattr(os, "get_terminal_size", lambda number: os.terminal_size((132, number)))
-        assert options.HelpFormatter("prog")._width == 130
+        assert shared.HelpFormatter("prog")._width == 130
     os.close(ours)
 
 
 def test_exit_codes_are_listed_in_the_words_of_the_command() -> None:
-    assert options.exit_codes(0, 5, c0="done, whatever is missing") == (
+    assert shared.exit_codes(0, 5, c0="done, whatever is missing") == (
         "exit codes:\n"
         "  0  done, whatever is missing\n"
         "  5  another run holds this database\n"
@@ -54,6 +54,6 @@ def test_exit_codes_are_listed_in_the_words_of_the_command() -> None:
 
 def test_hidden_credentials_are_taken_and_not_shown() -> None:
     parser = argparse.ArgumentParser()
-    options.add_ignored_credentials(parser)
+    shared.add_ignored_credentials(parser)
     assert vars(parser.parse_args(["--api-key", "k", "--api-secret", "s"])) == {"api_key": "k", "api_secret": "s"}
     assert "api" not in parser.format_help()

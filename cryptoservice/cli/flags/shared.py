@@ -31,6 +31,9 @@ def exit_codes(*numbers: int, **meanings: str) -> str:
     return "\n".join(("exit codes:", *lines, "  130, 143  interrupted by SIGINT, SIGTERM")) + "\n"
 
 
+ALL_EXIT_CODES = exit_codes(0, 1, 2, 3, 4, 5)
+
+
 def count(text: str) -> int:
     """A whole number from 1 up."""
     value = int(text)

@@ -1,0 +1,1 @@
+"""The flags of every command: names, units, defaults and help."""
