@@ -104,8 +104,8 @@ def _listed(listing: BucketListing, prefix: str, wanted: Sequence[UsedObject]) -
     names |= {name + _CHECKSUM for name in names}
     first, last = min(names), max(names)
     found = {}
-    # A marker need not exist: this one stands before the first name and after all earlier ones.
-    for listed in listing.objects(prefix, after=first.removesuffix(".zip")):
+    # A marker need not exist, and what it names is left out: this one stands right before the first name.
+    for listed in listing.objects(prefix, after=first[:-1]):
         if listed.key in names:
             found[listed.key] = listed
         if listed.key.encode() >= last.encode():
