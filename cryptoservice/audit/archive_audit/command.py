@@ -63,7 +63,7 @@ def audit_universe(
     started = clock.monotonic()
     if sample < 0:
         raise UsageError(f"a sample of {sample} objects cannot be drawn", hint="it must be 0 or more")
-    universe = UniverseFile.load(Path(universe_file)).universe
+    universe = UniverseFile.load(Path(universe_file), stop).universe
     days = universe.subwindow(window)
     nothing_active = nothing_active_notice(universe, days)
     if nothing_active:
