@@ -36,6 +36,15 @@ class TargetExists(UsageError):
     """A file exists already at the target, and it was not to be replaced."""
 
 
+def path_of(value: object, what: str) -> Path:
+    """The path that a caller named, as text or as a path. Raises UsageError, in which `what` says where the value stood."""
+    try:
+        return Path(os.fspath(value))  # type: ignore[call-overload]
+    except TypeError:
+        hint = "give it as text or as pathlib.Path"
+        raise UsageError(f"{what} is no path but of type {type(value).__name__}", hint=hint) from None
+
+
 def describe(error: OSError) -> str:
     """What the operating system said, without the path, which the caller names."""
     return (error.strerror or str(error)).lower()

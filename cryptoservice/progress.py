@@ -11,6 +11,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TextIO
 
 from cryptoservice.clock import Clock
@@ -27,6 +28,26 @@ Gauge = Callable[[], Mapping[str, float]]
 """Gives the figures beside the count: `requests`, `waited_seconds`, and `pause_seconds` for which a host pauses the run."""
 
 _NO_NETWORK: Mapping[str, float] = {"requests": 0, "waited_seconds": 0.0, "pause_seconds": 0.0}
+
+
+@dataclass(frozen=True)
+class ProgressEvent:
+    """How far one stage of a run is."""
+
+    stage: str
+    """What is done: `define`, `download`, `export`, `verify`, `repair`, `lock` or `audit`."""
+    unit: str
+    """What is counted: `symbol-days`, or `series` in an audit."""
+    done: int
+    total: int
+    rows: int
+    """Rows that were stored, written or checked so far."""
+    elapsed: float
+    """Seconds since the stage began."""
+
+
+Report = Callable[[ProgressEvent], None]
+"""Receives the progress of a run, in the thread that runs it. What it raises ends the run, as Ctrl-C would."""
 
 
 class Display:
@@ -85,9 +106,14 @@ def use_display(display: Display | None) -> None:
 
 
 class Progress:
-    """Counts the finished units of one stage. A stage that ends within two seconds shows nothing."""
+    """Counts the finished units of one stage. A stage that ends within two seconds shows nothing.
 
-    def __init__(self, stage: str, unit: str, total: int, clock: Clock, gauge: Gauge | None = None) -> None:
+    `report` is told more: that the stage begins, how far it is at most five times a second, and that all units are finished.
+    """
+
+    def __init__(
+        self, stage: str, unit: str, total: int, clock: Clock, gauge: Gauge | None = None, report: Report | None = None
+    ) -> None:
         self._stage = stage
         self._unit = unit
         self._total = total
@@ -99,16 +125,22 @@ class Progress:
         self._drawn_at = self._started
         self._logged_at = self._started
         self._logged_done = 0
+        self._report = report
+        self._tell(self._started)
 
     def advance(self, count: int = 1, rows: int = 0) -> None:
         """Count so many more finished units and rows, and show what is due."""
         self._done += count
         self._rows += rows
         self.tick()
+        if count and self._done >= self._total:
+            self._tell(self._clock.monotonic())
 
     def tick(self) -> None:
         """Show what is due after the time that has passed."""
         now = self._clock.monotonic()
+        if self._done < self._total and now - self._told_at >= _REDRAW_SECONDS:
+            self._tell(now)
         if now - self._started < _QUIET_SECONDS:
             return
         if _display is not None:
@@ -120,6 +152,11 @@ class Progress:
         if step or now - self._logged_at >= _LOG_SECONDS:
             self._logged_at, self._logged_done = now, self._done
             log.info("%s", self._text(now), extra={"fields": self._fields(now)})
+
+    def _tell(self, now: float) -> None:
+        self._told_at = now
+        if self._report is not None:
+            self._report(ProgressEvent(self._stage, self._unit, self._done, self._total, self._rows, now - self._started))
 
     def end(self) -> None:
         """End the stage and remove its line from the terminal."""

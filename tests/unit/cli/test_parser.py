@@ -59,7 +59,7 @@ LEAST: dict[str, dict[str, Any]] = {
         "max_api_workers": 5, "max_vision_workers": 8,
     },
     LOCK: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "lock", "output": "l.json", "force": False},
-    AUDIT: {**OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "audit", "sample": DEFAULT_SAMPLE},
+    AUDIT: {**OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "audit", "sample": DEFAULT_SAMPLE, "max_vision_workers": 8},
 }  # fmt: skip
 
 
