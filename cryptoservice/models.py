@@ -159,10 +159,14 @@ def _in_short(value: Any) -> str:
             return " to ".join(value.to_dict().values())
         if hasattr(value, "items"):
             text = "{" + ", ".join(f"{_in_short(key)}: {_in_short(item)}" for key, item in list(value.items())[:_MOST_ROWS]) + "}"
-            return text if len(text) <= _LONGEST_VALUE and len(value) <= _MOST_ROWS else f"<{len(value):,} entries>"
+            return text if len(text) <= _LONGEST_VALUE and len(value) <= _MOST_ROWS else _count(value)
         if isinstance(value, (list, tuple)):
-            return f"<{len(value):,} entries>"
+            return _count(value)
     return _cut(repr(value))
+
+
+def _count(value: Any) -> str:
+    return f"<{len(value):,} entr{'y' if len(value) == 1 else 'ies'}>"
 
 
 def _cut(text: str) -> str:
@@ -177,14 +181,19 @@ def _cell(value: Any) -> str:
 
 
 def _html(value: Any) -> str:
-    """A value as a cell of a table: a list of results as a table within it, of which the first rows are shown."""
-    if not isinstance(value, (list, tuple)) or not value or not all(isinstance(item, Record) for item in value):
+    """A value as a cell of a table: a list or mapping of results as a table within it, of which the first rows are shown."""
+    items = list(value.values()) if hasattr(value, "values") else value
+    if not isinstance(items, (list, tuple)) or not items or not all(isinstance(item, Record) for item in items):
         return _cell(value)
-    names = value[0]._names()
+    names = items[0]._names()
     head = "".join(f"<th>{_cell(name)}</th>" for name in names)
-    rows = ["<tr>" + "".join(f"<td>{_cell(getattr(item, name))}</td>" for name in names) + "</tr>" for item in value[:_MOST_ROWS]]
-    more = f"<tr><td colspan='{len(names)}'>and {len(value) - _MOST_ROWS:,} more</td></tr>" if len(value) > _MOST_ROWS else ""
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}{more}</tbody></table>"
+    rows = ["".join(f"<td>{_cell(getattr(item, name))}</td>" for name in names) for item in items[:_MOST_ROWS]]
+    if items is not value:
+        head = "<th></th>" + head
+        rows = [f"<th>{_cell(key)}</th>{row}" for key, row in zip(value, rows, strict=False)]
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    more = f"<tr><td>and {len(items) - _MOST_ROWS:,} more</td></tr>" if len(items) > _MOST_ROWS else ""
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}{more}</tbody></table>"
 
 
 def encode(value: Any) -> Any:
