@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cryptoservice.models import Row, SourceObject, Status
 from cryptoservice.sources.evidence import AnswerKind, Source, SourceAnswer
@@ -149,3 +151,33 @@ def test_funding_rates_of_a_newer_version() -> None:
     assert isinstance(verdict, Verdict)
     assert (verdict.status, list(verdict.rows), verdict.expected_rows) == (Status.COMPLETE, fewer, 2)
     assert verdict.superseded == ANEW
+
+
+BARS = st.sets(st.integers(0, 3))
+
+
+@given(
+    st.lists(st.sampled_from([0, MONTHLY.mark, DAILY.mark, REST.mark, DAILY.mark | REST.mark]), min_size=4, max_size=4),
+    st.sampled_from(list(Status)),
+    BARS,
+    st.one_of(st.none(), BARS),
+    st.booleans(),
+)
+def test_only_rows_of_the_older_version_can_go(
+    marks: list[int], status: Status, brought: set[int], rest: set[int] | None, is_newer: bool
+) -> None:
+    rows = [(at, 0.0) for at, mark in enumerate(marks) if mark]
+    stored = StoredDay(status, None, rows, bytes(mark for mark in marks if mark), ("a.zip", WAS if is_newer else IS))
+    said = SourceAnswer(AnswerKind.ROWS, [(at, 2.0) for at in sorted(rest)]) if rest is not None else FAILED
+    absent = SourceAnswer(AnswerKind.ABSENT)
+    evidence = {MONTHLY: absent, DAILY: anew(*((at, 1.0) for at in sorted(brought))), REST: said}
+    verdict = verdict_on(DayRoute(FEBRUARY, OLD, (MONTHLY, DAILY, REST), 4), evidence, stored)
+    after = {row[0]: row[1] for row in verdict.rows}
+    gone = {at for at, _ in rows} - after.keys()
+    # A row goes only if its own newer object lacks it, nobody else has it, and the day is settled without it.
+    assert all(is_newer and marks[at] == DAILY.mark and at not in brought and at not in (rest or ()) for at in gone)
+    assert not gone or (verdict.status.settled and rest is not None)
+    if verdict.is_news and brought != {0, 1, 2, 3}:
+        assert after.keys() >= brought | (rest or set())
+    if not verdict.is_news:
+        assert (list(verdict.rows), verdict.status) == (rows, status)
