@@ -10,7 +10,7 @@ import pytest
 
 from cryptoservice.config import WindowBounds
 from cryptoservice.days import Window
-from cryptoservice.download.metrics_job import MetricsJob
+from cryptoservice.download.jobs.metrics_job import MetricsJob
 from cryptoservice.download.worklist import Wanted, Worklist, retried_gaps
 from cryptoservice.errors import UsageError
 from cryptoservice.models import Dataset, Freq, Status
@@ -40,7 +40,7 @@ def filled(path: Path) -> Path:
 
 
 def wanted(worklist: Worklist) -> list[tuple[str, list[date]]]:
-    return [(symbol, days) for _, symbol, days in worklist.wanted()]
+    return [(symbol, days) for work in worklist.datasets for symbol, days in work.wanted.items()]
 
 
 @pytest.mark.parametrize(
