@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,7 +19,9 @@ from cryptoservice.files import path_of
 from cryptoservice.models import Dataset, Freq, Record
 from cryptoservice.sources.datasets import DatasetPlan, dataset_plans, first_sources
 from cryptoservice.sources.evidence import KlineSource, Source
+from cryptoservice.sources.grouping import Fetch
 from cryptoservice.storage.database import is_unfilled
+from cryptoservice.storage.ledger import StoredDay, mark_of_text
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.universe.notices import nothing_active_notice
 
@@ -122,21 +124,26 @@ def plan_download(
         log.warning("nothing to do: %s", nothing_active)
     database = path_of(db_path, "database")
     plans = dataset_plans(wanted.interval, KlineSource.parse(kline_source), clock.time(), metrics=download_market_metrics)
+    fetched_before: dict[tuple[Dataset, str], dict[date, StoredDay]] = {}
     # Download fills an empty file as it fills a new one.
     if not is_unfilled(database):
         with StoreReader.open(database) as store:
             retried = retried_gaps(clock.time(), all_gaps=retry_gaps)
             worklist = Worklist(store, plans, wanted.active, wanted.window, incremental=incremental, retried=retried)
+            if not incremental or retry_gaps:
+                fetched_before = _settled(store, plans, wanted.window)
     else:
         worklist = Worklist(None, plans, wanted.active, wanted.window, incremental=incremental)
     shares: dict[tuple[Dataset, Source], Share] = {}
     without_request = 0
-    for plan, symbol, days in worklist.wanted():
-        raise_if_stopped(stop)
-        for part in plan.split(days):
-            sources = first_sources(plan, part)
-            without_request += len(part) - len(sources)
-            _add(shares, plan, symbol, sources)
+    for work in worklist.datasets:
+        _add(shares, work.plan, work.at_once)
+        for symbol, days in work.by_symbol():
+            raise_if_stopped(stop)
+            for part in work.plan.split(days):
+                sources = first_sources(work.plan, part, fetched_before.get((work.plan.dataset, symbol)))
+                without_request += len(part) - len(sources)
+                _add(shares, work.plan, work.plan.group(symbol, sources))
     order = [(dataset, source) for dataset in Dataset for source in Source]
     parts = tuple(shares[key] for key in order if key in shares)
     settled = sum(worklist.settled.values())
@@ -144,11 +151,24 @@ def plan_download(
     return PreviewResult(wanted.window, wanted.interval, settled, without_request, parts, minutes)
 
 
-def _add(shares: dict[tuple[Dataset, Source], Share], plan: DatasetPlan, symbol: str, sources: Mapping[date, Source]) -> None:
-    for fetch in plan.group(symbol, sources):
+def _settled(
+    store: StoreReader, plans: Iterable[DatasetPlan], window: Window
+) -> dict[tuple[Dataset, str], dict[date, StoredDay]]:
+    """The settled days of each dataset and symbol, without their rows: by their sources a refetch knows where to begin."""
+    found: dict[tuple[Dataset, str], dict[date, StoredDay]] = {}
+    for plan in plans:
+        for entry in store.entries(plan.dataset, plan.freq, window):
+            if entry.status.settled:
+                day = StoredDay(entry.status, entry.reason, (), mark_of_text(entry.source))
+                found.setdefault((plan.dataset, entry.symbol), {})[entry.day] = day
+    return found
+
+
+def _add(shares: dict[tuple[Dataset, Source], Share], plan: DatasetPlan, fetches: Iterable[Fetch]) -> None:
+    for fetch in fetches:
         share = shares.setdefault((plan.dataset, fetch.source), Share(plan.dataset, fetch.source))
         cost = plan.cost(fetch)
-        share.symbol_days += len(fetch.days)
+        share.symbol_days += fetch.symbol_days
         share.fetches += 1
         share.requests += cost.requests
         share.weight += cost.weight
