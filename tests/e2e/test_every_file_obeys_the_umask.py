@@ -16,9 +16,9 @@ from tests.exchange import Fault, ReplayExchange
 
 FILES = ("--universe-file", "universe.json", "--db-path", "deep/market.db")
 DEFINE = ("universe", "define", "--symbols", "LINKUSDT", *FEBRUARY, "--output", "universe.json")
-DOWNLOAD = ("universe", "download", *FILES, "--interval", "1h")
+DOWNLOAD = ("universe", "download", *FILES, "--interval", "5m")
 EXPORT = (
-    "universe", "export", *FILES, "--export-base-path", "out", "--source-freq", "1h", "--export-freq", "1h", "--coverage-html",
+    "universe", "export", *FILES, "--export-base-path", "out", "--source-freq", "5m", "--export-freq", "1h", "--coverage-html",
 )  # fmt: skip
 LOCK = ("universe", "lock", *FILES, "--output", "lock.json")
 
