@@ -78,7 +78,8 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
     def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any = None) -> None:
         """The usage of a command names what it needs; all its flags stand below, with their meaning."""
-        if all(action.option_strings for action in actions):
+        # argparse asks without a prefix for what stands before the name of a command.
+        if prefix != "" and all(action.option_strings for action in actions):
             others = argparse.Action([], "flag", nargs="*", metavar="flag")
             actions, groups = [*(action for action in actions if action.required), others], ()
         super().add_usage(usage, actions, groups, prefix)
