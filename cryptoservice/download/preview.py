@@ -19,6 +19,7 @@ from cryptoservice.models import Dataset, Freq, Record
 from cryptoservice.sources.datasets import DatasetPlan, dataset_plans, first_sources
 from cryptoservice.sources.evidence import KlineSource, Source
 from cryptoservice.storage.database import is_unfilled
+from cryptoservice.storage.ledger import StoredDay, mark_of_text
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.universe.notices import nothing_active_notice
 
@@ -114,11 +115,14 @@ def preview_download(
         log.warning("nothing to do: %s", nothing_active)
     database = Path(db_path)
     plans = dataset_plans(wanted.interval, kline_source, clock.time(), metrics=download_market_metrics)
+    fetched_before: dict[tuple[Dataset, str], dict[date, StoredDay]] = {}
     # Download fills an empty file as it fills a new one.
     if not is_unfilled(database):
         with StoreReader.open(database) as store:
             retried = retried_gaps(clock.time(), all_gaps=retry_gaps)
             worklist = Worklist(store, plans, wanted.active, wanted.window, incremental=incremental, retried=retried)
+            if not incremental or retry_gaps:
+                fetched_before = _settled(store, plans, wanted.window)
     else:
         worklist = Worklist(None, plans, wanted.active, wanted.window, incremental=incremental)
     shares: dict[tuple[Dataset, Source], Share] = {}
@@ -126,7 +130,7 @@ def preview_download(
     for plan, symbol, days in worklist.wanted():
         raise_if_stopped(stop)
         for part in plan.split(days):
-            sources = first_sources(plan, part)
+            sources = first_sources(plan, part, fetched_before.get((plan.dataset, symbol)))
             without_request += len(part) - len(sources)
             _add(shares, plan, symbol, sources)
     order = [(dataset, source) for dataset in Dataset for source in Source]
@@ -134,6 +138,19 @@ def preview_download(
     settled = sum(worklist.settled.values())
     minutes = round(_minutes(parts, network or NetworkConfig()), 1)
     return PreviewResult(wanted.window, wanted.interval, settled, without_request, parts, minutes)
+
+
+def _settled(
+    store: StoreReader, plans: Iterable[DatasetPlan], window: Window
+) -> dict[tuple[Dataset, str], dict[date, StoredDay]]:
+    """The settled days of each dataset and symbol, without their rows: by their sources a refetch knows where to begin."""
+    found: dict[tuple[Dataset, str], dict[date, StoredDay]] = {}
+    for plan in plans:
+        for entry in store.entries(plan.dataset, plan.freq, window):
+            if entry.status.settled:
+                day = StoredDay(entry.status, entry.reason, (), mark_of_text(entry.source))
+                found.setdefault((plan.dataset, entry.symbol), {})[entry.day] = day
+    return found
 
 
 def _add(shares: dict[tuple[Dataset, Source], Share], plan: DatasetPlan, symbol: str, sources: Mapping[date, Source]) -> None:

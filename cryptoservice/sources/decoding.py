@@ -9,7 +9,7 @@ from cryptoservice.binance.archive_files import VerifiedZip, read_zip
 from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay
 from cryptoservice.days import utc_text
 from cryptoservice.models import SourceObject
-from cryptoservice.sources.evidence import AnswerKind, SourceAnswer
+from cryptoservice.sources.evidence import LEFT_OUT, AnswerKind, SourceAnswer
 from cryptoservice.sources.grouping import Fetch
 
 Answers = Mapping[date, SourceAnswer]
@@ -46,7 +46,7 @@ def _left_out(fetch: Fetch, reasons: Mapping[str, int] | None) -> str | None:
     if not reasons:
         return None
     count = sum(reasons.values())
-    return f"{fetch.source}: {count} row{'s' * (count > 1)} left out ({', '.join(sorted(reasons))})"
+    return f"{fetch.source}: {count} row{'s' * (count > 1)} {LEFT_OUT} ({', '.join(sorted(reasons))})"
 
 
 def same_for_all(fetch: Fetch, kind: AnswerKind, reason: str) -> Answers:

@@ -12,7 +12,7 @@ from cryptoservice.cli.commands import dispatch
 from cryptoservice.cli.parser import build_parser
 from cryptoservice.clock import Clock
 from cryptoservice.errors import UsageError
-from tests.unit.cli.test_parser import DEFINE, DOWNLOAD, EXPORT, LOCK, STATUS, VERIFY
+from tests.unit.cli.test_parser import AUDIT, DEFINE, DOWNLOAD, EXPORT, LOCK, STATUS, VERIFY
 
 STOP = threading.Event()
 
@@ -39,7 +39,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_relative_days_hold_for_every_command_and_today_is_one_day(ran: list[Any]) -> None:
-    windowed = (DOWNLOAD, EXPORT, STATUS, VERIFY, LOCK, "universe audit --universe-file u.json --db-path m.db")
+    windowed = (DOWNLOAD, EXPORT, STATUS, VERIFY, LOCK, AUDIT)
     for line in (DEFINE.replace("2026-02-01", "28d").replace("2026-02-02", "yesterday"), *windowed):
         words = line.split() if line.startswith("universe define") else [*line.split(), "--start-date", "28d", "--end-date", "1d"]
         clock = Midnight()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cryptoservice.audit.archive_audit.result import GoneObject, Refetch, RepublishedObject
 from cryptoservice.cli.commands.dispatch import COMMANDS
 from cryptoservice.cli.parser import build_parser
-from cryptoservice.config import RateConfig, WindowBounds
+from cryptoservice.config import Endpoints, RateConfig, WindowBounds
+from cryptoservice.days import Window
 from cryptoservice.errors import UsageError
 from tests.unit.cli.commands.conftest import CLOCK, RATES, REPORT, STOP, WORKERS, Library, network
-from tests.unit.cli.test_parser import LOCK, STATUS, VERIFY
+from tests.unit.cli.test_parser import AUDIT, LOCK, STATUS, VERIFY
 
 
 def test_status_and_verify(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,11 +67,35 @@ def test_a_lock_for_standard_output(library: Library, capsys: pytest.CaptureFixt
     assert json.loads(report.read_text(encoding="utf-8")) == REPORT
 
 
-def test_audit(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
-    line = "universe audit --universe-file u.json --db-path m.db"
+def test_audit(library: Library, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
     least = {"window": WindowBounds(), "sample": 1000, "network": network(RATES, WORKERS)}
-    assert library.called(line) == (0, "audit_universe", ("u.json", "m.db"), least)
+    assert library.called(AUDIT) == (0, "audit_universe", ("u.json", "m.db"), least)
     assert json.loads(capsys.readouterr().out) == {**REPORT, "refetch": []}
+    flags = ("--sample", "0", "--start-date", "2026-02-03", "--max-ban-wait", "0", "--vision-base-url", "http://mirror.test")
+    waits = network(RateConfig(max_ban_wait=0.0), WORKERS)
+    mirrored = replace(waits, endpoints=Endpoints("https://fapi.binance.com", "http://mirror.test"))
+    options = {"window": WindowBounds("2026-02-03"), "sample": 0, "network": mirrored}
+    assert library.called(AUDIT, *flags)[3] == options
+    capsys.readouterr()
+
+    anew, gone = RepublishedObject("a.zip", "AUSDT", "2026-02", "ab", "cd"), GoneObject("b.zip", "BUSDT", "2026-02-01")
+    window = Window(date(2026, 2, 1), date(2026, 2, 28))
+    library.result.checked, library.result.republished, library.result.gone = 7, (anew,), (gone,)
+    library.result.refetch = (Refetch("5m", False, window, ("AUSDT",)),)
+    assert library.called(AUDIT, *flags)[0] == 3
+    line = (
+        "cryptoservice universe download --universe-file u.json --db-path m.db --vision-base-url http://mirror.test "
+        "--interval 5m --no-incremental --symbols AUSDT --start-date 2026-02-01 --end-date 2026-02-28"
+    )
+    assert json.loads(capsys.readouterr().out)["refetch"] == [line]
+    assert [(record.levelname, record.getMessage(), record.__dict__["fields"]) for record in caplog.records] == [
+        ("ERROR", "a.zip: published anew, SHA-256 was ab, is cd", {"audited": anew.to_dict()}),
+        ("WARNING", "b.zip: gone from the archive", {"audited": gone.to_dict()}),
+        (
+            "ERROR", f"1 of 7 archive files were published anew since they were downloaded; to fetch their days again: {line}",
+            {"exit_code": 3},
+        ),
+    ]  # fmt: skip
 
 
 def test_status_of_a_symbol_day(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
