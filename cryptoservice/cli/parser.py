@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import pairwise, takewhile
+from itertools import takewhile
 from typing import Any
 
 from cryptoservice._version import __version__
@@ -139,15 +139,24 @@ def _variables_for(message: str) -> str:
 
 
 def _secrets_among(words: Sequence[str]) -> Iterator[str]:
-    """The values of flags that are, or nearly are, those for key and secret; `NAME_KEY=value` is one as well."""
-    for word, following in pairwise([*words, ""]):
+    """The values of flags that are, or nearly are, those for key and secret; `NAME_KEY=value` is one as well.
+
+    All words up to the next flag are such values: a key and its secret may follow one flag. A flag decides, and not how a word
+    looks, since a digest or a name looks like a key.
+    """
+    for index, word in enumerate(words):
         name, equals, value = word.partition("=")
         if not (word.startswith("-") or equals) or not _means_a_secret(name):
             continue
         if value:
             yield value
-        elif following and not following.startswith("--"):
-            yield following
+        following = words[index + 1 :]
+        # The first one belongs to the flag even where it begins with a dash.
+        first = 0 if value else len(following[:1])
+        if following[:first] and following[0].startswith("--"):
+            continue
+        yield from following[:first]
+        yield from takewhile(lambda one: not one.startswith("-"), following[first:])
 
 
 def _means_a_secret(name: str) -> bool:

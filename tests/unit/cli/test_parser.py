@@ -145,6 +145,9 @@ def test_what_cannot_be_used_is_refused_in_these_words() -> None:
         (f"{STATUS} --api-kye VERYSECRET", "unrecognized arguments: --api-kye ***", None),
         (f"{STATUS} BINANCE_API_KEY=VERYSECRET", "unrecognized arguments: BINANCE_API_KEY=***", None),
         (f"{STATUS} --api-secret= VERYSECRET", "unrecognized arguments: ***", None),
+        (f"{STATUS} --api-key VERYSECRET OTHERSECRET more", "unrecognized arguments: *** ***", None),
+        (f"{STATUS} --api-secret=VERYSECRET OTHERSECRET -q rest", "unrecognized arguments: *** rest", None),
+        (f"{STATUS} --api-key -VERYSECRET", "argument --api-key: expected one argument", None),
         (f"{DOWNLOAD} --my-key a --max-retries a", "argument --max-retries: invalid whole number value: '***'", None),
         # What only looks like one is.
         (f"{DOWNLOAD} --api-key", "argument --api-key: expected one argument", None),
