@@ -13,6 +13,7 @@ from cryptoservice.binance.http.host import Call, Host
 from cryptoservice.binance.http.limiter import RateLimiter
 from cryptoservice.binance.http.responses import Response, Transient, api_response_parser
 from cryptoservice.binance.parsers import funding, klines, metrics
+from cryptoservice.binance.parsers.funding import MarketRates
 from cryptoservice.binance.parsers.metrics import RestSeries, RestValues
 from cryptoservice.binance.parsers.numbers import parse_timestamp
 from cryptoservice.binance.parsers.rows_by_day import InvalidData, LeftOut, RowsByDay, join_left_out
@@ -157,19 +158,31 @@ class FuturesApi:
             return page, moments[-1] if is_full else window.end_ms
 
         while start <= last:
-            params: Mapping[str, str | int] = {
-                "symbol": symbol,
-                "startTime": start,
-                "endTime": last,
-                "limit": FUNDING_PAGE_ROWS,
-            }
-            call = Call("funding_rates", "/fapi/v1/fundingRate", params, self._limits.funding)
-            page, latest = self._host.fetch(call, self._parser(parse_record))
+            page, latest = self._host.fetch(self._funding_call(start, last, symbol), self._parser(parse_record))
             entries |= page
             # The next page starts at the last valid moment, not after it: another rate type of that moment may come first.
             start = max(latest, start + 1)
         # All at once, because two entries that contradict each other may stand on two pages.
         return funding.parse_rest(list(entries.values()), symbol, window, is_judged=True)
+
+    def market_funding_rates(self, rates: MarketRates) -> None:
+        """Fill in the rates of all symbols at once, from the same endpoint and budget.
+
+        Whatever is raised, they hold what is known by then (`known_until`). It ends before the end of their window where a full
+        page holds one single moment, whose rest nobody can ask for.
+        """
+        is_last = False
+        while not is_last:
+            call = self._funding_call(rates.known_until, rates.window.end_ms - 1)
+            page = self._host.fetch(call, self._parser(lambda record: rates.parse(record, FUNDING_PAGE_ROWS)))
+            rates.add(page)
+            is_last = page.is_last
+
+    def _funding_call(self, start: int, last: int, symbol: str | None = None) -> Call:
+        """One page of funding rates from start to last (ms UTC, both inclusive), of one symbol or of all."""
+        params: dict[str, str | int] = {} if symbol is None else {"symbol": symbol}
+        params |= {"startTime": start, "endTime": last, "limit": FUNDING_PAGE_ROWS}
+        return Call("funding_rates", "/fapi/v1/fundingRate", params, self._limits.funding)
 
     def metrics(self, symbol: str, window: Window) -> RowsByDay:
         """5-minute metrics of the window by day (five GET /futures/data endpoints, pages of 500, 1000 requests in 5 minutes).

@@ -1,7 +1,7 @@
 """The pipeline of a download: fetch in threads, decode in an executor, then decide and store in the one thread that writes.
 
-Jobs are opened as room allows, so that what waits in memory does not grow with the window. A job is one symbol's wanted days
-of one month, and its fetches are limited in number and in bytes.
+Jobs are opened as room allows, so that what waits in memory does not grow with the window. A job is mostly one symbol's wanted
+days of one month, and its fetches are limited in number and in bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from concurrent.futures import Executor
 from cryptoservice.clock import POLL_SECONDS, Clock, raise_if_stopped
 from cryptoservice.config import WorkerConfig
 from cryptoservice.download.commit_batch import CommitBatch
-from cryptoservice.download.jobs import EndedDay, Job, Step
+from cryptoservice.download.jobs.job import EndedDay, Job, Step
+from cryptoservice.download.jobs.market_job import MarketJob
 from cryptoservice.download.pools import Decoded, DecodePool, Fetched, FetchPool, Messages, Task
 from cryptoservice.download.result import Tally
 from cryptoservice.models import Dataset, Status
@@ -29,6 +30,8 @@ from cryptoservice.sources.verdict import PublishedAnew
 from cryptoservice.storage.ledger import SymbolDay
 
 log = logging.getLogger(__name__)
+
+AnyJob = Job | MarketJob
 
 
 class Pipeline:
@@ -52,18 +55,18 @@ class Pipeline:
         self._clock = clock
         self._progress = progress
         self._stop = stop
-        self._messages: Messages[Job] = queue.SimpleQueue()
-        self._archive: FetchPool[Job] = FetchPool("archive", workers.vision, fetch, self._messages)
-        self._api: FetchPool[Job] = FetchPool("api", workers.api, fetch, self._messages)
-        self._decoder: DecodePool[Job] = DecodePool(executor, self._messages)
+        self._messages: Messages[AnyJob] = queue.SimpleQueue()
+        self._archive: FetchPool[AnyJob] = FetchPool("archive", workers.vision, fetch, self._messages)
+        self._api: FetchPool[AnyJob] = FetchPool("api", workers.api, fetch, self._messages)
+        self._decoder: DecodePool[AnyJob] = DecodePool(executor, self._messages)
         self._max_jobs = 2 * (workers.vision + workers.api)
         self._open_jobs = 0
         self._open_klines: Counter[str] = Counter()
-        self._deferred: dict[str, list[Job]] = {}
+        self._deferred: dict[str, list[AnyJob]] = {}
         self.tallies: dict[Dataset, Tally] = {}
         self._published_anew: set[PublishedAnew] = set()
 
-    def run(self, jobs: Iterable[Job]) -> None:
+    def run(self, jobs: Iterable[AnyJob]) -> None:
         """Work until every day of every job is settled or given up; Interrupted keeps what is finished."""
         try:
             self._loop(iter(jobs))
@@ -73,7 +76,7 @@ class Pipeline:
             self._decoder.close()
             self._batch.commit()
 
-    def _loop(self, jobs: Iterator[Job]) -> None:
+    def _loop(self, jobs: Iterator[AnyJob]) -> None:
         exhausted = False
         while True:
             raise_if_stopped(self._stop)
@@ -99,7 +102,7 @@ class Pipeline:
         hungry = len(self._archive.backlog) < self._archive.workers or len(self._api.backlog) < self._api.workers
         return hungry and self._open_jobs < self._max_jobs
 
-    def _open(self, job: Job) -> None:
+    def _open(self, job: AnyJob) -> None:
         """Begin a job. Metrics wait for the klines of their symbol, since these say what the metrics' labels mean."""
         self._open_jobs += 1
         if job.plan.dataset is Dataset.METRICS and self._open_klines[job.symbol]:
@@ -109,28 +112,29 @@ class Pipeline:
             self._open_klines[job.symbol] += 1
         self._carry_out(job, job.begin())
 
-    def _receive(self, message: Fetched[Job] | Decoded[Job]) -> None:
+    def _receive(self, message: Fetched[AnyJob] | Decoded[AnyJob]) -> None:
         if isinstance(message, Decoded):
             answers = self._decoder.answers(message)
             if answers is not None:
-                self._collect(message.task, answers)
+                self._collect(message.task, [(message.task.fetch, answers)])
             return
         result = message.future.result()
         if result.archived is None:
-            self._collect(message.task, result.answers)
+            self._collect(message.task, result.parts(message.task.fetch))
         else:
             self._decoder.add(message.task, result.archived)
 
-    def _collect(self, task: Task[Job], answers: Answers) -> None:
+    def _collect(self, task: Task[AnyJob], parts: Iterable[tuple[Fetch, Answers]]) -> None:
         self._pool(task.fetch.source).finished(task)
-        self._carry_out(task.job, task.job.receive(task.fetch, answers))
+        for fetch, answers in parts:
+            self._carry_out(task.job, task.job.receive(fetch, answers))
 
-    def _pool(self, source: Source) -> FetchPool[Job]:
+    def _pool(self, source: Source) -> FetchPool[AnyJob]:
         return self._api if source is Source.REST else self._archive
 
-    def _carry_out(self, job: Job, step: Step) -> None:
+    def _carry_out(self, job: AnyJob, step: Step) -> None:
         for ended in step.ended:
-            self._settle(job, ended)
+            self._settle(ended)
         for fetch in step.fetches:
             if fetch.source is not Source.REST:
                 self._decoder.warm_up()
@@ -138,7 +142,7 @@ class Pipeline:
         if job.is_finished:
             self._close(job)
 
-    def _close(self, job: Job) -> None:
+    def _close(self, job: AnyJob) -> None:
         self._open_jobs -= 1
         if job.plan.dataset is not Dataset.KLINES:
             return
@@ -147,9 +151,8 @@ class Pipeline:
             for deferred in self._deferred.pop(job.symbol, ()):
                 self._carry_out(deferred, deferred.begin())
 
-    def _settle(self, job: Job, ended: EndedDay) -> None:
-        day, verdict, origin = ended
-        series = job.series
+    def _settle(self, ended: EndedDay) -> None:
+        series, day, verdict, origin = ended
         tally = self.tallies.setdefault(series.dataset, Tally())
         if verdict.is_news:
             self._batch.add(

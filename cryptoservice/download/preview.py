@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,6 +18,7 @@ from cryptoservice.download.worklist import Wanted, Worklist, retried_gaps
 from cryptoservice.models import Dataset, Freq, Record
 from cryptoservice.sources.datasets import DatasetPlan, dataset_plans, first_sources
 from cryptoservice.sources.evidence import KlineSource, Source
+from cryptoservice.sources.grouping import Fetch
 from cryptoservice.storage.database import is_unfilled
 from cryptoservice.storage.ledger import StoredDay, mark_of_text
 from cryptoservice.storage.reader import StoreReader
@@ -127,12 +128,14 @@ def preview_download(
         worklist = Worklist(None, plans, wanted.active, wanted.window, incremental=incremental)
     shares: dict[tuple[Dataset, Source], Share] = {}
     without_request = 0
-    for plan, symbol, days in worklist.wanted():
-        raise_if_stopped(stop)
-        for part in plan.split(days):
-            sources = first_sources(plan, part, fetched_before.get((plan.dataset, symbol)))
-            without_request += len(part) - len(sources)
-            _add(shares, plan, symbol, sources)
+    for work in worklist.datasets:
+        _add(shares, work.plan, work.at_once)
+        for symbol, days in work.by_symbol():
+            raise_if_stopped(stop)
+            for part in work.plan.split(days):
+                sources = first_sources(work.plan, part, fetched_before.get((work.plan.dataset, symbol)))
+                without_request += len(part) - len(sources)
+                _add(shares, work.plan, work.plan.group(symbol, sources))
     order = [(dataset, source) for dataset in Dataset for source in Source]
     parts = tuple(shares[key] for key in order if key in shares)
     settled = sum(worklist.settled.values())
@@ -153,11 +156,11 @@ def _settled(
     return found
 
 
-def _add(shares: dict[tuple[Dataset, Source], Share], plan: DatasetPlan, symbol: str, sources: Mapping[date, Source]) -> None:
-    for fetch in plan.group(symbol, sources):
+def _add(shares: dict[tuple[Dataset, Source], Share], plan: DatasetPlan, fetches: Iterable[Fetch]) -> None:
+    for fetch in fetches:
         share = shares.setdefault((plan.dataset, fetch.source), Share(plan.dataset, fetch.source))
         cost = plan.cost(fetch)
-        share.symbol_days += len(fetch.days)
+        share.symbol_days += fetch.symbol_days
         share.fetches += 1
         share.requests += cost.requests
         share.weight += cost.weight

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from cryptoservice.config import WindowBounds
 from cryptoservice.days import Window
-from cryptoservice.download.jobs import Job
-from cryptoservice.download.metrics_job import MetricsJob
+from cryptoservice.download.jobs.job import Job
+from cryptoservice.download.jobs.market_job import MarketJob
+from cryptoservice.download.jobs.metrics_job import MetricsJob
 from cryptoservice.models import Dataset, Freq
 from cryptoservice.sources.alignment import Bars
 from cryptoservice.sources.datasets import DatasetPlan, KlinesPlan, MetricsPlan
@@ -76,7 +77,7 @@ class Worklist:
         self.settled: dict[Dataset, int] = {}
         """Wanted symbol-days that the ledger knows as settled."""
         self._store = store
-        self._wanted: list[tuple[DatasetPlan, str, list[date], dict[date, LedgerLine]]] = []
+        self.datasets: list[DatasetWork] = []
         for plan in plans:
             self.settled[plan.dataset] = 0
             settled: dict[str, set[date]] = {}
@@ -84,41 +85,73 @@ class Worklist:
             if store is not None:
                 settled = store.settled_days(plan.dataset, plan.freq, window, retried) if incremental else {}
                 lines = store.ledger(plan.dataset, plan.freq, window, unsettled=incremental, retried=retried)
+            left: dict[str, list[date]] = {}
             for symbol, days in active.items():
                 done = settled.get(symbol)
                 wanted = [day for day in days if day not in done] if done else days
                 self.settled[plan.dataset] += len(days) - len(wanted)
                 if wanted:
-                    self._wanted.append((plan, symbol, wanted, lines.get(symbol, {})))
+                    left[symbol] = wanted
+            self.datasets.append(DatasetWork(plan, left, lines))
 
     @property
     def symbol_days(self) -> int:
         """How many symbol-days are left to fetch."""
-        return sum(len(days) for _, _, days, _ in self._wanted)
+        return sum(len(days) for work in self.datasets for days in work.wanted.values())
 
     @property
     def expected_rows(self) -> int:
         """An estimate of the rows that they hold."""
-        return sum(len(days) * plan.rows_a_day for plan, _, days, _ in self._wanted)
+        return sum(len(days) * work.plan.rows_a_day for work in self.datasets for days in work.wanted.values())
 
-    def wanted(self) -> Iterator[tuple[DatasetPlan, str, list[date]]]:
-        """Each dataset and symbol with its days to fetch."""
-        for plan, symbol, days, _ in self._wanted:
-            yield plan, symbol, days
-
-    def jobs(self, commit: Callable[[], None] = lambda: None) -> Iterator[Job]:
+    def jobs(self, commit: Callable[[], None] = lambda: None) -> Iterator[Job | MarketJob]:
         """Jobs in the order of the universe; made one by one, as there may be many.
 
         `commit` writes what the run has finished so far: a job reads what is stored, klines of this very run included.
         """
-        for plan, symbol, days, known in self._wanted:
-            reads = StoredSymbol(self._store, Series(plan.dataset, plan.freq, symbol), known, commit)
-            for part in plan.split(days):
-                if isinstance(plan, MetricsPlan):
-                    klines = KlinesPlan(Freq.m5, plan.now.date())
-                    yield MetricsJob(plan, symbol, part, klines, reads.stored, reads.bars)
-                else:
-                    yield Job(plan, symbol, part, reads.stored)
+        for work in self.datasets:
+            plan = work.plan
+            if work.at_once:
+                stored = {symbol: self._stored_symbol(work, symbol, commit).stored for symbol in work.wanted}
+                yield MarketJob(plan, work.at_once, stored)
+            for symbol, days in work.by_symbol():
+                reads = self._stored_symbol(work, symbol, commit)
+                for part in plan.split(days):
+                    if isinstance(plan, MetricsPlan):
+                        klines = KlinesPlan(Freq.m5, plan.now.date())
+                        yield MetricsJob(plan, symbol, part, klines, reads.stored, reads.bars)
+                    else:
+                        yield Job(plan, symbol, part, reads.stored)
+
+    def _stored_symbol(self, work: DatasetWork, symbol: str, commit: Callable[[], None]) -> StoredSymbol:
+        series = Series(work.plan.dataset, work.plan.freq, symbol)
+        return StoredSymbol(self._store, series, work.lines.get(symbol, {}), commit)
+
+
+class DatasetWork:
+    """What is left to fetch of one dataset."""
+
+    def __init__(
+        self, plan: DatasetPlan, wanted: Mapping[str, list[date]], lines: Mapping[str, Mapping[date, LedgerLine]]
+    ) -> None:
+        self.plan = plan
+        self.wanted = wanted
+        """The days to fetch of each symbol."""
+        self.lines = lines
+        """The ledger lines of days that an earlier run has left open."""
+        self.at_once = plan.at_once(wanted)
+        """The fetches of all symbols at once."""
+
+    def by_symbol(self) -> Iterator[tuple[str, list[date]]]:
+        """Each symbol with its other days."""
+        shared: dict[str, set[date]] = {}
+        for fetch in self.at_once:
+            for symbol, days in fetch.wanted.items():
+                shared.setdefault(symbol, set()).update(days)
+        for symbol, wanted in self.wanted.items():
+            others = [day for day in wanted if day not in shared[symbol]] if symbol in shared else wanted
+            if others:
+                yield symbol, others
 
 
 @dataclass

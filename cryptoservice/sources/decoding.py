@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from datetime import date
 
 from cryptoservice.binance.archive_files import VerifiedZip, read_zip
+from cryptoservice.binance.parsers.funding import MarketRates
 from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay
-from cryptoservice.days import utc_text
-from cryptoservice.models import SourceObject
-from cryptoservice.sources.evidence import LEFT_OUT, AnswerKind, SourceAnswer
-from cryptoservice.sources.grouping import Fetch
+from cryptoservice.days import day_start_ms, utc_text
+from cryptoservice.models import DAY_MS, SourceObject
+from cryptoservice.sources.evidence import AnswerKind, SourceAnswer
+from cryptoservice.sources.grouping import Fetch, MarketFetch
 
 Answers = Mapping[date, SourceAnswer]
 """One answer for each day of a fetch."""
@@ -41,12 +42,22 @@ def decode_rows(fetch: Fetch, table: RowsByDay, origin: SourceObject | None = No
     }
 
 
+def decode_market(fetch: MarketFetch, rates: MarketRates) -> Mapping[str, Answers]:
+    """The answers for each wanted symbol, out of pages of all symbols. A day without rows has none: its symbol must be asked."""
+    answers: dict[str, Answers] = {}
+    for symbol in fetch.wanted:
+        part, table = fetch.of_symbol(symbol), rates.of(symbol)
+        is_known = {day for day in table.days if day_start_ms(day) + DAY_MS <= rates.known_until}
+        answers[symbol] = {day: answer for day, answer in decode_rows(part, table).items() if day in is_known}
+    return answers
+
+
 def _left_out(fetch: Fetch, reasons: Mapping[str, int] | None) -> str | None:
     """Such as `daily: 2 rows left out (high_below_low, time_off_grid)`."""
     if not reasons:
         return None
     count = sum(reasons.values())
-    return f"{fetch.source}: {count} row{'s' * (count > 1)} {LEFT_OUT} ({', '.join(sorted(reasons))})"
+    return f"{fetch.source}: {count} row{'s' * (count > 1)} left out ({', '.join(sorted(reasons))})"
 
 
 def same_for_all(fetch: Fetch, kind: AnswerKind, reason: str) -> Answers:

@@ -33,10 +33,6 @@ def sources_of(marks: Iterable[int]) -> tuple[Source, ...]:
     return tuple(source for source in Source if source.mark & found)
 
 
-LEFT_OUT = "left out"
-"""In the reason of an answer: it has rows that were invalid, so it may lack what the source holds."""
-
-
 class KlineSource(Word):
     """Where klines may come from: the archive and then the API, the archive alone, or the API alone."""
 

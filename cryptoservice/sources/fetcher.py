@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from cryptoservice.binance.archive_files import VerifiedZip
 from cryptoservice.binance.client import BinanceClient
+from cryptoservice.binance.parsers.funding import MarketRates
 from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay
+from cryptoservice.days import day_of_ms
 from cryptoservice.errors import HistoryEnded, SourceError, SourceRefused, SymbolRefused
 from cryptoservice.models import Dataset
-from cryptoservice.sources.decoding import Answers, decode_rows, same_for_all
+from cryptoservice.sources.decoding import Answers, decode_market, decode_rows, same_for_all
 from cryptoservice.sources.evidence import AnswerKind, Source
-from cryptoservice.sources.grouping import Fetch
+from cryptoservice.sources.grouping import Fetch, MarketFetch
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,16 @@ class FetchResult:
 
     answers: Answers = field(default_factory=dict)
     archived: VerifiedZip | None = None
+    by_symbol: Mapping[str, Answers] = field(default_factory=dict)
+    """The answers of a MarketFetch; a day without one is to be asked for by symbol."""
+
+    def parts(self, fetch: Fetch) -> Iterator[tuple[Fetch, Answers]]:
+        """Each symbol's part of that fetch with its answers."""
+        if isinstance(fetch, MarketFetch):
+            for symbol, answers in self.by_symbol.items():
+                yield fetch.of_symbol(symbol), answers
+        else:
+            yield fetch, self.answers
 
 
 class DatasetFetcher:
@@ -31,6 +46,8 @@ class DatasetFetcher:
 
     def fetch(self, fetch: Fetch) -> FetchResult:
         """Ask the source of this fetch; Interrupted when the client is closed. Nothing else is raised for a source's sake."""
+        if isinstance(fetch, MarketFetch):
+            return self._ask_for_all(fetch)
         return self._ask_api(fetch) if fetch.source is Source.REST else self._ask_archive(fetch)
 
     def _ask_archive(self, fetch: Fetch) -> FetchResult:
@@ -49,6 +66,19 @@ class DatasetFetcher:
             return FetchResult(decode_rows(fetch, self._rows(fetch)))
         except SourceError as error:
             return FetchResult(same_for_all(fetch, _kind_of(error), error.reason))
+
+    def _ask_for_all(self, fetch: MarketFetch) -> FetchResult:
+        """Funding rates of all symbols at once. What could not be had by then is no answer, so it is asked for by symbol."""
+        rates = MarketRates(fetch.wanted.keys(), fetch.window)
+        trouble = "more symbols are paid at one moment than a page holds"
+        try:
+            self._client.api.market_funding_rates(rates)
+        except SourceError as error:
+            trouble = error.reason
+        if rates.known_until < fetch.window.end_ms:
+            since = day_of_ms(rates.known_until)
+            log.info("funding rates of %s to %s are asked for by symbol: %s", since, fetch.window.end, trouble)
+        return FetchResult(by_symbol=decode_market(fetch, rates))
 
     def _rows(self, fetch: Fetch) -> RowsByDay:
         api = self._client.api

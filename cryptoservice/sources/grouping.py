@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -22,7 +23,7 @@ class Fetch:
     source: Source
     symbol: str
     days: tuple[date, ...]
-    """The wanted days, in order; neighbouring ones for REST klines and metrics."""
+    """The wanted days, in order; for REST others may lie between them."""
 
     @property
     def window(self) -> Window:
@@ -30,10 +31,36 @@ class Fetch:
         return Window(self.days[0], self.days[-1])
 
     @property
+    def symbol_days(self) -> int:
+        """How many symbol-days it is about."""
+        return len(self.days)
+
+    @property
     def archive_file(self) -> ArchiveFile:
         """The archive object of its first day; not for REST."""
         make = ArchiveFile.monthly if self.source is Source.MONTHLY else ArchiveFile.daily
         return make(self.dataset, self.symbol, self.freq, self.days[0])
+
+
+@dataclass(frozen=True)
+class MarketFetch(Fetch):
+    """REST pages of all symbols at once over neighbouring days; `symbol` is empty, as nothing is asked by symbol.
+
+    Only the rows of wanted symbol-days are kept. What the pages lack is asked for by symbol afterwards: the answer for all
+    leaves out a symbol that the exchange does not serve any more, so that it proves presence and never absence.
+    """
+
+    wanted: Mapping[str, tuple[date, ...]]
+    """The wanted days of each symbol, in order."""
+
+    @property
+    def symbol_days(self) -> int:
+        """How many symbol-days are wanted of it."""
+        return sum(map(len, self.wanted.values()))
+
+    def of_symbol(self, symbol: str) -> Fetch:
+        """The part of one symbol, as if it had been asked for alone."""
+        return Fetch(self.dataset, self.freq, self.source, symbol, self.wanted[symbol])
 
 
 @dataclass(frozen=True)
@@ -57,14 +84,14 @@ class Grouping:
     dataset: Dataset
     freq: Freq
     max_days: int
-    """Most wanted days in one fetch."""
+    """Most days from the first to the last of one fetch."""
     max_gap: int = 0
     """Most unwanted days between two wanted ones of one fetch."""
 
     def fetches(self, symbol: str, sources: Mapping[date, Source]) -> Iterator[Fetch]:
         """The fetches of a symbol's days, each with the source to ask: a month's object once, REST over runs of days."""
         months: dict[date, list[date]] = {}
-        run: list[date] = []
+        by_rest: list[date] = []
         for day in sorted(sources):
             source = sources[day]
             if source is Source.MONTHLY:
@@ -72,14 +99,62 @@ class Grouping:
             elif source is Source.DAILY:
                 yield Fetch(self.dataset, self.freq, Source.DAILY, symbol, (day,))
             else:
-                if run and not self._continues(run, day):
-                    yield Fetch(self.dataset, self.freq, Source.REST, symbol, tuple(run))
-                    run = []
-                run.append(day)
-        if run:
+                by_rest.append(day)
+        for run in self.runs(by_rest):
             yield Fetch(self.dataset, self.freq, Source.REST, symbol, tuple(run))
         for days in months.values():
             yield Fetch(self.dataset, self.freq, Source.MONTHLY, symbol, tuple(days))
 
-    def _continues(self, run: list[date], day: date) -> bool:
-        return len(run) < self.max_days and (day - run[-1]).days <= self.max_gap + 1
+    def market_fetches(self, wanted: Mapping[str, Sequence[date]]) -> Iterator[MarketFetch]:
+        """The fetches of all symbols at once that cover these days."""
+        symbols: dict[date, list[str]] = {}
+        for symbol, days in wanted.items():
+            for day in days:
+                symbols.setdefault(day, []).append(symbol)
+        for run in self.runs(sorted(symbols)):
+            parts: dict[str, list[date]] = {}
+            for day in run:
+                for symbol in symbols[day]:
+                    parts.setdefault(symbol, []).append(day)
+            days_of = {symbol: tuple(days) for symbol, days in parts.items()}
+            yield MarketFetch(self.dataset, self.freq, Source.REST, "", tuple(run), days_of)
+
+    def runs(self, days: Sequence[date]) -> Iterator[Sequence[date]]:
+        """Days in order, cut where one fetch ends."""
+        start = 0
+        for number, day in enumerate(days):
+            if number > start and not self._continues(days[start], days[number - 1], day):
+                yield days[start:number]
+                start = number
+        if days:
+            yield days[start:]
+
+    def _continues(self, first: date, last: date, day: date) -> bool:
+        return (day - first).days < self.max_days and (day - last).days <= self.max_gap + 1
+
+
+def days_at_once(
+    wanted: Mapping[str, Sequence[date]], requests_a_day: int, requests_by_symbol: Callable[[Sequence[date]], int]
+) -> frozenset[date]:
+    """The days for which all symbols are asked at once, so that the requests for all of these symbol-days are fewest.
+
+    It takes `requests_a_day` to ask for all symbols, and `requests_by_symbol` says what the days of one symbol take alone.
+    """
+    if len(wanted) <= requests_a_day:
+        return frozenset()
+    symbols = Counter(day for days in wanted.values() for day in days)
+    least = sum(map(requests_by_symbol, wanted.values()))
+    best: frozenset[date] = frozenset()
+    tried = 0
+    # A day pays at best when more symbols want it than it takes requests. Where some symbols want years and all of them a few
+    # days, only these few pay: so sets of ever more wanted days are compared.
+    shared_by = requests_a_day + 1
+    while days := frozenset(day for day, count in symbols.items() if count >= shared_by):
+        at_once = requests_a_day * len(days)
+        if at_once < least and len(days) != tried:
+            tried = len(days)
+            rest = sum(requests_by_symbol([day for day in one if day not in days]) for one in wanted.values())
+            if at_once + rest < least:
+                best, least = days, at_once + rest
+        shared_by *= 2
+    return best

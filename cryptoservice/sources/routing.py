@@ -21,7 +21,7 @@ METRICS_START = date(2020, 9, 1)
 METRICS_REST_DAYS = 29
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DayRoute:
     """A symbol-day before any source is asked: the sources to ask, in order, and what a whole day has."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from cryptoservice.models import Row, SourceObject, Status
-from cryptoservice.sources.evidence import LEFT_OUT, AnswerKind, Evidence, Source, SourceAnswer, sources_of
+from cryptoservice.sources.evidence import AnswerKind, Evidence, Source, SourceAnswer, sources_of
 from cryptoservice.sources.routing import ARCHIVE_AGE_DAYS, DayRoute
 from cryptoservice.sources.union import (
     ABSENCE_AGE_DAYS,
@@ -133,20 +133,16 @@ def _end(
     key_of: Callable[[Row], Any] = by_time,
     superseded: PublishedAnew | None = None,
 ) -> Verdict:
-    """The verdict on all evidence, with what is stored as a part of it.
+    """The verdict on all evidence, with what is stored as a part of it. What is stored never becomes less.
 
-    What is stored never becomes less, but for rows that the newer version of their own object lacks.
+    The newer version of an object brings its values. A row that it lacks stays: it was published once, and verified.
     """
     judge = judge or _judge
     if stored is not None and stored.is_stale:
         return _replace(route, evidence, stored)
-    kept = _without_older_version(evidence, stored, key_of)
-    union = unite(evidence, kept, key_of)
+    union = unite(evidence, stored, key_of)
     status, reason = judge(route, evidence, union)
-    if stored is not None and kept is not stored and not status.settled:
-        # Somebody who has not answered may still have those rows, so all stays as it is until then.
-        return _kept(stored, route.expected_rows, _brought(status, len(union.rows), reason))
-    if stored is not None and kept is stored and stored.status is Status.COMPLETE:
+    if stored is not None and stored.status is Status.COMPLETE:
         # It has all its rows still, blanks that a source gave as final among them.
         status, reason = Status.COMPLETE, None
     superseded = superseded or _superseded(evidence, stored)
@@ -163,20 +159,12 @@ def _end(
     if not adds_nothing or not stored.status.settled or (status.settled and (status is not stored.status or not same_object)):
         return Verdict(status, reason, union.rows, union.marks, expected, superseded=superseded)
     if not fresh_status.settled or (len(fresh.rows) < len(stored.rows) and _trouble(evidence, AnswerKind.DISTRUSTED)):
-        return _kept(stored, expected, _brought(fresh_status, len(fresh.rows), fresh_reason))
+        brought = f"refetch brought {fresh_status} with {len(fresh.rows)} rows ({fresh_reason})"
+        trouble = f"{brought}: {stored.status} with {len(stored.rows)} kept"
+        return Verdict(stored.status, stored.reason, stored.rows, stored.marks, expected, is_news=False, trouble=trouble)
     # The age of a gap that rests on a distrusted object counts from the last time that its sources said so.
     renewed = status is Status.CONFIRMED_GAP and DISTRUSTED_MARK in (stored.reason or "")
     return Verdict(stored.status, stored.reason, stored.rows, stored.marks, expected, is_news=renewed)
-
-
-def _brought(status: Status, rows: int, reason: str | None) -> str:
-    return f"refetch brought {status} with {rows} rows ({reason})"
-
-
-def _kept(stored: StoredDay, expected: int, brought: str) -> Verdict:
-    """Nothing of what is stored changes, and this run's report says why."""
-    trouble = f"{brought}: {stored.status} with {len(stored.rows)} kept"
-    return Verdict(stored.status, stored.reason, stored.rows, stored.marks, expected, is_news=False, trouble=trouble)
 
 
 def _superseded(evidence: Evidence, stored: StoredDay | None) -> PublishedAnew | None:
@@ -188,23 +176,6 @@ def _superseded(evidence: Evidence, stored: StoredDay | None) -> PublishedAnew |
         if answer.origin is not None and answer.origin.name == name and answer.origin.sha256 != old:
             return PublishedAnew(name, old, answer.origin.sha256)
     return None
-
-
-def _without_older_version(evidence: Evidence, stored: StoredDay | None, key_of: Callable[[Row], Any]) -> StoredDay | None:
-    """What is stored, without rows that only the older version of an object has brought. The same when there are none.
-
-    A row that the newer version has, but that could not be read, is no reason to give up its older value.
-    """
-    for source, answer in evidence.items():
-        is_whole = answer.kind is AnswerKind.ROWS and LEFT_OUT not in (answer.reason or "")
-        if stored is None or not is_whole or _superseded({source: answer}, stored) is None:
-            continue
-        held = set(map(key_of, answer.rows))
-        both = zip(stored.rows, stored.marks, strict=True)
-        kept = [(row, mark) for row, mark in both if mark != source.mark or key_of(row) in held]
-        if len(kept) < len(stored.rows):
-            return stored._replace(rows=[row for row, _ in kept], marks=bytes(mark for _, mark in kept))
-    return stored
 
 
 def _replace(route: DayRoute, evidence: Evidence, stored: StoredDay) -> Verdict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def idle_lines(folder: Path) -> Iterator[Line]:
     universe_file, database = folder / "year.json", folder / "settled.db"
     universe = UniverseFile.load(universe_file).universe
     active = universe.active_days(universe.window)
-    _settle(database, active)
+    settle(database, active, tuple(Dataset))
     world = World(folder, NOWHERE)
     where = ("--universe-file", universe_file, "--db-path", database, "--interval", "1d")
     days = sum(map(len, active.values()))
@@ -85,13 +85,14 @@ def idle_lines(folder: Path) -> Iterator[Line]:
         yield at_most(f"nothing to do, {SYMBOLS} symbols x 365 days, {what}", target, min(seconds), " s")
 
 
-def _settle(database: Path, active: dict[str, list[date]]) -> None:
-    """A ledger that knows all these days as gaps: what a nightly run reads, without the rows that it does not read."""
+def settle(database: Path, active: Mapping[str, Sequence[date]], datasets: Sequence[Dataset]) -> None:
+    """A new ledger that knows all these days as gaps, of daily klines and the like, without the rows that no run reads."""
+    freqs = {Dataset.KLINES: Freq.d1.value, Dataset.METRICS: Freq.m5.value, Dataset.FUNDING_RATES: ""}
     database.unlink(missing_ok=True)
     with StoreWriter.open(database) as store:
-        for dataset, freq in ((Dataset.KLINES, Freq.d1.value), (Dataset.METRICS, Freq.m5.value), (Dataset.FUNDING_RATES, "")):
+        for dataset in datasets:
             for symbol, days in active.items():
-                series = Series(dataset, freq, symbol)
+                series = Series(dataset, freqs[dataset], symbol)
                 store.write(SymbolDay(series, day, Status.CONFIRMED_GAP, "sources_agree", (), 1, None, 0.0) for day in days)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,16 @@ def loopback_world(folder: Path, symbols: list[str], *options: str) -> Iterator[
     traded = [part for symbol in symbols for part in ("--add-symbol", f"{symbol}:2024-01-01")]
     with replay_exchange(folder, "--no-limits", "--max-seconds", "1200", *traded, *options) as addresses:
         yield World(folder, addresses)
+
+
+def write_universe(path: Path, symbols: Sequence[str], days: Sequence[date]) -> None:
+    """A universe whose symbols are all active on all days."""
+    snapshots = [{"date": str(day), "active_symbols": symbols, "missing_symbols": {}} for day in days]
+    record = {
+        "schema_version": "2.0", "requested_symbols": symbols, "start_date": str(days[0]), "end_date": str(days[-1]),
+        "daily_snapshots": snapshots, "created_at": "2026-01-01T00:00:00+00:00",
+    }  # fmt: skip
+    path.write_text(json.dumps(record))
 
 
 def names(letter: str, count: int) -> list[str]:

@@ -12,7 +12,7 @@ from tests.e2e import truth
 from tests.e2e.conftest import Workspace
 from tests.e2e.published_anew import audit, field, funding_key, lines_of, noted, publish, run_as_typed, without
 from tests.e2e.steps import asked, contents, dump, klines, ledger, query, stamps, write_universe
-from tests.exchange import Fault, Market, ReplayExchange
+from tests.exchange import Market, ReplayExchange
 
 WITH_METRICS = "--download-market-metrics"
 # One that trades, and one that was removed: its klines and funding rates are in the archive alone.
@@ -167,14 +167,16 @@ def test_days_of_one_month_that_came_from_daily_objects(workspace: Workspace, ex
     assert sorted(noted(workspace.folder / "market.db")) == keys
 
 
-def test_a_row_that_the_newer_version_lacks_is_not_kept(stored: Workspace, market: Market) -> None:
+def test_a_row_that_the_newer_version_lacks_is_kept(stored: Workspace, market: Market) -> None:
+    """It was published once, and verified: nothing that was committed is lost, and the ledger says what happened."""
+    database = stored.folder / "market.db"
+    before = klines(database, MADE)
     market.drop_klines(MADE, TEN, TEN + 5 * truth.MINUTE, ["daily", "rest"])
     publish(market, KLINES, without(str(TEN)))
     heal(stored)
-    database = stored.folder / "market.db"
-    assert TEN not in {row[0] for row in klines(database, MADE)}
+    assert klines(database, MADE) == before
     line = ledger(database)[MADE, "2026-06-10"]
-    assert (line.status, line.rows) == ("confirmed_gap", 287)
+    assert (line.status, line.rows) == ("complete", 288)
     assert "published_anew" in (line.reason or "")
 
 
@@ -187,24 +189,6 @@ def test_a_row_that_only_another_source_still_has(stored: Workspace, market: Mar
     assert {row[0]: row for row in klines(stored.folder / "market.db", MADE)}[TEN] == row
     line = ledger(stored.folder / "market.db")[MADE, "2026-06-10"]
     assert (line.status, line.source, line.reason) == ("complete", "daily", f"published_anew (was {old})")
-
-
-def test_a_newer_version_is_not_taken_while_nobody_can_say_what_became_of_a_row(
-    stored: Workspace, exchange: ReplayExchange, market: Market
-) -> None:
-    database = stored.folder / "market.db"
-    before = dump(database)
-    market.drop_klines(MADE, TEN, TEN + 5 * truth.MINUTE, ["daily", "rest"])
-    publish(market, KLINES, without(str(TEN)))
-    exchange.faults.add(Fault.server_error(503, host="api", times=None))
-    found = audit(stored, "-q")
-    outcome = run_as_typed(stored, f"{found.report['refetch'][0]} --max-retries 0")
-    assert outcome.code == 3, outcome
-    assert dump(database)[0] == before[0], "nothing is lost to a failure"
-    assert audit(stored, "-q").code == 3
-    exchange.faults.clear()
-    heal(stored)
-    assert TEN not in {row[0] for row in klines(database, MADE)}
 
 
 def test_the_last_bar_of_a_day_that_stands_in_the_next_days_object(workspace: Workspace, market: Market) -> None:

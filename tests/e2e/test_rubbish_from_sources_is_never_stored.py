@@ -357,6 +357,10 @@ BAD_POINTS = {
 }  # fmt: skip
 
 
+def is_for_all_symbols(request: Request) -> bool:
+    return request.path == "/fapi/v1/fundingRate" and "symbol" not in request.params
+
+
 def spoiled_by_symbol(tmp_path: Path, kinds: dict[str, Rewrite], path: str) -> tuple[Market, dict[str, str], Outcome]:
     """A day without archive objects, of as many symbols as there are kinds of rubbish, and a good one; the kind of each."""
     market = Market.recorded()
@@ -365,6 +369,8 @@ def spoiled_by_symbol(tmp_path: Path, kinds: dict[str, Rewrite], path: str) -> t
     for symbol in (*symbols, "GOODUSDT"):
         market.add_symbol(symbol, first_day=date(2026, 2, 1))
     with ReplayExchange(market, now=lambda: datetime.fromisoformat(NOON)) as exchange:
+        # So many symbols would be asked for their funding at once.
+        exchange.faults.add(Fault.server_error(when=is_for_all_symbols, times=None))
         for symbol, name in symbols.items():
             where = {"when": lambda request, symbol=symbol: request.params.get("symbol") == symbol}
             exchange.faults.add(Fault.rewrite(kinds[name], host="api", path=path, times=None, **where))
@@ -392,6 +398,43 @@ def test_rubbish_in_funding_is_never_stored(tmp_path: Path) -> None:
             rows = []
         assert metrics_truth.stored_funding(database, symbol) == rows, name
     metrics_truth.assert_ledgers_agree(database)
+
+
+def test_rubbish_among_the_funding_of_all_symbols_is_never_stored(tmp_path: Path) -> None:
+    """It costs the rates of its own symbols alone, and those wait for the archive."""
+    market = Market()
+    market.without_objects(lambda key: "/fundingRate/" in key)
+    symbols = {f"BAD{number:02}USDT": name for number, name in enumerate(BAD_RATES)}
+    good = [f"GOOD{number:03}USDT" for number in range(200)]
+    for symbol in (*symbols, *good):
+        market.add_symbol(symbol, first_day=date(2026, 2, 1))
+
+    def spoil(body: bytes) -> bytes:
+        """The rewritten entries of each bad symbol in the places of the real ones; as text, since some are no JSON."""
+        entries = json.loads(body)
+        texts = list(map(json.dumps, entries))
+        for symbol, name in symbols.items():
+            places = [place for place, entry in enumerate(entries) if entry["symbol"] == symbol]
+            rewritten = FUNDING[name](json.dumps([entries[place] for place in places]).encode()).decode()
+            for place, text in zip(places, rewritten[2:-2].split("}, {"), strict=True):
+                texts[place] = f"{{{text}}}"
+        return f"[{','.join(texts)}]".encode()
+
+    with ReplayExchange(market, now=lambda: datetime.fromisoformat(NOON)) as exchange:
+        exchange.faults.add(Fault.rewrite(spoil, when=is_for_all_symbols, times=None))
+        workspace = Workspace(tmp_path, addresses(exchange))
+        write_universe(tmp_path, [*symbols, *good[:3]], **ONE_DAY)
+        outcome = workspace.download("--download-market-metrics", "--max-retries", "0", interval="5m", at=NOON)
+        asked = [request.params.get("symbol") for request in exchange.requests if request.path == "/fapi/v1/fundingRate"]
+    assert (outcome.code, asked) == (3, [None]), outcome.stderr
+    failed = [(entry["dataset"], entry["symbol"]) for entry in outcome.report["failed"]]
+    assert failed == [("funding_rates", symbol) for symbol in symbols]
+    for symbol in (*symbols, *good[:3]):
+        rows = metrics_truth.funding(market, symbol, DAY, DAY)
+        if symbol in symbols:
+            del rows[BAD_RATES[symbols[symbol]]]
+        assert metrics_truth.stored_funding(tmp_path / "market.db", symbol) == rows, symbols.get(symbol)
+    metrics_truth.assert_ledgers_agree(tmp_path / "market.db")
 
 
 def test_rubbish_in_metrics_is_never_stored(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from . import metrics
 from .calendar import INTERVALS, UNREPLAYED_INTERVALS
+from .funding import FundingOfAll
 from .limits import Bucket, Limits
 from .market import Market
 from .metrics import STEP_MS
@@ -49,6 +50,7 @@ class Api:
         self._market = market
         self._limits = limits
         self._now_ms = now_ms
+        self._funding_of_all = FundingOfAll(market)
         self._symbols = (-1, b"")  # a megabyte of JSON, made once per version of the market
         window = {"symbol", "startTime", "endTime", "limit"}
         self._endpoints = {
@@ -108,9 +110,7 @@ class Api:
 
     def _funding(self, request: Request) -> Reply:
         params = request.params
-        if "symbol" not in params:
-            raise UnknownRequestError("funding rates of all symbols at once are not replayed")
-        symbol = _required(params, "symbol")
+        symbol = _required(params, "symbol") if "symbol" in params else None
         start, end = _instant(params, "startTime"), _instant(params, "endTime")
         text = params.get("limit", "100" if start is not None or end is not None else "200")
         if not text.isascii() or not text.isdigit() or int(text) < 1:
@@ -118,12 +118,16 @@ class Api:
         limit = int(text)
         if limit > 1000:
             return Reply(400, json_bytes(_FUNDING_LIMIT_BODY))
-        self._check_symbol(symbol)
+        if symbol is not None:
+            self._check_symbol(symbol)
         if start is not None and end is not None and start > end:
             raise reversed_times()
         stop = min(self._now_ms(), _FOREVER_MS if end is None else end) + 1
-        rows = self._market.funding_rows(symbol, start or 0, stop)
-        rows = rows[-limit:] if start is None else rows[:limit]
+        if symbol is None:
+            rows = self._funding_of_all.rows(start or 0, stop, limit, newest=start is None)
+        else:
+            rows = self._market.funding_rows(symbol, start or 0, stop)
+            rows = rows[-limit:] if start is None else rows[:limit]
         return Reply(200, json_bytes(rows), compressible=True)
 
     def _futures_data(self, request: Request) -> Reply:

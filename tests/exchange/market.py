@@ -48,6 +48,7 @@ class Market(Publication):
         self._metrics_holes: dict[tuple[str, str], Spans] = {}
         self._metrics_labels: list[tuple[str, int, int, Labels]] = []
         self._refused: dict[str, int] = {}
+        self._funding_hours: dict[str, int] = {}
 
     @classmethod
     def recorded(cls) -> Market:
@@ -74,14 +75,17 @@ class Market(Publication):
         *,
         fate: Fate = "trading",
         settled_at: datetime | None = None,
+        funding_hours: int = 8,
     ) -> None:
         """Add a symbol with synthetic data on whole days, both ends inclusive; None as first day: no data at all.
 
         A symbol that was there before is replaced, its recorded data included. Not listed: in the archive alone. `activity`
         makes a market without information: "thin" trades in a few minutes a day, "flat" always the same at one price.
         Status and `listed` follow the fate, contract type and quote asset the name, unless they are given. `settled_at`: no
-        trade, no metrics and no funding from this minute on, klines are flat up to last_day.
+        trade, no metrics and no funding from this minute on, klines are flat up to last_day. `funding_hours`: from one funding
+        rate to the next.
         """
+        self._funding_hours[symbol] = funding_hours
         for data in (self._series, self._funding, self._listed):
             data.pop(symbol, None)
         if (settled_at is None and fate == "settling") or (settled_at is not None and first_day is None):
@@ -302,7 +306,7 @@ class Market(Publication):
             last = (end_ms - 1) // DAY_MS
             if series.last_day is not None:
                 last = min(last, series.last_day)
-            derived = derived_rows(symbol, first, last)
+            derived = derived_rows(symbol, first, last, self._funding_hours[symbol])
             rows += [row for row in derived if start_ms <= row["fundingTime"] < end_ms]
             rows.sort(key=lambda row: int(row["fundingTime"]))
         return rows

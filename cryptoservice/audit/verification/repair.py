@@ -21,8 +21,8 @@ from cryptoservice.clock import Clock
 from cryptoservice.config import WorkerConfig
 from cryptoservice.days import month_end
 from cryptoservice.download.commit_batch import CommitBatch
-from cryptoservice.download.jobs import Job
-from cryptoservice.download.metrics_job import MetricsJob
+from cryptoservice.download.jobs.job import Job
+from cryptoservice.download.jobs.metrics_job import MetricsJob
 from cryptoservice.download.pipeline import Pipeline
 from cryptoservice.download.worklist import StoredSymbol
 from cryptoservice.errors import UsageError

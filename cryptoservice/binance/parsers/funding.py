@@ -8,7 +8,8 @@ All parsers raise InvalidData for content that cannot be trusted.
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from cryptoservice.binance.parsers.numbers import LARGEST, is_blank, parse_number
 from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay, Sieve, collapse, lines_of
@@ -36,7 +37,7 @@ def parse_csv(text: str, window: Window) -> RowsByDay:
         try:
             rows.append(_row_of(fields, window))
         except InvalidData as invalid:
-            sieve.leave_out(invalid.reason, _time_of(fields[0], rows, window))
+            sieve.leave_out(invalid.reason, _time_of(fields[0], _latest(rows, window), window))
     return _by_day(rows, sieve, len(lines))
 
 
@@ -59,20 +60,107 @@ def parse_rest(page: object, symbol: str, window: Window, *, is_judged: bool = F
     rows: list[Row] = []
     for entry in page:
         try:
-            moment, rate, mark = entry["fundingTime"], entry["fundingRate"], entry.get("markPrice")
-            kind, named = entry.get("rateType") or REGULAR, entry.get("symbol", symbol)
+            moment, rate, named = entry["fundingTime"], entry["fundingRate"], entry.get("symbol", symbol)
         except (KeyError, TypeError, AttributeError):
             raise InvalidData("unexpected_answer") from None
         if named != symbol:
             raise InvalidData("wrong_symbol")
         try:
-            # Older rows have an empty mark price (docs/wire.md, funding rates).
-            price = None if is_blank(mark) else parse_number(mark)
-            rows.append(_checked((parse_number(moment), parse_number(rate), price, kind), window))
+            rows.append(_row_of_entry(entry, moment, rate, window))
         except InvalidData as invalid:
-            sieve.leave_out(invalid.reason, _time_of(str(moment), rows, window))
+            sieve.leave_out(invalid.reason, _time_of(str(moment), _latest(rows, window), window))
     sieve.refuse_any("row_outside_range")
     return _by_day(rows, sieve, len(page), at_least=len(page) if is_judged else 1)
+
+
+class MarketPage(NamedTuple):
+    """What a page of the rates of all symbols says of the wanted ones. Neighbouring pages hold some entries both."""
+
+    rows: Sequence[tuple[str, Row]]
+    """Symbol and row, in the order of the page."""
+    invalid: Mapping[str, tuple[str, str, int]]
+    """The text of each entry that is no valid row: its symbol, the reason, and the time (ms UTC) under which it is counted."""
+    known_until: int
+    """The time (ms UTC) before which the pages up to this one hold every rate: the next page starts there."""
+    is_last: bool
+    """Nothing more can be asked for: the window is done, or the page is full of one single moment."""
+
+
+class MarketRates:
+    """The rates of the wanted symbols in a window, collected from pages of all symbols."""
+
+    def __init__(self, symbols: Collection[str], window: Window) -> None:
+        self.window = window
+        self.known_until = window.start_ms
+        """The time (ms UTC) before which every rate is known."""
+        self._rows: dict[str, dict[Row, None]] = {symbol: {} for symbol in symbols}
+        self._invalid: dict[str, tuple[str, str, int]] = {}
+
+    def parse(self, page: object, limit: int) -> MarketPage:
+        """A page that was asked for from `known_until` on, with that row limit.
+
+        A single invalid row is left out; too many of them disqualify the page, and so do entries outside of what was asked
+        for, or in another order than that of time: then nobody knows what lies between this page and the next.
+        """
+        if not isinstance(page, list):
+            raise InvalidData("unexpected_answer")
+        sieve = Sieve()
+        rows: list[tuple[str, Row]] = []
+        invalid: dict[str, tuple[str, str, int]] = {}
+        moments: list[int] = []
+        for entry in page:
+            symbol = entry.get("symbol") if isinstance(entry, dict) else None
+            if not isinstance(symbol, str) or not symbol:
+                raise InvalidData("unexpected_answer")
+            try:
+                row = _row_of_entry(entry, entry.get("fundingTime"), entry.get("fundingRate"), self.window)
+            except InvalidData as trouble:
+                if trouble.reason == "row_outside_range":
+                    raise
+                moment = _time_of(str(entry.get("fundingTime")), moments[-1] if moments else self.known_until, self.window)
+                text = json.dumps(entry, sort_keys=True)
+                if text not in self._invalid:
+                    # One that the page before held as well is judged already.
+                    sieve.leave_out(trouble.reason, moment)
+                invalid[text] = (symbol, trouble.reason, moment)
+                continue
+            if row[0] < self.known_until:
+                raise InvalidData("row_outside_range")
+            if moments and row[0] < moments[-1]:
+                raise InvalidData("rows_not_in_order")
+            moments.append(row[0])
+            if symbol in self._rows:
+                rows.append((symbol, row))
+        sieve.left_out(len(page), at_least=1)
+        if len(page) < limit:
+            return MarketPage(rows, invalid, self.window.end_ms, is_last=True)
+        if not moments:
+            raise InvalidData("unexpected_answer")
+        # The last moment of a full page may go on in the next one, which begins with all of it once more.
+        return MarketPage(rows, invalid, moments[-1], is_last=moments[0] == moments[-1])
+
+    def add(self, page: MarketPage) -> None:
+        """Take in a page."""
+        self.known_until = page.known_until
+        self._invalid.update(page.invalid)
+        for symbol, row in page.rows:
+            self._rows[symbol][row] = None
+
+    def of(self, symbol: str) -> RowsByDay:
+        """The rows of a symbol by day; those that contradict each other are left out. No row at all proves nothing."""
+        sieve = Sieve()
+        for owner, reason, moment in self._invalid.values():
+            if owner == symbol:
+                sieve.leave_out(reason, moment)
+        rows = list(self._rows[symbol])
+        return _by_day(rows, sieve, len(rows), at_least=len(rows) + len(self._invalid))
+
+
+def _row_of_entry(entry: Mapping[str, Any], moment: object, rate: object, window: Window) -> Row:
+    mark, kind = entry.get("markPrice"), entry.get("rateType") or REGULAR
+    # Older rows have an empty mark price (docs/wire.md, funding rates).
+    price = None if is_blank(mark) else parse_number(mark)
+    return _checked((parse_number(moment), parse_number(rate), price, kind), window)
 
 
 def _row_of(fields: list[str], window: Window) -> Row:
@@ -99,10 +187,14 @@ def _by_day(rows: list[Row], sieve: Sieve, total: int, *, at_least: int = 0) -> 
     return RowsByDay(days, sieve.left_out(total, at_least=at_least))
 
 
-def _time_of(text: str, rows: list[Row], window: Window) -> int:
-    """The time of a row that is left out, in ms UTC; where it has none in the window, that of the row before it."""
+def _time_of(text: str, before: int, window: Window) -> int:
+    """The time of a row that is left out, in ms UTC; where it has none in the window, that of the row `before` it."""
     if text.isascii() and text.isdecimal() and len(text) <= _MOST_TIME_DIGITS:
         for moment in (int(text), int(text) * 1000, int(text) // 1000):
             if window.start_ms <= moment < window.end_ms:
                 return moment
+    return before
+
+
+def _latest(rows: list[Row], window: Window) -> int:
     return rows[-1][0] if rows else window.start_ms

@@ -15,9 +15,10 @@ from cryptoservice.binance.api import FuturesApi
 from cryptoservice.binance.client import DATA_POLICY, FUNDING_POLICY
 from cryptoservice.binance.http.host import Call
 from cryptoservice.binance.http.responses import Response, Transient, api_response_parser
+from cryptoservice.binance.parsers.funding import MarketRates
 from cryptoservice.binance.parsers.rows_by_day import RowsByDay
 from cryptoservice.days import Window
-from cryptoservice.errors import HistoryEnded, SymbolRefused
+from cryptoservice.errors import HistoryEnded, SourceError, SymbolRefused
 from cryptoservice.models import Dataset, Freq
 from cryptoservice.sources.decoding import decode_rows
 from cryptoservice.sources.evidence import AnswerKind, Source
@@ -143,6 +144,68 @@ def test_a_full_page_with_too_many_bad_rows_is_not_trusted() -> None:
     with pytest.raises(Transient) as caught:
         funding_of([*HOURS[:899], *({**entry, "fundingRate": "x"} for entry in HOURS[899:1000]), *HOURS[1000:]])
     assert caught.value.reason == "not_a_number"
+
+
+def of_all(*symbols: str, hours: int = 8) -> list[dict[str, Any]]:
+    """Sixty days of rates of these symbols, all of one moment at the same millisecond, as without `symbol`."""
+    moments = range(FEBRUARY_MS, SIXTY.end_ms, hours * HOUR)
+    return [{**rate(at), "symbol": symbol} for at in moments for symbol in sorted(symbols)]
+
+
+def market_of(entries: list[dict[str, Any]], *symbols: str, window: Window = SIXTY) -> tuple[MarketRates, Wire]:
+    wire = Wire(served(entries))
+    rates = MarketRates(symbols, window)
+    wire.api.market_funding_rates(rates)
+    return rates, wire
+
+
+def test_all_symbols_at_once_are_asked_for_without_a_symbol_and_from_the_last_moment_on() -> None:
+    names = [f"S{number:03}USDT" for number in range(900)]
+    window = Window(FEBRUARY, FEBRUARY)
+    rates, wire = market_of(of_all(*names), "S007USDT", window=window)
+    assert [dict(call.params) for call in wire.calls] == [
+        {"startTime": FEBRUARY_MS + number * 8 * HOUR, "endTime": window.end_ms - 1, "limit": 1000} for number in range(3)
+    ]
+    assert {(call.source, call.path, str(call.limiter), call.weight) for call in wire.calls} == {
+        ("funding_rates", "/fapi/v1/fundingRate", "funding", 1.0)
+    }
+    assert moments(rates.of("S007USDT")) == [FEBRUARY_MS + number * 8 * HOUR for number in range(3)]
+    assert rates.known_until == window.end_ms
+
+
+@pytest.mark.parametrize(("count", "pages"), [(1, 1), (5, 1), (6, 2), (30, 6), (999, 180)])
+def test_the_pages_of_all_symbols_hold_every_moment(count: int, pages: int) -> None:
+    names = [f"S{number:03}USDT" for number in range(count)]
+    rates, wire = market_of(of_all(*names), names[-1])
+    assert moments(rates.of(names[-1])) == list(range(FEBRUARY_MS, SIXTY.end_ms, 8 * HOUR))
+    assert len(wire.calls) == pages
+
+
+@pytest.mark.parametrize("count", [1000, 1001])
+def test_a_full_page_of_a_single_moment_is_where_all_symbols_at_once_end(count: int) -> None:
+    names = [f"S{number:04}USDT" for number in range(count)]
+    entries = [*of_all("AUSDT")[:5], *({**rate(FEBRUARY_MS + 40 * HOUR), "symbol": name} for name in names)]
+    rates, wire = market_of(entries, "AUSDT")
+    assert [call.params["startTime"] for call in wire.calls] == [FEBRUARY_MS, FEBRUARY_MS + 40 * HOUR]
+    assert rates.known_until == FEBRUARY_MS + 40 * HOUR
+    assert len(moments(rates.of("AUSDT"))) == 5
+
+
+def test_what_is_known_when_a_page_fails_stays_known() -> None:
+    names = [f"S{number:03}USDT" for number in range(900)]
+    answer, pages = served(of_all(*names)), 0
+
+    def failing(call: Call) -> Any:
+        nonlocal pages
+        pages += 1
+        return answer(call) if pages < 5 else {"code": -1102, "msg": "Mandatory parameter 'symbol' was not sent."}
+
+    rates = MarketRates(["S000USDT"], SIXTY)
+    with pytest.raises(SourceError) as caught:
+        Wire(failing).api.market_funding_rates(rates)
+    assert caught.value.reason == "api_error_-1102"
+    assert rates.known_until == FEBRUARY_MS + 4 * 8 * HOUR
+    assert moments(rates.of("S000USDT"))[:4] == [FEBRUARY_MS + number * 8 * HOUR for number in range(4)]
 
 
 def data(call: Call) -> Any:

@@ -23,10 +23,10 @@ from cryptoservice.download.worklist import Worklist
 from cryptoservice.errors import Interrupted
 from cryptoservice.models import Dataset, Freq, Row, SourceObject, Status
 from cryptoservice.progress import Progress
-from cryptoservice.sources.datasets import KlinesPlan
+from cryptoservice.sources.datasets import FundingPlan, KlinesPlan
 from cryptoservice.sources.evidence import AnswerKind, Source, SourceAnswer
 from cryptoservice.sources.fetcher import FetchResult
-from cryptoservice.sources.grouping import Fetch
+from cryptoservice.sources.grouping import Fetch, MarketFetch
 from cryptoservice.storage.ledger import LedgerLine, Series, SymbolDay
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.storage.writer import StoreWriter
@@ -287,3 +287,37 @@ def test_a_stop_is_obeyed_between_messages(tmp_path: Path) -> None:
 
     with pytest.raises(Interrupted):
         run(tmp_path / "market.db", fetch, [FEBRUARY], stop=stop)
+
+
+def test_pages_of_all_symbols_reach_every_symbol_and_the_rest_goes_by_symbol(tmp_path: Path) -> None:
+    path = tmp_path / "market.db"
+    days = [FEBRUARY + timedelta(days=number) for number in range(2)]
+    active = {f"S{number:02}USDT": days for number in range(20)}
+    lacking = {"S03USDT", "S11USDT"}
+    asked: list[Fetch] = []
+
+    def rates(day: date) -> SourceAnswer:
+        return SourceAnswer(AnswerKind.ROWS, [(FEBRUARY_MS + (day - FEBRUARY).days * DAY_MS, 0.1, None, "Regular")])
+
+    def fetch(fetch: Fetch) -> FetchResult:
+        asked.append(fetch)
+        if not isinstance(fetch, MarketFetch):
+            return FetchResult({day: rates(day) for day in fetch.days})
+        answers = {day: rates(day) for day in fetch.days}
+        return FetchResult(by_symbol={symbol: {} if symbol in lacking else answers for symbol in fetch.wanted})
+
+    clock = FakeClock()
+    with StoreWriter.open(path) as store:
+        worklist = Worklist(store, [FundingPlan(TODAY)], active, Window(*days), incremental=True)
+        batch = CommitBatch(store, clock)
+        progress = Progress("download", "symbol-days", worklist.symbol_days, clock)
+        pipeline = Pipeline(batch, fetch, TWO_EACH, clock, progress)
+        pipeline.run(worklist.jobs(batch.commit))
+    assert [type(one) for one in asked] == [MarketFetch, Fetch, Fetch]
+    assert {(one.symbol, one.days) for one in asked[1:]} == {(symbol, tuple(days)) for symbol in lacking}
+    tally = pipeline.tallies[Dataset.FUNDING_RATES]
+    assert (tally.downloaded, tally.rows, tally.unsettled) == (40, 40, [])
+    for symbol in active:
+        for day in days:
+            line, found = stored(path, day, Series(Dataset.FUNDING_RATES, "", symbol))
+            assert (line, found) == (LedgerLine(COMPLETE, None, 1, 1), list(rates(day).rows))

@@ -10,12 +10,13 @@ import pytest
 
 from cryptoservice.config import WindowBounds
 from cryptoservice.days import Window
-from cryptoservice.download.metrics_job import MetricsJob
+from cryptoservice.download.jobs.metrics_job import MetricsJob
 from cryptoservice.download.worklist import Wanted, Worklist, retried_gaps
 from cryptoservice.errors import UsageError
 from cryptoservice.models import Dataset, Freq, Status
 from cryptoservice.sources.datasets import DatasetPlan, FundingPlan, KlinesPlan, MetricsPlan
 from cryptoservice.sources.evidence import AnswerKind, Source, SourceAnswer
+from cryptoservice.sources.grouping import MarketFetch
 from cryptoservice.storage.ledger import Series, SymbolDay
 from cryptoservice.storage.writer import StoreWriter
 from tests.unit.fakes import FEBRUARY, FEBRUARY_MS, kline
@@ -40,7 +41,7 @@ def filled(path: Path) -> Path:
 
 
 def wanted(worklist: Worklist) -> list[tuple[str, list[date]]]:
-    return [(symbol, days) for _, symbol, days in worklist.wanted()]
+    return [(symbol, days) for work in worklist.datasets for symbol, days in work.wanted.items()]
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,40 @@ def test_jobs_are_cut_as_the_plan_says() -> None:
         ("klines", 28), ("klines", 12), ("funding_rates", 40),
     ]  # fmt: skip
     assert [fetch.source for fetch in jobs[0].begin().fetches] == [Source.MONTHLY]
+
+
+def test_symbol_days_that_many_want_are_one_job_of_all_symbols() -> None:
+    many = {f"S{number}USDT": DAYS[-1:] for number in range(20)}
+    active = {**many, "NEWUSDT": DAYS, "LATEUSDT": DAYS[:1]}
+    worklist = Worklist(None, [KLINES, FUNDING], active, WINDOW, incremental=True)
+    klines, funding = worklist.datasets
+    assert (klines.at_once, list(klines.by_symbol())) == ([], list(active.items()))
+    (fetch,) = funding.at_once
+    assert fetch.wanted == dict.fromkeys([*many, "NEWUSDT"], (DAYS[-1],))
+    assert dict(funding.by_symbol()) == {"NEWUSDT": DAYS[:-1], "LATEUSDT": DAYS[:1]}
+    jobs = list(worklist.jobs())
+    assert [type(job).__name__ for job in jobs] == [*["Job"] * 22, "MarketJob", "Job", "Job"]
+    assert [(job.plan.dataset, job.symbol) for job in jobs[22:]] == [
+        (Dataset.FUNDING_RATES, symbol) for symbol in ("", "NEWUSDT", "LATEUSDT")
+    ]
+    assert jobs[22].begin().fetches == [fetch]
+    assert worklist.symbol_days == 2 * (20 + 4 + 1)
+
+
+def test_a_job_of_all_symbols_knows_what_is_stored(tmp_path: Path) -> None:
+    names = [f"S{number}USDT" for number in range(10)]
+    rate = (FEBRUARY_MS + 3_600_000, 0.5, None, "Special")
+    with StoreWriter.open(tmp_path / "market.db") as store:
+        series = Series(Dataset.FUNDING_RATES, "", names[0])
+        store.write([SymbolDay(series, DAYS[0], Status.INCOMPLETE, "rest: http_503", [rate], 1, "rest", 1_770_000_000.0)])
+        worklist = Worklist(store, [FUNDING], dict.fromkeys(names, DAYS[:1]), WINDOW, incremental=True)
+        (job,) = worklist.jobs()
+        (fetch,) = job.begin().fetches
+        assert isinstance(fetch, MarketFetch)
+        answer = SourceAnswer(AnswerKind.ROWS, [(FEBRUARY_MS, 0.25, 7.0, "Regular")])
+        ended = [ended for name in names for ended in job.receive(fetch.of_symbol(name), {DAYS[0]: answer}).ended]
+    assert [len(one.verdict.rows) for one in ended] == [2, *[1] * 9]
+    assert ended[0].verdict.rows[1] == rate
 
 
 def test_a_job_of_metrics_reads_the_klines_that_this_run_has_brought(tmp_path: Path) -> None:

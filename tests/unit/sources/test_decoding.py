@@ -8,11 +8,13 @@ from dataclasses import replace
 from datetime import date
 
 from cryptoservice.binance.archive_files import VerifiedZip
+from cryptoservice.binance.parsers.funding import MarketRates
 from cryptoservice.binance.parsers.rows_by_day import RowsByDay
+from cryptoservice.days import Window
 from cryptoservice.models import Dataset, Freq, SourceObject
-from cryptoservice.sources.decoding import decode_rows, decode_zip, same_for_all
+from cryptoservice.sources.decoding import decode_market, decode_rows, decode_zip, same_for_all
 from cryptoservice.sources.evidence import AnswerKind, Source, SourceAnswer
-from cryptoservice.sources.grouping import Fetch
+from cryptoservice.sources.grouping import Fetch, MarketFetch
 from tests.unit.fakes import FEBRUARY, FEBRUARY_MS, kline
 
 DAYS = (FEBRUARY, date(2026, 2, 2), date(2026, 2, 3))
@@ -70,3 +72,24 @@ def test_a_day_whose_rows_were_left_out_says_how_many_and_why() -> None:
 def test_one_word_for_all_days() -> None:
     answers = same_for_all(FETCH, AnswerKind.ABSENT, "not_in_archive")
     assert dict(answers) == dict.fromkeys(DAYS, SourceAnswer(AnswerKind.ABSENT, reason="not_in_archive"))
+
+
+def rate(symbol: str, day: int, value: str = "0.5") -> dict[str, object]:
+    return {"symbol": symbol, "fundingTime": FEBRUARY_MS + day * DAY_MS + 7, "fundingRate": value, "markPrice": ""}
+
+
+def test_pages_of_all_symbols_answer_for_wanted_days_that_are_known_and_have_rows() -> None:
+    wanted = {"AUSDT": DAYS, "BUSDT": DAYS[:1], "GONEUSDT": DAYS}
+    fetch = MarketFetch(Dataset.FUNDING_RATES, Freq.h1, Source.REST, "", DAYS, wanted)
+    rates = MarketRates(wanted, Window(DAYS[0], DAYS[2]))
+    page = [rate("AUSDT", 0), rate("BUSDT", 0, "x"), rate("CUSDT", 0), rate("BUSDT", 0), rate("BUSDT", 1), rate("AUSDT", 2)]
+    rates.add(rates.parse(page, len(page)))
+    answers = decode_market(fetch, rates)
+    rows = {symbol: {day: list(answer.rows) for day, answer in found.items()} for symbol, found in answers.items()}
+    of_first_day = [(FEBRUARY_MS + 7, 0.5, None, "Regular")]
+    # The page is full, so the third day is not known to its end; the second has rows of nobody who wants them.
+    assert rows == {"AUSDT": {FEBRUARY: of_first_day}, "BUSDT": {FEBRUARY: of_first_day}, "GONEUSDT": {}}
+    assert answers["AUSDT"][FEBRUARY] == SourceAnswer(AnswerKind.ROWS, of_first_day)
+    assert answers["BUSDT"][FEBRUARY].reason == "rest: 1 row left out (not_a_number)"
+    rates.add(rates.parse([rate("AUSDT", 2)], len(page)))
+    assert list(decode_market(fetch, rates)["AUSDT"]) == [DAYS[0], DAYS[2]]

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from cryptoservice.binance.archive_files import ArchiveFile, VerifiedZip
+from cryptoservice.binance.parsers.funding import MarketPage, MarketRates
 from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay
 from cryptoservice.days import Window
 from cryptoservice.errors import HistoryEnded, Interrupted, SourceError, SourceRefused, SymbolRefused
 from cryptoservice.models import Dataset, Freq
 from cryptoservice.sources.evidence import AnswerKind, Source
 from cryptoservice.sources.fetcher import DatasetFetcher
-from cryptoservice.sources.grouping import Fetch
-from tests.unit.fakes import FEBRUARY, FEBRUARY_MS, kline
+from cryptoservice.sources.grouping import Fetch, MarketFetch
+from tests.unit.fakes import DAY, FEBRUARY, FEBRUARY_MS, kline
 
 DAYS = (FEBRUARY, FEBRUARY + timedelta(days=1))
 WINDOW = Window(*DAYS)
@@ -100,3 +101,51 @@ def test_what_only_the_archive_can_say(outcome: Any, kind: AnswerKind, reason: s
 def test_an_interrupt_is_no_answer(source: Source) -> None:
     with pytest.raises(Interrupted):
         DatasetFetcher(Client(Interrupted())).fetch(fetch(Dataset.KLINES, Freq.h1, source, DAYS[:1]))  # type: ignore[arg-type]
+
+
+MARKET = MarketFetch(Dataset.FUNDING_RATES, Freq.h1, Source.REST, "", DAYS, {"AUSDT": DAYS, "BUSDT": DAYS[1:]})
+
+
+class MarketClient:
+    """An API that knows one rate a day of each symbol, up to some time, and then does what a test says."""
+
+    def __init__(self, known_until: int, outcome: Exception | None = None) -> None:
+        self.api = SimpleNamespace(market_funding_rates=self.fill)
+        self._known_until = known_until
+        self._outcome = outcome
+
+    def fill(self, rates: MarketRates) -> None:
+        rows = [(symbol, (FEBRUARY_MS + day * DAY, 0.5, None, "Regular")) for day in range(2) for symbol in ("AUSDT", "BUSDT")]
+        rates.add(MarketPage(rows, {}, self._known_until, is_last=True))
+        if self._outcome is not None:
+            raise self._outcome
+
+
+def found_for_all(client: MarketClient) -> dict[str, list[date]]:
+    result = DatasetFetcher(client).fetch(MARKET)  # type: ignore[arg-type]
+    assert (dict(result.answers), result.archived) == ({}, None)
+    parts = dict(result.parts(MARKET))
+    assert list(parts) == [MARKET.of_symbol("AUSDT"), MARKET.of_symbol("BUSDT")]
+    return {part.symbol: list(answers) for part, answers in parts.items()}
+
+
+def test_all_symbols_at_once_come_home_as_the_part_of_each(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    assert found_for_all(MarketClient(WINDOW.end_ms)) == {"AUSDT": list(DAYS), "BUSDT": [DAYS[1]]}
+    assert caplog.messages == []
+    single = fetch(Dataset.KLINES, Freq.h1, Source.REST)
+    result = DatasetFetcher(Client(RowsByDay({}))).fetch(single)  # type: ignore[arg-type]
+    assert list(result.parts(single)) == [(single, result.answers)]
+
+
+@pytest.mark.parametrize("error", [None, *(trouble[0] for trouble in TROUBLES)])
+def test_what_all_symbols_at_once_do_not_say_is_left_for_each_symbol(
+    error: Exception | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    assert found_for_all(MarketClient(FEBRUARY_MS + DAY + 5, error)) == {"AUSDT": [DAYS[0]], "BUSDT": []}
+    (message,) = caplog.messages
+    reason = error.reason if isinstance(error, SourceError) else "more symbols are paid at one moment than a page holds"
+    assert message == f"funding rates of 2026-02-02 to 2026-02-02 are asked for by symbol: {reason}"
+    with pytest.raises(Interrupted):
+        found_for_all(MarketClient(FEBRUARY_MS, Interrupted()))

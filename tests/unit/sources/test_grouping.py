@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
 from hypothesis import given
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from cryptoservice.days import Window
 from cryptoservice.models import Dataset, Freq
 from cryptoservice.sources.evidence import Source
-from cryptoservice.sources.grouping import Fetch, Grouping
+from cryptoservice.sources.grouping import Fetch, Grouping, days_at_once
 
 MONTHLY, DAILY, REST = Source.MONTHLY, Source.DAILY, Source.REST
 KLINES = Dataset.KLINES
@@ -36,7 +38,7 @@ def test_group_covers_every_step_exactly_once_and_nothing_else(steps: dict[date,
         elif fetch.source is MONTHLY:
             assert len({(day.year, day.month) for day in fetch.days}) == 1
         else:
-            assert len(fetch.days) <= most
+            assert fetch.window.length <= most
             assert all((later - day).days <= gap + 1 for day, later in itertools.pairwise(fetch.days))
     months = [(fetch.days[0].year, fetch.days[0].month) for fetch in fetches if fetch.source is MONTHLY]
     assert len(months) == len(set(months))
@@ -63,3 +65,61 @@ def test_a_fetch_names_its_archive_object_and_its_window() -> None:
     assert monthly.window == Window(*days)
     daily = Fetch(Dataset.METRICS, Freq.m5, DAILY, "BTCUSDT", days[:1])
     assert daily.archive_file.key == "data/futures/um/daily/metrics/BTCUSDT/BTCUSDT-metrics-2026-02-03.zip"
+
+
+WANTED = st.dictionaries(
+    st.sampled_from(["A", "B", "C", "D", "E", "F", "G", "H", "I"]),
+    st.sets(st.integers(0, 40), max_size=30).map(lambda found: [FIRST + timedelta(days=number) for number in sorted(found)]),
+)
+FIRST = date(2026, 1, 20)
+
+
+@given(WANTED, st.integers(1, 5))
+def test_all_symbols_at_once_cover_exactly_what_is_wanted(wanted: dict[str, list[date]], most: int) -> None:
+    fetches = list(Grouping(Dataset.FUNDING_RATES, Freq.h1, most).market_fetches(wanted))
+    covered = [(symbol, day) for fetch in fetches for symbol, days in fetch.wanted.items() for day in days]
+    assert sorted(covered) == sorted((symbol, day) for symbol, days in wanted.items() for day in days)
+    assert sum(fetch.symbol_days for fetch in fetches) == len(covered)
+    asked = [day for fetch in fetches for day in fetch.days]
+    assert asked == sorted({day for days in wanted.values() for day in days})
+    for fetch in fetches:
+        assert (fetch.symbol, fetch.source, fetch.window.length) == ("", REST, len(fetch.days)), "no day that nobody wants"
+        assert len(fetch.days) <= most
+        for symbol, days in fetch.wanted.items():
+            assert set(days) <= set(fetch.days)
+            assert fetch.of_symbol(symbol) == Fetch(Dataset.FUNDING_RATES, Freq.h1, REST, symbol, days)
+
+
+def cost(days: Sequence[date]) -> int:
+    """A request for every ten days of a symbol from its first to its last."""
+    return -(-((days[-1] - days[0]).days + 1) // 10) if days else 0
+
+
+def total(wanted: Mapping[str, Sequence[date]], at_once: frozenset[date], a_day: int) -> int:
+    return a_day * len(at_once) + sum(cost([day for day in days if day not in at_once]) for days in wanted.values())
+
+
+@given(WANTED, st.integers(1, 4))
+def test_days_at_once_cost_no_more_than_none_of_them_or_all_that_many_want(wanted: dict[str, list[date]], a_day: int) -> None:
+    chosen = days_at_once(wanted, a_day, cost)
+    symbols = Counter(day for days in wanted.values() for day in days)
+    shared = frozenset(day for day, count in symbols.items() if count > a_day)
+    assert chosen <= shared
+    assert total(wanted, chosen, a_day) <= min(total(wanted, frozenset(), a_day), total(wanted, shared, a_day))
+    assert not chosen or total(wanted, chosen, a_day) < total(wanted, frozenset(), a_day), "by symbol where both cost the same"
+
+
+def test_a_few_days_of_many_symbols_pay_and_years_of_some_do_not() -> None:
+    years = [FIRST + timedelta(days=number) for number in range(1000)]
+    last = years[-1:]
+    night = {f"S{number}": last for number in range(100)}
+    assert days_at_once(night, 6, cost) == frozenset(last)
+    assert days_at_once(dict.fromkeys(night, years[-30:]), 6, cost) == frozenset(years[-30:])
+    assert days_at_once(dict.fromkeys(night, years), 6, cost) == frozenset(years)
+    # Three pages a symbol against six a day.
+    assert days_at_once(dict.fromkeys(night, years), 6, lambda days: -(-len(days) // 333)) == frozenset()
+    # A symbol that is new to the universe asks for its own years.
+    assert days_at_once({**night, "NEW": years}, 6, cost) == frozenset(last)
+    assert days_at_once(dict.fromkeys("ABCDEF", last), 6, cost) == frozenset()
+    assert days_at_once(dict.fromkeys("ABCDEFG", last), 6, cost) == frozenset(last)
+    assert days_at_once({}, 6, cost) == frozenset()

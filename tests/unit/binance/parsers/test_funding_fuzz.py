@@ -35,6 +35,24 @@ def test_any_funding_page_is_sane_or_refused(page: Any) -> None:
 
 
 @fuzzed(
+    st.one_of(
+        st.lists(
+            st.tuples(st.sampled_from(sorted(FUNDING_ENTRY)), odd.scalars).map(lambda pair: FUNDING_ENTRY | dict([pair])),
+            max_size=5,
+        ),
+        odd.anything,
+    )
+)
+def test_any_page_of_all_symbols_is_sane_or_refused(page: Any) -> None:
+    rates = funding.MarketRates(["X"], ONE_DAY)
+    try:
+        rates.add(rates.parse(page, 5))
+    except InvalidData as invalid:
+        assert invalid.reason.isidentifier()
+    odd.assert_funding(rates.of("X"))
+
+
+@fuzzed(
     st.lists(
         st.lists(st.one_of(st.just(str(FEBRUARY_MS)), st.just("8"), odd.scalars.map(str)), min_size=2, max_size=4), max_size=4
     )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import date
 
 from cryptoservice.days import ONE_DAY, day_start_ms
-from cryptoservice.download.jobs import Job, Step, StoredDays, nothing_stored
+from cryptoservice.download.jobs.job import Job, Step, StoredDays, nothing_stored
 from cryptoservice.models import DAY_MS, Dataset, Freq, Status
 from cryptoservice.sources.alignment import BAR_MS, Bars, Reading, count_votes, reading_by_labels, under
 from cryptoservice.sources.datasets import DatasetPlan, KlinesPlan
@@ -213,14 +213,12 @@ class MetricsJob(Job):
     def _go_on_with_klines(self, step: Step) -> None:
         """All days that may have waited for klines, once these have come or could not be had."""
         if self._klines is not None and self._klines.is_finished:
-            later = self._advance(self._open_days())
-            step.ended += later.ended
-            step.fetches += later.fetches
+            step.add(self._advance(self._open_days()))
 
     def _take_klines(self, step: Step, found: Step) -> None:
         step.fetches += found.fetches
         self.fetches_open += len(found.fetches)
-        for day, verdict, _ in found.ended:
+        for _, day, verdict, _ in found.ended:
             if not verdict.status.settled and not verdict.rows:
                 self._klines_trouble[day] = verdict.reason or verdict.status.value
                 continue

@@ -10,8 +10,8 @@ from functools import cache
 
 import pytest
 
-from cryptoservice.download.jobs import EndedDay, Step, nothing_stored
-from cryptoservice.download.metrics_job import MetricsJob, no_bars
+from cryptoservice.download.jobs.job import EndedDay, Step, nothing_stored
+from cryptoservice.download.jobs.metrics_job import MetricsJob, no_bars
 from cryptoservice.models import Dataset, Freq, Row, SourceObject, Status
 from cryptoservice.sources.alignment import BAR_MS, Bars
 from cryptoservice.sources.datasets import KlinesPlan, MetricsPlan

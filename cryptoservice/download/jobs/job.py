@@ -1,4 +1,4 @@
-"""Jobs: one symbol's wanted days of one dataset, from the first fetch to the last verdict. No I/O: a job is told what arrived.
+"""The usual job: one symbol's wanted days of one dataset, from the first fetch to the last verdict.
 
 A job answers each arrival with a `Step`: days that have ended, and what is to be fetched next.
 """
@@ -24,8 +24,9 @@ StoredDays = Callable[[date], "StoredDay | None"]
 
 
 class EndedDay(NamedTuple):
-    """A day that has ended, and the archive object that its rows came from, if one did."""
+    """A symbol-day that has ended, and the archive object that its rows came from, if one did."""
 
+    series: Series
     day: date
     verdict: Verdict
     origin: SourceObject | None
@@ -37,6 +38,11 @@ class Step:
 
     ended: list[EndedDay] = field(default_factory=list)
     fetches: list[Fetch] = field(default_factory=list)
+
+    def add(self, other: Step) -> None:
+        """What something else leads to as well."""
+        self.ended += other.ended
+        self.fetches += other.fetches
 
 
 def nothing_stored(_: date) -> StoredDay | None:
@@ -76,11 +82,19 @@ class Job:
         """The first fetches."""
         return self._advance(self.days)
 
+    def expect(self) -> None:
+        """Somebody else fetches something that holds days of this job too, and it will be received like an own fetch.
+
+        Told before the job begins, this lets its days wait for that before they are asked for.
+        """
+        self.fetches_open += 1
+
     def receive(self, fetch: Fetch, answers: Answers) -> Step:
         """A fetch of this job has brought these answers."""
         self.fetches_open -= 1
         for day, answer in answers.items():
             self._evidence.setdefault(day, {})[fetch.source] = answer
+            self._waiting_for_rest.pop(day, None)
         return self._advance(fetch.days)
 
     def _advance(self, days: Iterable[date]) -> Step:
@@ -107,7 +121,7 @@ class Job:
     def _end(self, day: date, verdict: Verdict) -> EndedDay:
         evidence = self._evidence.pop(day, {})
         del self._routes[day]
-        return EndedDay(day, verdict, origin_of(verdict.sources, evidence))
+        return EndedDay(self.series, day, verdict, origin_of(verdict.sources, evidence))
 
     def _fetch(self, step: Step, sources: Mapping[date, Source]) -> None:
         fetches = list(self.plan.group(self.symbol, sources))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from cryptoservice.download.jobs import Job, Step
+from cryptoservice.download.jobs.job import Job, Step
 from cryptoservice.models import Dataset, Freq, Row, SourceObject, Status
-from cryptoservice.sources.datasets import KlinesPlan
+from cryptoservice.sources.datasets import FundingPlan, KlinesPlan
 from cryptoservice.sources.evidence import AnswerKind, Source, SourceAnswer
+from cryptoservice.sources.grouping import Fetch
 from cryptoservice.storage.ledger import Series, StoredDay
 from tests.unit.fakes import DAY, FEBRUARY, FEBRUARY_MS, kline
 
@@ -37,6 +38,7 @@ def test_a_day_ends_with_its_rows_and_their_object() -> None:
     step = job.begin()
     assert (asked(step), step.ended, job.fetches_open) == ([(Source.DAILY, (D1,))], [], 1)
     [ended] = job.receive(step.fetches[0], {D1: said(rows(D1), ORIGIN)}).ended
+    assert ended.series == job.series
     assert (ended.day, ended.verdict.status, ended.verdict.rows, ended.origin) == (D1, Status.COMPLETE, rows(D1), ORIGIN)
     assert (job.days, job.is_finished) == ([], True)
 
@@ -53,11 +55,12 @@ def test_days_that_need_rest_wait_for_each_other() -> None:
     step = job.receive(third, {D3: ABSENT})
     assert (asked(step), step.ended, job.is_finished) == ([], [], False)
     step = job.receive(first, {D1: ABSENT})
-    assert asked(step) == [(Source.REST, (D1,)), (Source.REST, (D3,))]
-    for fetch in step.fetches:
-        [day] = fetch.days
-        [ended] = job.receive(fetch, {day: said(rows(day))}).ended
-        assert (ended.day, ended.verdict.status, ended.origin) == (day, Status.COMPLETE, None)
+    # Two bars between them are fetched for nothing, which is cheaper than a second request.
+    assert asked(step) == [(Source.REST, (D1, D3))]
+    step = job.receive(step.fetches[0], {day: said(rows(day)) for day in (D1, D3)})
+    assert [(ended.day, ended.verdict.status, ended.origin) for ended in step.ended] == [
+        (day, Status.COMPLETE, None) for day in (D1, D3)
+    ]
     assert (job.days, job.is_finished) == ([], True)
 
 
@@ -78,3 +81,25 @@ def test_a_day_that_is_not_over_ends_at_once() -> None:
     step = job.begin()
     assert [(ended.day, ended.verdict.reason) for ended in step.ended] == [(TODAY, "day_not_finished")]
     assert (step.fetches, job.is_finished, job.days) == ([], True, [])
+
+
+def test_days_wait_for_what_somebody_else_fetches_for_them() -> None:
+    """Pages of all symbols bring two of four days; the other two are then asked for together."""
+    days = [FEBRUARY + timedelta(days=number) for number in range(4)]
+    job = Job(FundingPlan(TODAY), "AUSDT", days)
+    job.expect()
+    job.expect()
+    step = job.begin()
+    assert (asked(step), step.ended, job.is_finished) == ([], [], False)
+    fetches = [Fetch(Dataset.FUNDING_RATES, Freq.h1, Source.REST, "AUSDT", tuple(part)) for part in (days[:2], days[2:])]
+    rate = (FEBRUARY_MS + DAY, 0.1, None, "Regular")
+    step = job.receive(fetches[1], {})
+    assert (asked(step), step.ended) == ([], [])
+    step = job.receive(fetches[0], {D2: said([rate])})
+    assert [(ended.day, ended.verdict.status, ended.verdict.rows) for ended in step.ended] == [(D2, Status.COMPLETE, [rate])]
+    assert (asked(step), job.is_finished) == ([(Source.REST, (days[0], days[2], days[3]))], False)
+    step = job.receive(step.fetches[0], {day: said([]) for day in (days[0], days[2], days[3])})
+    assert [(ended.day, ended.verdict.status) for ended in step.ended] == [
+        (day, Status.CONFIRMED_GAP) for day in (days[0], days[2], days[3])
+    ]
+    assert (job.days, job.is_finished) == ([], True)

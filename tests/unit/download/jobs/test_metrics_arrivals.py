@@ -10,14 +10,14 @@ from datetime import date, datetime, time, timedelta, timezone
 
 import pytest
 
-from cryptoservice.download.jobs import EndedDay, Step
-from cryptoservice.download.metrics_job import MetricsJob
+from cryptoservice.download.jobs.job import EndedDay, Step
+from cryptoservice.download.jobs.metrics_job import MetricsJob
 from cryptoservice.models import Dataset, Freq, Row, Status
 from cryptoservice.sources.alignment import BAR_MS, Bars
 from cryptoservice.sources.datasets import KlinesPlan, MetricsPlan
 from cryptoservice.sources.evidence import AnswerKind, Source, SourceAnswer
 from cryptoservice.sources.grouping import Fetch
-from tests.unit.download.test_metrics_job import END, REACHING_MIDNIGHT, START, file, klines_of, truth
+from tests.unit.download.jobs.test_metrics_job import END, REACHING_MIDNIGHT, START, file, klines_of, truth
 from tests.unit.fakes import DAY, FEBRUARY, FEBRUARY_MS
 
 WINDOW = [FEBRUARY + timedelta(days=number) for number in range(5)]
@@ -128,7 +128,7 @@ def check(story: Story) -> None:
     files_asked = {fetch.days[0] for fetch in asked if fetch.dataset is Dataset.METRICS and fetch.source is Source.DAILY}
     assert files_asked <= {*story.days, *(day + timedelta(days=1) for day in story.days)}
     assert all(day < story.now.date() for day in files_asked), "a file of a day that is not over cannot be there"
-    for day, (_, verdict, _) in ended.items():
+    for day, (_, _, verdict, _) in ended.items():
         by_bar = {row[0]: row for row in truth(day)}
         assert [row[0] for row in verdict.rows] == sorted({row[0] for row in verdict.rows})
         for row in verdict.rows:
@@ -171,7 +171,7 @@ def test_the_stories_are_worth_telling() -> None:
             ended, asked = play(story)
         except (AssertionError, KeyError):
             continue
-        seen.update(verdict.status.value for _, verdict, _ in ended.values())
+        seen.update(verdict.status.value for _, _, verdict, _ in ended.values())
         seen["klines"] += any(fetch.dataset is Dataset.KLINES for fetch in asked)
         seen["rest"] += any(fetch.source is Source.REST and fetch.dataset is Dataset.METRICS for fetch in asked)
         seen["extra"] += any(fetch.dataset is Dataset.METRICS and fetch.days[0] not in story.days for fetch in asked)
