@@ -125,7 +125,9 @@ def test_a_window_counts_its_days_alone(troubled: Workspace) -> None:
     outcome = troubled.run(*OF_DATABASE, "--start-date", "2026-02-05", "--end-date", "2026-02-05", at=NOON)
     (klines,) = outcome.report["datasets"]
     assert [klines[name] for name in COUNTS] == [2, 2, 0, 0, 0, 0, 2 * 288]
-    assert "next download of 5m klines: nothing to do, all is settled" in outcome.stderr
+    day = ("--start-date", "2026-02-05", "--end-date", "2026-02-05")
+    shown = run_on_terminal(troubled, *OF_DATABASE, *day, at=NOON, piped=False)[1].left
+    assert "next download of 5m klines: nothing to do, all is settled" in shown
     outcome = troubled.run(*OF_DATABASE, "--start-date", "2026-02-24", "--end-date", "2026-02-24", at=NOON)
     assert outcome.report["datasets"][0]["next_download"]["first_source"] == {"monthly": 0, "daily": 1, "rest": 0}
     assert outcome.report["window"] == {"start_date": "2026-02-24", "end_date": "2026-02-24"}
@@ -203,7 +205,7 @@ def test_bad_input_is_refused(workspace: Workspace) -> None:
     write_universe(workspace.folder)
     assert_refused(workspace.run(*OF_DATABASE), "market.db", "does not exist")
     assert_refused(workspace.run(*STATUS, "--start-date", "2026-01-31"), "start date", "outside")
-    assert_refused(workspace.run(*STATUS, "--end-date", "yesterday"), "end date", "YYYY-MM-DD")
+    assert_refused(workspace.run(*STATUS, "--end-date", "tomorrow"), "end date", "YYYY-MM-DD", "yesterday")
     assert_refused(workspace.run("universe", "status"), "--universe-file")
     (workspace.folder / "market.db").write_text("no database, but long enough to be looked at" * 50)
     assert_refused(workspace.run(*OF_DATABASE), "not a database", code=1)

@@ -52,7 +52,7 @@ class LockDifference(Record):
 class LockComparison(Record):
     """What a database holds beside what a lock says; equal roots mean equal data."""
 
-    KEYS: ClassVar = ("expected_root", "root", "differs_total", "differs")
+    KEYS: ClassVar = ("expected_root", "root", "differs", "differs_total")
 
     expected_root: str
     root: str
