@@ -16,7 +16,8 @@ _DAY_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 # Binance opened in July 2017. An older date is a mistake, and would cost a request for every 499 empty days.
 _EARLIEST = date(2017, 1, 1)
 _LATEST = date(2100, 12, 31)
-_FORM_HINT = "write it as YYYY-MM-DD"
+FORM_HINT = "write it as YYYY-MM-DD"
+_AGO_FORM = re.compile(r"([0-9]{1,5})d\Z")
 
 
 def parse_day(value: str | date, what: str) -> date:
@@ -32,9 +33,9 @@ def parse_day(value: str | date, what: str) -> date:
         try:
             day = date.fromisoformat(value)
         except ValueError:
-            raise UsageError(f"{what}: {value} is not a day of the calendar", hint=_FORM_HINT) from None
+            raise UsageError(f"{what}: {value} is not a day of the calendar", hint=FORM_HINT) from None
     else:
-        raise UsageError(f"{what}: {shorten(value)} is not a date", hint=_FORM_HINT)
+        raise UsageError(f"{what}: {shorten(value)} is not a date", hint=FORM_HINT)
     if day < _EARLIEST:
         raise UsageError(f"{what}: {day} is before any Binance market", hint=f"the earliest accepted day is {_EARLIEST}")
     if day > _LATEST:
@@ -42,15 +43,21 @@ def parse_day(value: str | date, what: str) -> date:
     return day
 
 
+def relative_day(text: str, today: date) -> date | None:
+    """The day that `yesterday` or `7d` means, the day before `today` or seven days before it; None for any other text."""
+    ago = _AGO_FORM.match("1d" if text == "yesterday" else text)
+    return None if ago is None else today - timedelta(int(ago[1]))
+
+
 def _day_of_datetime(value: datetime, what: str) -> date:
     """The UTC day that begins at that moment. A time of day is refused: whoever gives one expects it to count."""
     # NaT of pandas is a datetime, too. Like NaN it does not equal itself.
     if value != value:  # noqa: PLR0124
-        raise UsageError(f"{what}: {value} is not a date", hint=_FORM_HINT)
+        raise UsageError(f"{what}: {value} is not a date", hint=FORM_HINT)
     try:
         moment = value if value.utcoffset() is None else value.astimezone(timezone.utc)
     except (OverflowError, ValueError):
-        raise UsageError(f"{what}: {value} has no day in UTC", hint=_FORM_HINT) from None
+        raise UsageError(f"{what}: {value} has no day in UTC", hint=FORM_HINT) from None
     # A Timestamp has nanoseconds, of which its time() says nothing.
     if moment.time() != time() or getattr(moment, "nanosecond", False):
         raise UsageError(f"{what}: {value} is not the beginning of a UTC day", hint="give a day without a time of day")

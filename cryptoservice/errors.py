@@ -47,6 +47,7 @@ class Remedy(Enum):
     NAME_SYMBOLS = "name at least one symbol, such as BTCUSDT"
     NAME_A_FOLDER = "name a folder"
     NAME_A_SAMPLE = "say how many symbol-days to draw"
+    CHOOSE_INTERVAL = "choose one of: {intervals}"
     KEEP_SOMETHING = "leave one of them in"
     CHECK_API_KEY = "check the key, or BINANCE_API_KEY in the environment"
     OTHER_DATABASE = "choose another database file"
@@ -139,5 +140,7 @@ class Interrupted(CryptoserviceError):
 
     exit_code = EXIT_SIGINT
 
-    def __init__(self, message: str = "interrupted", *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str = "interrupted", *, hint: str | None = None, kept: str | None = None) -> None:
+        super().__init__(message if kept is None else f"{message}: {kept}", hint=hint)
+        self.kept = kept
+        """What is safe, such as `1,869 of 5,040 symbol-days stored`; None when there is nothing to say."""

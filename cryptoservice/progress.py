@@ -194,11 +194,12 @@ class Progress:
         if isinstance(pause, float) and pause >= 1:
             parts.append(f"paused by the host, {pause:.0f} s to go")
         elif isinstance(eta, float) and self._done < self._total:
-            parts.append(f"about {_duration(eta)} left")
+            parts.append(f"about {duration(eta)} left")
         return ", ".join(parts)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Such as `1 h 05 min`, `2 min 30 s` or `7 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -36,7 +36,9 @@ def sections(words: list[str]) -> list[str]:
 def help_of(words: list[str]) -> str:
     """What a command prints, 100 columns wide."""
     command = [sys.executable, "-m", "cryptoservice", *words, "--help"]
-    environment = {**os.environ, "COLUMNS": "100"}
+    # A variable that stands for a flag would make the flag optional.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CRYPTOSERVICE_")}
+    environment = {**inherited, "COLUMNS": "100"}
     return subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 

@@ -174,12 +174,15 @@ class VerifyResult(Record):
         return len(self.known_differences)
 
     def to_dict(self, *, most: int | None = MAX_LISTED) -> dict[str, Any]:
-        """The result as a JSON object whose lists of differences hold so many entries at most; None: all of them."""
+        """The result as a JSON object whose lists of what differs hold so many entries at most; None: all of them."""
         record = super().to_dict()
         for name in ("differences", "known_differences"):
             record[name] = record[name][:most]
         if self.repair is not None:
-            record["repair"]["differences"] = record["repair"]["differences"][:most]
+            for name in ("differences", "days"):
+                record["repair"][name] = record["repair"][name][:most]
+        if self.lock is not None:
+            record["lock"]["differs"] = record["lock"]["differs"][:most]
         return record
 
     @property

@@ -85,7 +85,7 @@ def verify_universe(
         raise UsageError("a seed without a sample means nothing", hint=Remedy.NAME_A_SAMPLE)
     loaded = UniverseFile.load(universe_file, stop)
     universe = loaded.universe
-    lock = None if lock_file is None else expected_lock(path_of(lock_file, "lock file"), loaded, window)
+    lock = None if lock_file is None else expected_lock(path_of(lock_file, "lock file"), loaded, window, stop)
     days = universe.subwindow(window) if lock is None else lock.window
     nothing_active = nothing_active_notice(universe, days)
     if nothing_active:
@@ -181,7 +181,8 @@ def _check_database(
             raise UsageError(what, hint=Remedy.DOWNLOAD_FIRST)
         run.findings.add(integrity.rows_outside(store))
     rows = sum(one.rows for one in datasets)
-    log.info("%d symbol-days with %d rows checked, %d differences", checked_days, rows, len(run.findings.listed))
+    counts = (f"{count:,}" for count in (checked_days, rows, len(run.findings.listed)))
+    log.info("%s symbol-days with %s rows checked, %s differences", *counts)
     return datasets, candidates
 
 
@@ -279,7 +280,8 @@ def _compare_sample(run: _Run, draw: _Draw, client: BinanceClient) -> SampleResu
     compared = rows = lacking = 0
     not_compared: list[CrossCheck] = []
     known: list[Difference] = []
-    log.info("%d of %d complete kline symbol-days are fetched again, seed %d", len(draw.chosen), draw.candidates, draw.seed)
+    counts = (f"{len(draw.chosen):,}", f"{draw.candidates:,}")
+    log.info("%s of %s complete kline symbol-days are fetched again, seed %d", *counts, draw.seed)
     progress = Progress("verify", "symbol-days", len(draw.chosen), run.clock, client.gauge, run.report)
     workers = max(run.network.workers.api, run.network.workers.vision)
     today = utc_day(run.clock.time())
@@ -329,7 +331,7 @@ def _repair(run: _Run) -> RepairResult:
             kinds.setdefault(place, set()).add(difference.kind)
     answered: dict[Place, Answered] = {}
     if kinds:
-        log.info("%d symbol-days are asked of every source", len(kinds))
+        log.info("%s symbol-days are asked of every source", f"{len(kinds):,}")
         with run.client() as client:
             places = {place: frozenset(of_place) for place, of_place in kinds.items()}
             answered = repair(run.database, places, client, run.network.workers, run.clock, run.stop, run.report)
@@ -338,7 +340,7 @@ def _repair(run: _Run) -> RepairResult:
         run.traffic.refused = client.refusal or run.traffic.refused
     unmended = {_where(difference) for difference in left}
     days = [_repaired_day(where, where not in unmended, answered) for where in dict.fromkeys(map(_where, run.findings.listed))]
-    log.info("%d of %d symbol-days that differed are repaired", sum(day.mended for day in days), len(days))
+    log.info("%s of %s symbol-days that differed are repaired", f"{sum(day.mended for day in days):,}", f"{len(days):,}")
     return RepairResult(tuple(days), tuple(left))
 
 

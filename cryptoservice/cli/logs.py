@@ -1,4 +1,7 @@
-"""Logging to stderr: lines for people or JSON lines. Secrets are taken out of every line."""
+"""Logging to stderr: lines for people or JSON lines. Secrets are taken out of every line.
+
+Lines of text carry their time (UTC) where they are kept: in a file or a pipe, and with --verbose.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +35,16 @@ class Redactor:
 
 
 class _Text(logging.Formatter):
-    def __init__(self, redact: Redactor) -> None:
+    def __init__(self, redact: Redactor, *, timed: bool) -> None:
         super().__init__("%(message)s")
         self._redact = redact
+        self._timed = timed
 
     def format(self, record: logging.LogRecord) -> str:
         prefix = {logging.WARNING: "warning: ", logging.ERROR: "error: "}.get(record.levelno, "")
+        # An error begins with that word everywhere: programs look for it.
+        if self._timed and record.levelno < logging.ERROR:
+            prefix = f"{datetime.fromtimestamp(record.created, timezone.utc):%Y-%m-%dT%H:%M:%SZ} {prefix}"
         text = super().format(record)
         if record.exc_info is None:
             text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
@@ -80,11 +87,12 @@ def set_up(*, quiet: bool, verbose: bool, log_format: str, secrets: Iterable[str
     """Send this package's log to stderr. The redactor that comes back is for everything else that is printed."""
     redact = Redactor(secrets)
     display = None
-    if not quiet and log_format == "text" and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+    on_terminal = sys.stderr.isatty()
+    if not quiet and log_format == "text" and on_terminal and os.environ.get("TERM") != "dumb":
         display = Display(sys.stderr)
     use_display(display)
     handler = _Handler(display)
-    handler.setFormatter(_Json(redact) if log_format == "json" else _Text(redact))
+    handler.setFormatter(_Json(redact) if log_format == "json" else _Text(redact, timed=verbose or not on_terminal))
     logger = logging.getLogger(_PACKAGE)
     for old in list(logger.handlers):
         logger.removeHandler(old)

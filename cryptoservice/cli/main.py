@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cryptoservice import errors
-from cryptoservice.cli.parser import build_parser
+from cryptoservice.cli.parser import parse
 
 if TYPE_CHECKING:
     from cryptoservice.clock import Clock
@@ -35,26 +35,26 @@ _FOR_THREADS = {
 def main(argv: Sequence[str], clock: Clock | None = None) -> int:
     """Run one command and return its exit code. Tests that need another day pass a `clock`."""
     try:
-        args = build_parser().parse_args(argv)
+        args = parse(argv)
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else errors.EXIT_USAGE
     except errors.CryptoserviceError as error:
         return _refuse(error, argv)
     from cryptoservice.cli import logs  # noqa: PLC0415
-    from cryptoservice.cli.commands import COMMANDS  # noqa: PLC0415
+    from cryptoservice.cli.commands.dispatch import run  # noqa: PLC0415
 
     redact = logs.set_up(
         quiet=args.quiet,
         verbose=args.verbose,
         log_format=args.log_format,
-        secrets=(args.api_key, args.api_secret, os.environ.get("BINANCE_API_KEY"), os.environ.get("BINANCE_API_SECRET")),
+        secrets=(args.api_key, args.api_secret, *_environment_secrets()),
     )
     stop = _Stop()
     try:
         with stop.on_signals():
-            return COMMANDS[args.command](args, clock, stop.event)
-    except errors.Interrupted:
-        return _report(stop.error(), args, redact)
+            return run(args, clock, stop.event)
+    except errors.Interrupted as error:
+        return _report(stop.error(error, args.command), args, redact)
     except Exception as error:  # noqa: BLE001 - the last line of defence: one line for people, not a traceback
         return _report(known_error(error, args.command), args, redact)
 
@@ -84,7 +84,13 @@ def _refuse(error: errors.CryptoserviceError, argv: Sequence[str]) -> int:
 
     as_json = "--log-format=json" in argv or ("--log-format", "json") in pairwise(argv)
     args = argparse.Namespace(verbose=False, log_format="json" if as_json else "text")
-    return _report(error, args, logs.set_up(quiet=True, verbose=False, log_format=args.log_format, secrets=()))
+    return _report(
+        error, args, logs.set_up(quiet=True, verbose=False, log_format=args.log_format, secrets=_environment_secrets())
+    )
+
+
+def _environment_secrets() -> tuple[str | None, ...]:
+    return os.environ.get("BINANCE_API_KEY"), os.environ.get("BINANCE_API_SECRET")
 
 
 def _report(error: errors.CryptoserviceError, args: Args, redact: Callable[[str], str]) -> int:
@@ -149,8 +155,11 @@ class _Stop:
         self._signal = signal.Signals(number)
         self.event.set()
 
-    def error(self) -> errors.Interrupted:
-        """The error that tells people which signal ended the run."""
-        error = errors.Interrupted(f"interrupted by {self._signal.name}", hint="run the same command again")
+    def error(self, noticed: errors.Interrupted, command: str) -> errors.Interrupted:
+        """The error that tells people which signal ended the run, and what is safe."""
+        from cryptoservice.cli.remedies import kept_by  # noqa: PLC0415
+
+        kept = kept_by(noticed, command)
+        error = errors.Interrupted(f"interrupted by {self._signal.name}", hint="run the same command again", kept=kept)
         error.exit_code = 128 + self._signal
         return error

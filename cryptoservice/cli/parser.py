@@ -6,13 +6,13 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import takewhile
 from typing import Any
 
 from cryptoservice._version import __version__
 from cryptoservice.cli.flags import data, inspection, universes
-from cryptoservice.cli.flags.shared import ALL_EXIT_CODES, FILE, FOLDER, FORM, FREQ, INTERVALS
-from cryptoservice.errors import CryptoserviceError, OutputError, UsageError
+from cryptoservice.cli.flags.shared import ALL_EXIT_CODES, FILE, FOLDER, FORM, FREQ, INTERVALS, VARIABLES
+from cryptoservice.errors import EXIT_USAGE, CryptoserviceError, OutputError, UsageError
 
 _DESCRIPTION = """Reproducible datasets of Binance USDT-M perpetual futures, in three steps:
 
@@ -20,10 +20,31 @@ _DESCRIPTION = """Reproducible datasets of Binance USDT-M perpetual futures, in 
   download  universe.json           -> SQLite               exactly those symbol-days, verified, resumable
   export    universe.json + SQLite  -> CSV + coverage JSON  the data, and what is missing and why
 
+examples:
+  cryptoservice universe define --symbols BTCUSDT,ETHUSDT --start-date 30d --end-date yesterday --output universe.json
+  cryptoservice universe download --universe-file universe.json --db-path market.db --interval 5m
+  cryptoservice universe export --universe-file universe.json --db-path market.db --export-base-path exports
+
 At any time, status shows what is stored and what the next download would do, and verify checks what is stored.
-lock writes down what is stored, so that anybody can prove that they hold the same.
-stdout carries one JSON object, the run's report; progress, logs and errors go to stderr.
+lock writes down what is stored, so that anybody can prove that they hold the same. `cryptoservice help COMMAND`
+explains a command. On a terminal a run ends with a few lines for people. On a pipe, or with --json, stdout carries
+one JSON object, the run's report. Progress, logs and errors go to stderr.
+
+Paths that every line would repeat can stand in the environment: CRYPTOSERVICE_UNIVERSE_FILE, CRYPTOSERVICE_DB_PATH
+and CRYPTOSERVICE_EXPORT_BASE_PATH. A flag wins over them.
 """
+
+
+_COMMANDS = {
+    "define": universes.add_define,
+    "symbols": universes.add_symbols,
+    "download": data.add_download,
+    "export": data.add_export,
+    "status": inspection.add_status,
+    "verify": inspection.add_verify,
+    "lock": inspection.add_lock,
+    "audit": inspection.add_audit,
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,8 +58,6 @@ class Parser(argparse.ArgumentParser):
         # A mistyped --api-key would put the key itself into the log.
         for secret in sorted(map(re.escape, _secrets_among(self._given)), key=len, reverse=True):
             text = re.sub(rf"(?<![^\s='\"]){secret}(?![^\s,'\"])", "***", text)
-        # And so would a key that was given to another flag, or to none. No path is one word of that length.
-        text = re.sub(r"(?<![\w./-])[A-Za-z0-9]{40,}(?![\w./-])", "***", text)
         raise UsageError(text, hint=self._hint(message))
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -55,30 +74,89 @@ class Parser(argparse.ArgumentParser):
         return super()._get_values(action, arg_strings)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As every parser, but an error about an unknown argument names the command that the argument was given to."""
+        """As every parser, but an error about an unknown argument comes from the command that the argument was given to."""
         known, unknown = self.parse_known_args(args, namespace)
         if unknown:
             command = getattr(known, "command", None)
-            self.prog = f"{self.prog} universe {command}" if command else self.prog
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+            parser = next((one for one in _parsers(self) if one.prog.endswith(f" universe {command}")), self)
+            parser._given = self._given
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         return known
 
     def _hint(self, message: str) -> str:
-        commands = "define|symbols|download|export|status|verify|lock|audit"
-        left_out = re.search(rf"invalid choice: '({commands})' \(choose from '?universe", message)
-        return f"write: {self.prog} universe {left_out[1]} ..." if left_out else f"see {self.prog} --help"
+        """What was most likely meant, and where the help is."""
+        see = f"see {self.prog} --help"
+        choice = re.search(r"argument (?:AREA|COMMAND): invalid choice: '(.*?)'", message)
+        if choice:
+            return self._hint_for_command(choice[1]) or see
+        spaced = _spaced_symbols(self._given) if "--symbols" in self._option_string_actions else None
+        if spaced and message.startswith("unrecognized"):
+            return f"separate the symbols by commas: --symbols {spaced}"
+        return (self._flag_meant() or _variables_for(message)) + see
+
+    def _hint_for_command(self, word: str) -> str | None:
+        if self.prog.endswith(" universe"):
+            near = _nearest(word, list(_COMMANDS))
+            return f"did you mean {near}? see {self.prog} --help" if near else None
+        near = word if word in _COMMANDS else _nearest(word, ("universe", "help", *_COMMANDS))
+        if near in _COMMANDS:
+            return f"write: {self.prog} universe {near} ..."
+        return f"did you mean {near}? see {self.prog} --help" if near else None
+
+    def _flag_meant(self) -> str:
+        flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        unknown = (name for name in (word.partition("=")[0] for word in self._given) if re.match("--[a-z]", name))
+        near = next((_nearest(name, flags) for name in unknown if name not in flags), None)
+        return f"did you mean {near}? " if near else ""
+
+
+def _nearest(word: str, known: Sequence[str]) -> str | None:
+    """The known word that was most likely meant: the only one that begins so, else one that is nearly the same."""
+    import difflib  # noqa: PLC0415 - only an error needs it
+
+    longer = [one for one in known if one.startswith(word)]
+    if len(longer) == 1:
+        return longer[0]
+    return next(iter(difflib.get_close_matches(word, known, 1, 0.7)), None)
+
+
+def _spaced_symbols(words: Sequence[str]) -> str | None:
+    """The symbols after --symbols with commas between them, if they were given as several words."""
+    for index, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name == "--symbols":
+            following = takewhile(lambda one: not one.startswith("-"), words[index + 1 :])
+            symbols = [one.strip(",") for one in ([value] if equals else []) + list(following)]
+            return ",".join(filter(None, symbols)) if len(symbols) > 1 else None
+    return None
+
+
+def _variables_for(message: str) -> str:
+    """The variables that can stand for flags which are missing."""
+    missing = message.partition("arguments are required: ")[2].split(", ")
+    known = [VARIABLES[flag] for flag in missing if flag in VARIABLES]
+    return f"{' and '.join(known)} can stand for {'it' if len(known) == 1 else 'them'}; " if known else ""
 
 
 def _secrets_among(words: Sequence[str]) -> Iterator[str]:
-    """The values of flags that are, or nearly are, those for key and secret; `NAME_KEY=value` is one as well."""
-    for word, following in pairwise([*words, ""]):
+    """The values of flags that are, or nearly are, those for key and secret; `NAME_KEY=value` is one as well.
+
+    All words up to the next flag are such values: a key and its secret may follow one flag. A flag decides, and not how a word
+    looks, since a digest or a name looks like a key.
+    """
+    for index, word in enumerate(words):
         name, equals, value = word.partition("=")
         if not (word.startswith("-") or equals) or not _means_a_secret(name):
             continue
         if value:
             yield value
-        elif following and not following.startswith("--"):
-            yield following
+        following = words[index + 1 :]
+        # The first one belongs to the flag even where it begins with a dash.
+        first = 0 if value else len(following[:1])
+        if following[:first] and following[0].startswith("--"):
+            continue
+        yield from following[:first]
+        yield from takewhile(lambda one: not one.startswith("-"), following[first:])
 
 
 def _means_a_secret(name: str) -> bool:
@@ -111,13 +189,39 @@ class PrintCompletion(argparse.Action):
         parser.exit()
 
 
-def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Every argument of a parser and of the commands below it."""
+def _parsers(parser: argparse.ArgumentParser) -> Iterator[Any]:
+    """A parser, and those of the commands below it."""
+    yield parser
     for action in parser._actions:
-        yield action
         if isinstance(action.choices, dict):
             for command in action.choices.values():
-                yield from _actions(command)
+                yield from _parsers(command)
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Every argument of a parser and of the commands below it."""
+    for one in _parsers(parser):
+        yield from one._actions
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments of a command line. `help` means --help, and without a command the help goes to stderr, with exit code 2.
+
+    Raises UsageError, and SystemExit after something was shown.
+    """
+    parser = build_parser()
+    words = list(argv)
+    if words in ([], ["universe"]):
+        (shown,) = [one for one in _parsers(parser) if one.prog == " ".join([parser.prog, *words])]
+        shown.print_help(sys.stderr)
+        raise SystemExit(EXIT_USAGE)
+    area = words[:1] if words[0] == "universe" else []
+    if words[len(area) : len(area) + 1] == ["help"]:
+        asked = [word for word in words[len(area) + 1 :] if word != "help"]
+        words = [*(area if asked[:1] != ["universe"] else []), *asked, "--help"]
+        if words[0] in _COMMANDS:
+            words.insert(0, "universe")
+    return parser.parse_args(words)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -137,15 +241,6 @@ def build_parser() -> argparse.ArgumentParser:
         **FORM,
     )
     commands = universe.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
-    for add in (
-        universes.add_define,
-        universes.add_symbols,
-        data.add_download,
-        data.add_export,
-        inspection.add_status,
-        inspection.add_verify,
-        inspection.add_lock,
-        inspection.add_audit,
-    ):
+    for add in _COMMANDS.values():
         add(commands)
     return parser

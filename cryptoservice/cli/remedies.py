@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cryptoservice.errors import CryptoserviceError, Remedy
+from cryptoservice.errors import CryptoserviceError, Interrupted, Remedy
 
 _WORDS = {
     Remedy.REPLACE_FILE: "pass --force to replace it",
@@ -15,6 +15,7 @@ _WORDS = {
     Remedy.NAME_SYMBOLS: "use --symbols BTCUSDT,ETHUSDT or --symbols-file FILE",
     Remedy.NAME_A_FOLDER: "name a folder with --export-base-path",
     Remedy.NAME_A_SAMPLE: "say with --sample how many symbol-days to draw",
+    Remedy.CHOOSE_INTERVAL: "say with --source-freq which one: {intervals}",
     Remedy.KEEP_SOMETHING: "leave out --no-klines or --no-metrics",
     Remedy.CHECK_API_KEY: "check BINANCE_API_KEY or --api-key",
     Remedy.OTHER_DATABASE: "choose another --db-path",
@@ -28,6 +29,18 @@ _WORDS = {
     Remedy.CHECK_LISTING_URL: "leave out --listing-base-url and BINANCE_LISTING_BASE_URL, or set them to the bucket's address",
     Remedy.USE_ARCHIVE: "the archive is not blocked: download with --kline-source vision, or run from another location",
 }
+
+
+_KEPT = {
+    "define": "nothing was written",
+    "export": "each file that was written is whole",
+    "lock": "nothing was written",
+}
+
+
+def kept_by(error: Interrupted, command: str) -> str | None:
+    """What an interrupted run of that command leaves behind; None for a command that only looks."""
+    return error.kept or _KEPT.get(command)
 
 
 def hint_of(error: CryptoserviceError) -> str | None:

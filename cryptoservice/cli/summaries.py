@@ -28,8 +28,8 @@ def download_shortfall(result: DownloadResult) -> str | None:
     if result.complete:
         return None
     ((reason, count),) = Counter(item.reason for item in result.failed).most_common(1)
-    what = f"{len(result.failed)} of {result.wanted_symbol_days} symbol-days could not be fetched whole"
-    return f'{what}, {count} of them with the reason "{reason}": run the same command again to ask for them'
+    what = f"{len(result.failed):,} of {result.wanted_symbol_days:,} symbol-days could not be fetched whole"
+    return f'{what}, {count:,} of them with the reason "{reason}": run the same command again to ask for them'
 
 
 def verify_shortfall(result: VerifyResult) -> str | None:
@@ -41,25 +41,25 @@ def verify_shortfall(result: VerifyResult) -> str | None:
         sample = f" --sample {len(result.sample.symbol_days)} --seed {result.sample.seed}"
     if result.repair is not None and result.remaining:
         left = [day for day in result.repair.days if not day.mended]
-        what = f"{len(left)} of {result.repair.symbol_days} symbol-days that differed could not be repaired"
+        what = f"{len(left):,} of {result.repair.symbol_days:,} symbol-days that differed could not be repaired"
         ((reason, count),) = Counter(day.reason or "no better answer" for day in left).most_common(1)
-        parts.append(f'{what}, {count} of them with the reason "{reason}": try again later with verify --repair{sample}')
+        parts.append(f'{what}, {count:,} of them with the reason "{reason}": try again later with verify --repair{sample}')
     elif result.remaining:
         total = len(result.remaining)
         ((kind, count),) = Counter(difference.kind for difference in result.remaining).most_common(1)
-        what = f'{total} difference{"s" if total > 1 else ""}, {count} of them of the kind "{kind}"'
+        what = f'{total:,} difference{"s" if total > 1 else ""}, {count:,} of them of the kind "{kind}"'
         parts.append(f"{what}: repair them with verify --repair{sample}")
     if result.unlike_lock:
         ((kind, count),) = Counter(difference.kind.value for difference in result.unlike_lock).most_common(1)
         total = len(result.unlike_lock)
-        what = f"{total} symbol-month{'s are' if total > 1 else ' is'} not what the lock says"
-        what += f', {count} of them of the kind "{kind}"'
+        what = f"{total:,} symbol-month{'s are' if total > 1 else ' is'} not what the lock says"
+        what += f', {count:,} of them of the kind "{kind}"'
         parts.append(f"{what}: fetch their days again with download --no-incremental")
     if result.sample and result.sample.failed:
         failed, drawn = result.sample.failed, len(result.sample.symbol_days)
         ((reason, count),) = Counter(item.reason for item in failed).most_common(1)
-        what = f"{len(failed)} of {drawn} sampled symbol-days could not be compared"
-        parts.append(f'{what}, {count} of them with the reason "{reason}": run the same command again')
+        what = f"{len(failed):,} of {drawn:,} sampled symbol-days could not be compared"
+        parts.append(f'{what}, {count:,} of them with the reason "{reason}": run the same command again')
     return "; ".join(parts) or None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from cryptoservice.models import Dataset
 from cryptoservice.reasons import MissingReason
 from cryptoservice.sources.evidence import Source
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from cryptoservice.download.preview import PreviewResult
 
 _SYMBOLS_HEADER = ("symbol", "first day", "last day")
-_STATUS_HEADER = ("dataset", "freq", "complete", "gaps", "incomplete", "failed", "never", "rows", "last checked")
+_STATUS_HEADER = ("dataset", "freq", "settled", "complete", "gaps", "incomplete", "failed", "never", "rows", "last checked")
 _PLAN_HEADER = ("dataset", "source", "symbol-days", "requests", "weight", "rows", "MB")
 _PROVENANCE_HEADER = ("dataset", "freq", "status", "rows", "expected", "last checked")
 _SOURCE_NAMES = {Source.MONTHLY: "monthly archive", Source.DAILY: "daily archive", Source.REST: "API"}
@@ -35,52 +36,50 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
         yield "  ".join(cells).rstrip()
 
 
-def symbols_text(result: SymbolList) -> str:
-    """The symbols of a listing as text; every line ends with a newline."""
+def symbols_lines(result: SymbolList) -> Iterator[str]:
+    """The symbols of a listing."""
     rows = [(one.symbol, str(one.first_day or "-"), str(one.last_day or "-")) for one in result.symbols]
-    lines = (*table(_SYMBOLS_HEADER, rows), f"{_count(result.count, 'symbol')} by the {result.listing}")
-    return "".join(f"{line}\n" for line in lines)
+    yield from table(_SYMBOLS_HEADER, rows)
+    yield f"{counted(result.count, 'symbol')} by the {result.listing}"
 
 
-def status_text(result: StatusResult) -> str:
-    """The status of a universe as text; every line ends with a newline."""
-    return "".join(f"{line}\n" for line in _status_lines(result))
-
-
-def plan_text(result: PreviewResult) -> str:
-    """The plan of a download as text; every line ends with a newline."""
-    return "".join(f"{line}\n" for line in _plan_lines(result))
-
-
-def provenance_text(result: ProvenanceResult) -> str:
-    """Where the values of a symbol-day come from, as text; every line ends with a newline."""
-    return "".join(f"{line}\n" for line in _provenance_lines(result))
-
-
-def _status_lines(result: StatusResult) -> Iterator[str]:
+def status_lines(result: StatusResult) -> Iterator[str]:
+    """The status of a universe."""
     window = result.window
-    yield f"universe {result.universe_file}: {window.start} to {window.end}, {_count(window.length, 'day')}"
-    active = f"{result.active_symbols:,} of {_count(result.requested_symbols, 'symbol')} active"
+    yield f"universe {result.universe_file}: {window.start} to {window.end}, {counted(window.length, 'day')}"
+    active = f"{result.active_symbols:,} of {counted(result.requested_symbols, 'symbol')} active"
     gone = [f"{result.define_missing[reason]:,} {reason}" for reason in MissingReason if result.define_missing.get(reason)]
     missing = f"; not active: {', '.join(gone)}" if gone else ""
-    yield f"{active}, {_count(result.active_symbol_days, 'symbol-day')}{missing}"
+    yield f"{active}, {counted(result.active_symbol_days, 'symbol-day')}{missing}"
     if result.db_path is None:
         return
     yield f"database {result.db_path}" + ("" if result.datasets else ": nothing has been downloaded into it yet")
     if not result.datasets:
         return
+    unknown = [dataset for dataset in Dataset if all(one.dataset is not dataset for one in result.datasets)]
+    rows = [_status_cells(one.dataset.value, one.freq, [one]) for one in result.datasets]
+    rows += [(dataset.value, *"-" * (len(_STATUS_HEADER) - 2), "never") for dataset in unknown]
+    if len(result.datasets) > 1:
+        rows.append(_status_cells("total", "", result.datasets))
     yield ""
-    yield from table(_STATUS_HEADER, [_status_cells(dataset) for dataset in result.datasets])
+    yield from table(_STATUS_HEADER, rows)
     yield ""
-    for dataset in result.datasets:
-        yield f"next download of {_name_of(dataset)}: {_next(dataset.next_download)}"
-        for reason in dataset.unsettled_reasons:
-            yield f"  {reason.status}, {reason.reason or 'no reason known'}: {_count(reason.symbol_days, 'symbol-day')}"
+    for one in result.datasets:
+        yield f"next download of {_name_of(one)}: {_next(one.next_download)}"
+        for reason in one.unsettled_reasons:
+            yield f"  {reason.status}, {reason.reason or 'no reason known'}: {counted(reason.symbol_days, 'symbol-day')}"
+    for dataset in unknown:
+        flag = "" if dataset is Dataset.KLINES else "; --download-market-metrics asks for them"
+        yield f"nothing of {dataset} has been downloaded{flag}"
 
 
-def _status_cells(one: DatasetStatus) -> tuple[str, ...]:
-    counts = (one.complete, one.confirmed_gaps, one.incomplete, one.failed, one.never_fetched, one.rows)
-    return (one.dataset.value, one.freq or "-", *(f"{count:,}" for count in counts), one.last_checked or "never")
+def _status_cells(name: str, freq: str, datasets: Sequence[DatasetStatus]) -> tuple[str, ...]:
+    """One row of figures, over one dataset or several."""
+    counts = [(one.complete, one.confirmed_gaps, one.incomplete, one.failed, one.never_fetched, one.rows) for one in datasets]
+    sums = [sum(column) for column in zip(*counts, strict=True)]
+    settled = percent(sums[0] + sums[1], sum(one.active_symbol_days for one in datasets))
+    last_checked = max((one.last_checked or "" for one in datasets), default="")
+    return (name, freq or "-", settled, *(f"{count:,}" for count in sums), last_checked or "never")
 
 
 def _next(todo: NextDownload) -> str:
@@ -93,10 +92,11 @@ def _next(todo: NextDownload) -> str:
     ]
     if todo.without_request:
         parts.append(f"{todo.without_request:,} without a request")
-    return f"{_count(todo.symbol_days, 'symbol-day')}: first {', '.join(parts)}"
+    return f"{counted(todo.symbol_days, 'symbol-day')}: first {', '.join(parts)}"
 
 
-def _provenance_lines(result: ProvenanceResult) -> Iterator[str]:
+def provenance_lines(result: ProvenanceResult) -> Iterator[str]:
+    """Where the values of a symbol-day come from."""
     state = "active" if result.missing_reason is None else f"not active, {result.missing_reason}"
     yield f"{result.symbol} on {result.date}: {state} in universe {result.universe_file}"
     yield f"database {result.db_path}" + ("" if result.provenance else ": nothing has been downloaded into it yet")
@@ -140,17 +140,28 @@ def _name_of(one: DatasetStatus | DatasetProvenance) -> str:
     return f"{one.freq} {one.dataset}" if one.freq else one.dataset.value
 
 
-def _plan_lines(result: PreviewResult) -> Iterator[str]:
+def plan_lines(result: PreviewResult) -> Iterator[str]:
+    """The plan of a download."""
     rows = []
     for share in result.shares:
         counts = (share.symbol_days, share.requests, share.weight, share.rows)
         megabytes = f"{share.bytes / 1e6:,.1f}"
         rows.append((share.dataset.value, share.source.value, *(f"{count:,}" for count in counts), megabytes))
     yield from table(_PLAN_HEADER, rows)
-    yield f"{result.already_complete:,} symbol-days are settled already"
+    yield f"{counted(result.already_complete, 'symbol-day')} settled already"
     length = f"about {result.minutes:,.0f} minutes" if result.minutes >= 1 else "less than a minute"
     yield f"{length} at the limits in force"
 
 
-def _count(number: int, unit: str) -> str:
+def percent(part: int, whole: int) -> str:
+    """A share, rounded down: 100 % is all of it, and only nothing is 0 %."""
+    if not whole:
+        return "-"
+    if part in (0, whole):
+        return "100 %" if part else "0 %"
+    return f"{part * 1000 // whole / 10:.1f} %" if part * 1000 >= whole else "<0.1 %"
+
+
+def counted(number: int, unit: str) -> str:
+    """Such as `1,234 symbol-days`."""
     return f"{number:,} {unit}{'' if number == 1 else 's'}"

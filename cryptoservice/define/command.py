@@ -124,10 +124,10 @@ def _say_who_is_listed(
     requested: Sequence[str], known: Sequence[str], listed: ListedSymbols, suggestions: dict[str, str]
 ) -> None:
     where = "the current trading list" if listed.listing is Listing.EXCHANGE else "the archive's listing"
-    log.info("%d of %d symbols are in %s", len(known), len(requested), where)
+    log.info("%s of %s symbols are in %s", f"{len(known):,}", f"{len(requested):,}", where)
     unlisted = [symbol for symbol in requested if symbol not in listed.names]
     if unlisted:
-        more = f" and {len(unlisted) - _NAMES_SHOWN} more" if len(unlisted) > _NAMES_SHOWN else ""
+        more = f" and {len(unlisted) - _NAMES_SHOWN:,} more" if len(unlisted) > _NAMES_SHOWN else ""
         log.warning("not in %s, so never active: %s%s", where, ", ".join(unlisted[:_NAMES_SHOWN]), more)
     for symbol, near in list(suggestions.items())[:_NAMES_SHOWN]:
         log.warning("%s is not listed: did you mean %s?", symbol, near)

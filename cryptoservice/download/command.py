@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from cryptoservice.download.commit_batch import CommitBatch
 from cryptoservice.download.pipeline import Pipeline
 from cryptoservice.download.result import DatasetCounts, DownloadResult, Tally
 from cryptoservice.download.worklist import Wanted, Worklist, retried_gaps
+from cryptoservice.errors import Interrupted
 from cryptoservice.files import make_folder, path_of
 from cryptoservice.models import Freq
 from cryptoservice.progress import Progress, Report
@@ -91,9 +92,11 @@ def download_universe_data(
             if worklist.symbol_days:
                 client.open()
                 pipeline.run(worklist.jobs(batch.commit))
+            raise_if_stopped(stop)
+        except Interrupted as interrupted:
+            raise Interrupted(kept=_kept(wanted, plans, worklist, pipeline), hint=interrupted.hint) from None
         finally:
             shown.end()
-    raise_if_stopped(stop)
     failed = tuple(sorted(item for tally in pipeline.tallies.values() for item in tally.unsettled))
     return DownloadResult(
         window=wanted.window,
@@ -121,6 +124,12 @@ def _say_what_is_to_do(wanted: Wanted, worklist: Worklist) -> None:
         log.info("%s symbol-days to fetch, %s settled already", f"{worklist.symbol_days:,}", f"{settled:,}")
     else:
         log.info("nothing to do: all %s symbol-days are settled, no data is requested", f"{settled:,}")
+
+
+def _kept(wanted: Wanted, plans: Sequence[DatasetPlan], worklist: Worklist, pipeline: Pipeline) -> str:
+    """What an interrupted run leaves behind, in words."""
+    settled = sum(worklist.settled.values()) + sum(tally.downloaded + tally.confirmed_gaps for tally in pipeline.tallies.values())
+    return f"{settled:,} of {len(plans) * sum(map(len, wanted.active.values())):,} symbol-days stored"
 
 
 def _counts(active: ActiveDays, plan: DatasetPlan, worklist: Worklist, pipeline: Pipeline) -> DatasetCounts:

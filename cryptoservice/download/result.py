@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date as Date  # noqa: N812 - a field is named date
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from cryptoservice.days import Window
 from cryptoservice.errors import SourceRefused
-from cryptoservice.models import Dataset, Freq, Record, Status
+from cryptoservice.models import Dataset, Freq, Record, Status, encode
+
+MAX_LISTED = 1_000
+"""So many symbol-days are named where a result is short; the others are only counted."""
 
 
 @dataclass(frozen=True, order=True)
@@ -64,7 +68,7 @@ class DownloadResult(Record):
 
     KEYS: ClassVar = (
         "status", "window", "interval", "wanted_symbol_days", "already_complete", "downloaded", "confirmed_gaps", "failed",
-        "rows", "datasets", "requests", "retries", "waited_seconds", "elapsed_seconds",
+        "failed_total", "failed_by_reason", "rows", "datasets", "requests", "retries", "waited_seconds", "elapsed_seconds",
     )  # fmt: skip
 
     window: Window
@@ -107,6 +111,28 @@ class DownloadResult(Record):
     def confirmed_gaps(self) -> int:
         """Symbol-days of which this run found that no source has more."""
         return sum(count.confirmed_gaps for count in self.datasets.values())
+
+    @property
+    def failed_total(self) -> int:
+        """How many symbol-days a later run asks for again, listed or not."""
+        return len(self.failed)
+
+    @property
+    def failed_by_reason(self) -> dict[Dataset, dict[str, int]]:
+        """How many they are by dataset and reason, the most frequent reason first."""
+        counts = Counter((item.dataset, item.reason) for item in self.failed)
+        ranked = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+        return {
+            dataset: {reason: count for (of, reason), count in ranked if of is dataset}
+            for dataset in self.datasets
+            if any(of is dataset for of, _ in counts)
+        }
+
+    def to_dict(self, *, most: int | None = MAX_LISTED) -> dict[str, Any]:
+        """The result as a JSON object whose list `failed` holds so many entries at most; None: all of them."""
+        # A failed run can have millions of them: what is not shown is not encoded either.
+        shown = super(DownloadResult, replace(self, failed=self.failed[:most])).to_dict()
+        return {**shown, "failed_total": self.failed_total, "failed_by_reason": encode(self.failed_by_reason)}
 
     @property
     def rows(self) -> dict[Dataset, int]:

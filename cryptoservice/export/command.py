@@ -22,7 +22,7 @@ from cryptoservice.export.daily_csv import DayTask, StaleFile, Target
 from cryptoservice.export.data_package import outdated_packages, package_path, write_package
 from cryptoservice.export.day_batches import DayExport, share, wake
 from cryptoservice.export.resampling import check_frequencies
-from cryptoservice.export.spec import ExportSpec
+from cryptoservice.export.spec import ExportSpec, stored_interval
 from cryptoservice.models import Dataset, Freq, Record, encode
 from cryptoservice.progress import Report
 from cryptoservice.storage.reader import StoreReader
@@ -66,8 +66,8 @@ def export_universe_data(
     db_path: str | Path,
     export_base_path: str | Path,
     *,
-    source_freq: Freq | str = Freq.m5,
-    export_freq: Freq | str = Freq.m5,
+    source_freq: Freq | str | None = None,
+    export_freq: Freq | str | None = None,
     window: AnyWindow | None = None,
     klines: bool = True,
     metrics: bool = True,
@@ -80,7 +80,8 @@ def export_universe_data(
 ) -> ExportResult:
     """Write `klines/freq=F/date=D/klines.csv` and its siblings under the base path, and the coverage report beside them.
 
-    Klines are resampled from `source_freq` to `export_freq`. `metrics` means funding rates as well. With `coverage_html` the
+    Klines are resampled from `source_freq`, by default the only kline interval that the database has, to `export_freq`, by
+    default the same. `metrics` means funding rates as well. With `coverage_html` the
     report also becomes a page to look at, under the report's name with `.html`. The data package beside the report lists the
     files that were written, with their digests and with the meaning of every column. All files hold one state of the database,
     however much is written to it meanwhile. An `executor`, such as a ProcessPoolExecutor, takes its share of a long export and
@@ -96,8 +97,7 @@ def export_universe_data(
     require_flags(klines=klines, metrics=metrics, coverage_html=coverage_html, prune=prune)
     require_controls(executor=executor, progress=progress, clock=clock, stop=stop)
     clock = clock or Clock()
-    wanted = _Wanted(Freq.parse(source_freq), Freq.parse(export_freq), klines, metrics)
-    wanted.check()
+    asked = _Asked.of(source_freq, export_freq, klines=klines, metrics=metrics)
     loaded = UniverseFile.load(universe_file, stop)
     days = loaded.universe.subwindow(window)
     base = files.path_of(export_base_path, "export path")
@@ -105,6 +105,7 @@ def export_universe_data(
     if base.exists() and not base.is_dir():
         raise UsageError(f"export path {base} is a file", hint=Remedy.NAME_A_FOLDER)
     nothing_active = nothing_active_notice(loaded.universe, days)
+    wanted = asked.with_frequencies(database)
     coverage = Coverage(wanted.main)
     tasks = []
     for snapshot in loaded.universe.snapshots(days):
@@ -149,6 +150,43 @@ def export_universe_data(
 
 
 @dataclass(frozen=True)
+class _Asked:
+    """Which datasets an export was asked for, and at which frequency as far as it was said."""
+
+    source: Freq | None
+    target: Freq | None
+    klines: bool
+    metrics: bool
+
+    @classmethod
+    def of(cls, source: Freq | str | None, target: Freq | str | None, *, klines: bool, metrics: bool) -> _Asked:
+        """Read the arguments. UsageError for frequencies that do not fit, or when no dataset is left."""
+        parsed = [None if freq is None else Freq.parse(freq) for freq in (source, target)]
+        asked = cls(parsed[0], parsed[1], klines, metrics)
+        if asked.source is not None and asked.target is not None:
+            check_frequencies(asked.source, asked.target)
+        if not klines and not metrics:
+            raise UsageError("with neither klines nor metrics nothing is left to export", hint=Remedy.KEEP_SOMETHING)
+        return asked
+
+    def with_frequencies(self, database: Path) -> _Wanted:
+        """The frequencies that were not said come from the database. UsageError when it has not exactly one kline interval."""
+        source = self.source
+        if source is None:
+            with StoreReader.open(database) as store:
+                source = self._stored_source(store)
+        target = source if self.target is None else self.target
+        check_frequencies(source, target)
+        return _Wanted(source, target, self.klines, self.metrics)
+
+    def _stored_source(self, store: StoreReader) -> Freq:
+        # Metrics alone need no klines; they have an interval of their own.
+        if not self.klines and not store.frequencies(Dataset.KLINES):
+            return Freq.m5
+        return stored_interval(store, None)
+
+
+@dataclass(frozen=True)
 class _Wanted:
     """Which datasets an export writes, and at which frequency."""
 
@@ -167,19 +205,10 @@ class _Wanted:
         """At most so many rows of bars a symbol-day has, all datasets together."""
         return self.klines * self.source.bars_per_day + self.metrics * Freq.m5.bars_per_day
 
-    def check(self) -> None:
-        """UsageError for frequencies that do not fit, or when no dataset is left."""
-        check_frequencies(self.source, self.target)
-        if not self.klines and not self.metrics:
-            raise UsageError("with neither klines nor metrics nothing is left to export", hint=Remedy.KEEP_SOMETHING)
-
     def check_database(self, store: StoreReader) -> None:
         """UsageError when the database knows nothing of the main dataset."""
         if self.klines:
-            known = store.frequencies(Dataset.KLINES)
-            if self.source.value not in known:
-                hint = f"it has: {' '.join(known)}" if known else Remedy.DOWNLOAD_FIRST
-                raise UsageError(f"database {store.path} holds no {self.source} klines", hint=hint)
+            stored_interval(store, self.source)
         elif not store.frequencies(Dataset.METRICS) and not store.frequencies(Dataset.FUNDING_RATES):
             raise UsageError(f"database {store.path} holds no metrics", hint=Remedy.DOWNLOAD_METRICS)
 
@@ -208,22 +237,22 @@ def _report(loaded: UniverseFile, wanted: _Wanted, window: Window, coverage: Cov
 def _warn_of_gaps(export: DayExport, summary: Mapping[str, Any], report: Path) -> None:
     """Missing data is no error, but a run must not pass over it in silence."""
     told = {
-        StaleFile.KEPT: "%d day files from before were kept, from %s to %s: this database has no rows for them",
-        StaleFile.REMOVED: "%d day files of an earlier export were removed, from %s to %s: this database has no rows for them",
+        StaleFile.KEPT: "%s day files from before were kept, from %s to %s: this database has no rows for them",
+        StaleFile.REMOVED: "%s day files of an earlier export were removed, from %s to %s: this database has no rows for them",
     }
     for fate, days in export.stale.items():
         if days:
-            log.warning(told[fate], len(days), min(days), max(days))
+            log.warning(told[fate], f"{len(days):,}", min(days), max(days))
     if summary["missing"] or summary["partial"]:
-        counts = (summary["missing"], summary["active_symbol_days"], summary["partial"])
-        log.warning("%d of %d symbol-days are missing and %d partial: why, says %s", *counts, report)
+        counts = (f"{summary[name]:,}" for name in ("missing", "active_symbol_days", "partial"))
+        log.warning("%s of %s symbol-days are missing and %s partial: why, says %s", *counts, report)
 
 
 def _warn_of_packages(outdated: Sequence[str]) -> None:
     """A package of another window that shares days with this one is left as it is, although its digests hold no longer."""
     if outdated:
         names = ", ".join(outdated[:_NAMES])
-        more = f" and {len(outdated) - _NAMES} more" if len(outdated) > _NAMES else ""
+        more = f" and {len(outdated) - _NAMES:,} more" if len(outdated) > _NAMES else ""
         log.warning(
             "files that older data packages list have changed, export their windows anew to renew them: %s%s", names, more
         )

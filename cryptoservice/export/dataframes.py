@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptoservice.days import Window, shorten
 from cryptoservice.errors import Remedy, UsageError
+from cryptoservice.export.spec import stored_interval
 from cryptoservice.files import path_of
 from cryptoservice.models import Dataset, Freq
 from cryptoservice.storage.ledger import Series
@@ -103,17 +104,13 @@ class _Wanted:
 
     def _stored_freq(self, store: StoreReader, freq: Freq | None) -> str:
         """The frequency under which the database has the rows. UsageError when it has none, or several and none is chosen."""
+        if self.dataset is Dataset.KLINES:
+            return stored_interval(store, freq).value
         known = store.frequencies(self.dataset)
         if not known:
-            hint = Remedy.DOWNLOAD_FIRST if self.dataset is Dataset.KLINES else Remedy.DOWNLOAD_METRICS
-            raise UsageError(f"database {store.path} holds no {self.dataset.value.replace('_', ' ')}", hint=hint)
-        if self.dataset is not Dataset.KLINES:
-            return known[0]
-        if freq is None and len(known) > 1:
-            raise UsageError(f"database {store.path} holds klines of several intervals", hint=f"choose one of: {' '.join(known)}")
-        if freq is not None and freq.value not in known:
-            raise UsageError(f"database {store.path} holds no {freq} klines", hint=f"it has: {' '.join(known)}")
-        return known[0] if freq is None else freq.value
+            what = f"database {store.path} holds no {self.dataset.value.replace('_', ' ')}"
+            raise UsageError(what, hint=Remedy.DOWNLOAD_METRICS)
+        return known[0]
 
 
 def _names(symbols: Iterable[str] | None) -> frozenset[str] | None:

@@ -7,10 +7,26 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from cryptoservice.errors import Remedy, UsageError
 from cryptoservice.export import resampling
 from cryptoservice.export.resampling import Resampled
 from cryptoservice.models import Dataset, Freq, Row
 from cryptoservice.storage.ledger import LedgerLine
+from cryptoservice.storage.reader import StoreReader
+
+
+def stored_interval(store: StoreReader, freq: Freq | None) -> Freq:
+    """The kline interval to read: that one, else the only one that the database has. UsageError where there is no such klines."""
+    known = store.frequencies(Dataset.KLINES)
+    if not known:
+        what = "klines" if freq is None else f"{freq} klines"
+        raise UsageError(f"database {store.path} holds no {what}", hint=Remedy.DOWNLOAD_FIRST)
+    if freq is None and len(known) > 1:
+        what = f"database {store.path} holds klines of several intervals"
+        raise UsageError(what, hint=Remedy.CHOOSE_INTERVAL, intervals=" ".join(known))
+    if freq is not None and freq.value not in known:
+        raise UsageError(f"database {store.path} holds no {freq} klines", hint=f"it has: {' '.join(known)}")
+    return Freq.parse(known[0]) if freq is None else freq
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import unicodedata
 from collections.abc import Iterable
@@ -79,11 +80,11 @@ def _hint_for(symbol: str) -> str:
 
 
 def split_inline(text: str, stop: threading.Event | None = None) -> list[str]:
-    """The names in a list that commas separate; the names of a file stand in the place of its `@path`."""
+    """The names in a list that commas separate; those of a file stand in the place of its `@path`, in which `~` is known."""
     names: list[str] = []
     for part in (piece.strip() for piece in text.split(",")):
         if part.startswith("@"):
-            names.extend(read_file(Path(part[1:]), stop))
+            names.extend(read_file(Path(os.path.expanduser(part[1:])), stop))  # noqa: PTH111 - Path raises for an unknown user
         else:
             names.append(part)
     return names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,15 @@ def _default_signals() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+# Before every line of a log in a pipe, but for errors: they begin with that word.
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
+
+
+def without_times(text: str) -> str:
+    """A log without the times of its lines, each of which has one unless it is an error, a hint or part of a traceback."""
+    return "".join(_TIME.sub("", line, count=1) for line in text.splitlines(keepends=True))
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a command ended."""
@@ -33,6 +43,11 @@ class Outcome:
     code: int
     stdout: str
     stderr: str
+
+    @property
+    def said(self) -> str:
+        """stderr without the times of its lines."""
+        return without_times(self.stderr)
 
     @property
     def report(self) -> dict[str, Any]:
@@ -60,7 +75,7 @@ class Workspace:
 
     def env(self) -> dict[str, str]:
         # Neither the developer's keys nor a proxy: all is on loopback. And hundreds of commands compile the package once.
-        unwanted = ("BINANCE_", "PYTHONDONTWRITEBYTECODE")
+        unwanted = ("BINANCE_", "CRYPTOSERVICE_", "PYTHONDONTWRITEBYTECODE")
         inherited = {
             name: value
             for name, value in os.environ.items()

@@ -1,4 +1,4 @@
-"""A command whose stderr is a pseudo-terminal, and what stands on the screen in the end."""
+"""A command whose stderr, or also its stdout, is a pseudo-terminal, and what stands on the screen in the end."""
 
 from __future__ import annotations
 
@@ -28,40 +28,66 @@ class Screen(NamedTuple):
     left: list[str]
 
 
+class Terminal:
+    """A pseudo-terminal: the end that a command gets, and what the command has sent to it."""
+
+    def __init__(self, columns: int) -> None:
+        self._ours, self.theirs = pty.openpty()
+        fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self._pieces: list[bytes] = []
+        self._reader = threading.Thread(target=_read, args=(self._ours, self._pieces))
+
+    def __enter__(self) -> Terminal:
+        self._reader.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Read to the end; the command must have ended."""
+        self._reader.join()
+        os.close(self._ours)
+
+    @property
+    def text(self) -> str:
+        """What has come so far."""
+        return b"".join(self._pieces).decode()
+
+
 def run_on_terminal(
-    workspace: Workspace, *arguments: str, columns: int = 120, seen: Callable[[str], bool] | None = None, at: str | None = None
+    workspace: Workspace,
+    *arguments: str,
+    columns: int = 120,
+    seen: Callable[[str], bool] | None = None,
+    at: str | None = None,
+    piped: bool = True,
 ) -> tuple[Outcome, Screen]:
-    """Run to the end; stdout is a pipe, as in `cryptoservice ... > report.json`. SIGINT comes once `seen` likes the screen."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    """Run to the end; stdout is a pipe, as in `cryptoservice ... > report.json`, or a terminal of its own.
+
+    SIGINT comes once `seen` likes the screen.
+    """
     environment = {name: value for name, value in workspace.env().items() if name not in ("COLUMNS", "LINES")}
-    process = subprocess.Popen(
-        workspace.command(*arguments, at=at),
-        cwd=workspace.folder,
-        env={"TERM": "xterm-256color", **environment, **workspace.environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    os.close(theirs)
-    pieces: list[bytes] = []
-    reader = threading.Thread(target=_read, args=(ours, pieces))
-    reader.start()
-    try:
-        if seen is not None:
-            wait_until(lambda: process.poll() is not None or seen(_text(pieces)), seconds=60)
-            process.send_signal(signal.SIGINT)
-        stdout, _ = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.wait()
-        reader.join()
-        os.close(ours)
-    text = _text(pieces)
-    return Outcome(process.returncode, stdout, text), screen(text)
+    with Terminal(columns) as shown, Terminal(columns) as printed:
+        process = subprocess.Popen(
+            workspace.command(*arguments, at=at),
+            cwd=workspace.folder,
+            env={"TERM": "xterm-256color", **environment, **workspace.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if piped else printed.theirs,
+            stderr=shown.theirs,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        os.close(shown.theirs)
+        os.close(printed.theirs)
+        try:
+            if seen is not None:
+                wait_until(lambda: process.poll() is not None or seen(shown.text), seconds=60)
+                process.send_signal(signal.SIGINT)
+            stdout, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.wait()
+    return Outcome(process.returncode, stdout if piped else printed.text, shown.text), screen(shown.text)
 
 
 def _read(terminal: int, pieces: list[bytes]) -> None:
@@ -73,10 +99,6 @@ def _read(terminal: int, pieces: list[bytes]) -> None:
         if not piece:
             return
         pieces.append(piece)
-
-
-def _text(pieces: list[bytes]) -> str:
-    return b"".join(pieces).decode()
 
 
 def screen(sent: str) -> Screen:

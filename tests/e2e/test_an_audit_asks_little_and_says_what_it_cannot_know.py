@@ -121,7 +121,7 @@ def test_an_object_that_answers_404_is_gone(stored: Workspace, exchange: ReplayE
         {"object": FILES[1], "symbol": MADE, "date": DAYS[1]}, {"object": MONTH, "symbol": MADE, "date": "2026-06"},
     ]  # fmt: skip
     assert outcome.report["refetch"] == []
-    assert [line for line in outcome.stderr.splitlines() if "gone from the archive" in line] == [
+    assert [line for line in outcome.said.splitlines() if "gone from the archive" in line] == [
         f"warning: {key}: gone from the archive" for key in (FILES[1], MONTH)
     ]
     assert contents(stored.folder) == before

@@ -76,8 +76,8 @@ def test_three_objects_and_the_lines_that_fetch_them_again(stored: Workspace, ex
     assert (contents(stored.folder), stamps(stored.folder)) == (frozen, times), "nothing changes without being asked"
     report = found.report
     assert list(report) == [
-        "window", "checked", "unchanged", "republished", "gone", "not_compared", "refetch", "requests", "retries",
-        "waited_seconds", "elapsed_seconds",
+        "window", "checked", "unchanged", "republished_total", "republished", "gone_total", "gone", "not_compared", "refetch",
+        "requests", "retries", "waited_seconds", "elapsed_seconds",
     ]  # fmt: skip
     assert (report["checked"], report["unchanged"], report["gone"], report["not_compared"]) == (11, 8, [], 0)
     assert report["republished"] == [

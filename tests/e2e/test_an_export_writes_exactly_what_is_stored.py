@@ -306,7 +306,7 @@ def test_a_file_of_a_day_without_rows_is_kept_until_it_is_pruned(holed: Workspac
     outcome = holed.export(folder="stale")
     assert (outcome.code, outcome.report["kept_files"]) == (0, 1)
     assert (folder / "klines.csv").read_text() == "rows of another machine\n"
-    kept = [line for line in outcome.stderr.splitlines() if "kept" in line]
+    kept = [line for line in outcome.said.splitlines() if "kept" in line]
     span = "from 2026-02-05 to 2026-02-05"
     assert kept == [f"warning: 1 day files from before were kept, {span}: this database has no rows for them"]
     assert "export again with --prune" in outcome.stderr

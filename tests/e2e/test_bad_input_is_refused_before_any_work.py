@@ -130,7 +130,7 @@ LOCK = ["lock", "--universe-file", "universe.json", "--db-path", "market.db", "-
 
 CASES: dict[str, tuple[Arguments, tuple[str, ...]]] = {
     "define: start date in another form": (changed(DEFINE, "--start-date", "2026-2-1"), ("2026-2-1", "YYYY-MM-DD")),
-    "define: end date in words": (changed(DEFINE, "--end-date", "yesterday"), ("yesterday", "YYYY-MM-DD")),
+    "define: end date in words": (changed(DEFINE, "--end-date", "tomorrow"), ("tomorrow", "YYYY-MM-DD", "yesterday", "7d")),
     "define: a day that is none": (changed(DEFINE, "--end-date", "2026-02-30"), ("2026-02-30",)),
     "define: no date": (changed(DEFINE, "--start-date", ""), ("start date",)),
     "define: reversed dates": (changed(DEFINE, "--start-date", "2026-03-01"), ("2026-03-01", "2026-02-28")),
@@ -203,7 +203,7 @@ CASES: dict[str, tuple[Arguments, tuple[str, ...]]] = {
     "verify: a text as lock": ([*VERIFY, "--lock", "file"], ("not JSON at line 1", "universe lock")),
     "verify: a universe as lock": ([*VERIFY, "--lock", "universe.json"], ("lock_version is missing",)),
     "verify: a database as lock": ([*VERIFY, "--lock", "market.db", "--repair"], ("market.db", "universe lock")),
-    "no command": ([], ("COMMAND",)),
+    "no command": (["-q"], ("COMMAND",)),
     "an unknown command": (["delete"], ("delete",)),
 }
 

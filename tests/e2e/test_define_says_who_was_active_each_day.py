@@ -154,7 +154,7 @@ def test_a_listed_symbol_that_is_refused_has_no_klines(workspace: Workspace, mar
     assert outcome.code == 0
     for day in saved(workspace)["daily_snapshots"]:
         assert day["missing_symbols"] == {"LINKUSDT": REASON_EMPTY}
-    warnings = [line for line in outcome.stderr.splitlines() if line.startswith("warning: ")]
+    warnings = [line for line in outcome.said.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1
     assert "LINKUSDT" in warnings[0]
 

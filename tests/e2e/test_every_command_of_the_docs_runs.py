@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from tests.e2e import truth
 from tests.e2e.conftest import ROOT, Outcome, Workspace
 from tests.e2e.recipe_steps import blocks_of
 from tests.e2e.steps import addresses, query
+from tests.e2e.terminal import Terminal, screen
 from tests.exchange import Market, ReplayExchange
 
 README = ROOT / "README.md"
@@ -74,24 +76,42 @@ def checkout(folder: Path) -> None:
 
 
 def typed(workspace: Workspace, line: str) -> Outcome:
-    """One line of a page, as a reader types it into bash."""
+    """One line of a page, as a reader types it into bash: at a terminal, whose lines stand in `stderr` and `stdout`."""
     binaries = Path(sys.executable).parent
     environment = {**workspace.env(), "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
     # make would first build a virtual environment of its own in this folder.
     line = line.replace("make define", f"make define BIN={binaries} -o .venv/.package")
-    done = subprocess.run(
-        ["bash", "-c", line], cwd=workspace.folder, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    return Outcome(done.returncode, done.stdout, done.stderr)
+    with Terminal(columns=200) as shown, Terminal(columns=200) as printed:
+        process = subprocess.Popen(
+            # Programs that colour what they say do not do so on a dumb terminal.
+            ["bash", "-c", line], cwd=workspace.folder, env={**environment, "TERM": "dumb"},
+            stdin=subprocess.DEVNULL, stdout=printed.theirs, stderr=shown.theirs,
+        )  # fmt: skip
+        os.close(shown.theirs)
+        os.close(printed.theirs)
+        try:
+            process.wait(timeout=60)
+        finally:
+            process.kill()
+            process.wait()
+    return Outcome(process.returncode, *("\n".join(screen(terminal.text).left) for terminal in (printed, shown)))
+
+
+def exported(line: str) -> dict[str, str]:
+    """The variables that a line of a page sets for all that follow."""
+    first, *assignments = shlex.split(line)
+    return dict(word.split("=", 1) for word in assignments) if first == "export" else {}
 
 
 def run_page(workspace: Workspace, page: Path) -> None:
     """Every command of a page, in order. The output that it shows must have been printed, with dots for what is left out."""
+    workspace = Workspace(workspace.folder, dict(workspace.environment))
     for block, shown in commands(page):
         printed: list[str] = []
         for line in block:
             if line in NOT_RUN_HERE:
                 continue
+            workspace.environment |= exported(line)
             done = typed(workspace, line)
             assert done.code == 0, f"{page.name}: {line}\n{done.stdout}\n{done.stderr}"
             printed += [*done.stdout.splitlines(), *done.stderr.splitlines()]
@@ -114,7 +134,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
 def test_the_commands_of_the_readme_make_a_dataset(reader: Workspace) -> None:
     lines = [line for block, _ in commands(README) for line in block]
     for command in ("define", "download", "export", "status", "verify"):
-        assert sum(line.startswith(f"cryptoservice universe {command} ") for line in lines) == 1
+        assert sum(line.split()[:3] == ["cryptoservice", "universe", command] for line in lines) == 1
     assert sum(bool(shown) for _, shown in commands(README)) == 5
     day = truth.csv_text({symbol: truth.rows(symbol, "1h", "2026-02-01", "2026-02-01") for symbol in truth.SYMBOLS})
     assert (reader.folder / "data/exports/klines/freq=1h/date=2026-02-01/klines.csv").read_text() == day

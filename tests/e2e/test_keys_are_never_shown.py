@@ -130,10 +130,7 @@ SLIPS = {
     "one dash": ("universe", "define", "-api-key", KEY),
     "a space after =": ("universe", "define", "--api-key=", KEY),
     "both after one flag": ("universe", "define", "--api-key", KEY, SECRET),
-    "no flag": ("universe", "download", KEY),
     "the name of the variable": ("universe", "define", f"BINANCE_API_KEY={KEY}"),
-    "where a number is due": ("universe", "define", "--max-retries", KEY),
-    "where a choice is due": ("universe", "download", "--kline-source", KEY),
     "an underscore": ("universe", "export", "--api_secret", SECRET),
 }
 REQUIRED = {
@@ -152,6 +149,26 @@ REQUIRED = {
         "1d",
     ),
 }
+
+
+# Nothing but its value says that this is a key.
+ASTRAY = {
+    "no flag": ("universe", "download", KEY),
+    "where a number is due": ("universe", "define", "--max-retries", KEY),
+    "where a choice is due": ("universe", "download", "--kline-source", KEY),
+}
+
+
+@pytest.mark.parametrize("slip", ASTRAY)
+def test_a_key_of_the_environment_is_not_printed_wherever_it_stands(workspace: Workspace, slip: str) -> None:
+    arguments = ASTRAY[slip]
+    # Flags decide what is a secret, and not how a word looks.
+    outcome = workspace.run(*arguments, *REQUIRED[arguments[1]])
+    assert (outcome.code, KEY in outcome.stderr) == (2, True)
+    workspace.environment["BINANCE_API_KEY"] = KEY
+    outcome = workspace.run(*arguments, *REQUIRED[arguments[1]])
+    assert outcome.code == 2
+    assert_silent(outcome)
 
 
 @pytest.mark.parametrize("slip", SLIPS)

@@ -11,6 +11,7 @@ from tests.e2e import truth
 from tests.e2e.conftest import Workspace
 from tests.e2e.crash_steps import csvs
 from tests.e2e.steps import assert_refused, write_universe
+from tests.e2e.terminal import run_on_terminal
 from tests.exchange import ReplayExchange
 
 WINDOW = ("2026-02-09", "2026-02-11")
@@ -88,8 +89,16 @@ def test_status_says_it_too(empty: Workspace) -> None:
     assert empty.download("-q").code == 0
     outcome = empty.run("universe", "status", *FILES)
     assert (outcome.code, outcome.report["active_symbol_days"]) == (0, 0)
-    assert "0 of 2 symbols active, 0 symbol-days; not active: 6 no_kline_on_date" in outcome.stderr
-    assert not [words for words in MISLEADING if words in outcome.stderr], outcome.stderr
+    shown = run_on_terminal(empty, "universe", "status", *FILES, piped=False)[1].left
+    assert "0 of 2 symbols active, 0 symbol-days; not active: 6 no_kline_on_date" in shown
+    assert not [words for words in MISLEADING if words in "\n".join(shown)], shown
+
+
+def test_people_are_not_led_to_what_makes_no_sense(empty: Workspace) -> None:
+    for command in (("download", *FILES), ("export", *FILES, "--export-base-path", "exports", "--source-freq", "1m")):
+        outcome, screen = run_on_terminal(empty, "universe", *command, piped=False)
+        assert (outcome.code, outcome.stdout) == (0, "")
+        assert not [line for line in screen.left if line.startswith("next:") or "100 %" in line], screen.left
 
 
 def test_there_is_nothing_to_verify(empty: Workspace) -> None:

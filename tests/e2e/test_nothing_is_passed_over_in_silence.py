@@ -18,7 +18,7 @@ def test_define_names_what_is_not_listed(workspace: Workspace) -> None:
     names = [f"NOSUCH{number}USDT" for number in range(10)]
     outcome = workspace.define(symbols=",".join(["LINKUSDT", *names]))
     assert outcome.code == 0
-    (line,) = [line for line in outcome.stderr.splitlines() if "NOSUCH" in line]
+    (line,) = [line for line in outcome.said.splitlines() if "NOSUCH" in line]
     assert line == f"warning: not in the current trading list, so never active: {', '.join(names[:8])} and 2 more"
     assert "no requested symbol is active" not in outcome.stderr
 
@@ -35,7 +35,7 @@ def test_define_says_that_nothing_is_active_when_it_is_quiet_too(workspace: Work
     window = ("--start-date", "2026-02-01", "--end-date", "2026-02-02")
     outcome = workspace.define("-q", symbols="LINKUSD,AVAXUSD", window=window)
     assert (outcome.code, outcome.report["active_symbol_days"]) == (0, 0)
-    assert outcome.stderr == (
+    assert outcome.said == (
         "warning: no requested symbol is active on any day of 2026-02-01 to 2026-02-02 (4 not_in_current_trading_list): "
         "the universe file says so under missing_symbols; did you mean LINKUSDT, AVAXUSDT?\n"
     )
@@ -87,8 +87,11 @@ EXPORT = (
     ("line", "hint"),
     [
         ("define --symbols LINKUSDT", "write: cryptoservice universe define ..."),
-        ("universe status --universe-file x --symbols LINKUSDT", "see cryptoservice universe status --help"),
-        ("universe dowload", "see cryptoservice universe --help"),
+        (
+            "universe status --universe-file x --symbols LINKUSDT",
+            "did you mean --symbol? see cryptoservice universe status --help",
+        ),
+        ("universe dowload", "did you mean download? see cryptoservice universe --help"),
     ],
 )
 def test_hints_lead_to_the_right_help(tmp_path: Path, line: str, hint: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from cryptoservice.clock import Clock
 from cryptoservice.export.command import export_universe_data
 from tests.e2e.conftest import Outcome, Workspace
-from tests.e2e.steps import write_universe
+from tests.e2e.steps import query, write_universe
 from tests.e2e.terminal import Screen, run_on_terminal
 from tests.exchange import Fault, ReplayExchange
 
@@ -135,9 +135,10 @@ def test_terminals_and_wishes_differ(lasting: Workspace) -> None:
 def test_an_interrupt_wipes_the_line_before_it_speaks(lasting: Workspace) -> None:
     outcome, screen = run_on_terminal(lasting, *SLOWLY, seen=lambda text: "symbol-days (" in text)
     assert (outcome.code, outcome.stdout) == (130, "")
+    ((stored,),) = query(lasting.folder / "market.db", "SELECT count(*) FROM symbol_days WHERE status = 'complete'")
     assert screen.left == [
         "60 symbol-days to fetch, 0 settled already",
-        "error: interrupted by SIGINT",
+        f"error: interrupted by SIGINT: {stored} of 60 symbol-days stored",
         "hint: run the same command again",
         "",
     ]  # fmt: skip
@@ -181,7 +182,7 @@ def test_a_log_gets_a_line_every_twentieth(lasting: Workspace) -> None:
         assert outcome.stdout.count("\n") == 1
     assert outcomes["quiet"].stderr == outcomes["quiet json"].stderr == ""
 
-    first, *lines = outcomes["text"].stderr.splitlines()
+    first, *lines = outcomes["text"].said.splitlines()
     assert first == "60 symbol-days to fetch, 0 settled already"
     matches = [re.match(COUNT, line) for line in lines]
     counts = [int(match["done"]) for match in matches if match]

@@ -206,7 +206,7 @@ def test_error_bodies_are_only_words(workspace: Workspace, exchange: ReplayExcha
     assert [entry["date"] for entry in outcome.report["failed"]] == odd[: len(ERRORS)]
     assert max(len(entry["reason"]) for entry in outcome.report["failed"]) < 200
     assert "\x1b" not in outcome.stderr
-    assert "warning: y" not in outcome.stderr.splitlines()
+    assert "warning: y" not in outcome.said.splitlines()
 
 
 @pytest.mark.parametrize("far", ["no pause", "a pause beyond all calendars"])

@@ -19,7 +19,7 @@ from tests.e2e.steps import assert_refused
 LEAVES = ["define", "symbols", "download", "export", "status", "verify", "lock", "audit"]
 COMMANDS: list[list[str]] = [[], ["universe"], *(["universe", name] for name in LEAVES)]
 # Which flags take a path, an interval, or one of a few words.
-FILES = {"--universe-file", "--db-path", "--output", "--symbols-file", "--lock"}
+FILES = {"--universe-file", "--db-path", "--output", "--symbols-file", "--lock", "--report"}
 WORDS = {
     "--interval": truth.INTERVALS, "--source-freq": truth.INTERVALS, "--export-freq": truth.INTERVALS,
     "--log-format": ("text", "json"), "--kline-source": ("auto", "vision", "api"),

@@ -14,6 +14,7 @@ import pytest
 from tests.e2e import truth
 from tests.e2e.conftest import Workspace
 from tests.e2e.steps import addresses, asked, assert_refused, contents, objects, query, stamps, wait_until, write_universe
+from tests.e2e.terminal import run_on_terminal
 from tests.exchange import Market, ReplayExchange
 
 NOON = "2026-03-01T12:00:00+00:00"
@@ -87,10 +88,22 @@ def test_it_counts_what_the_ledger_says(troubled: Workspace, first_of_march: Rep
 
 
 def test_the_table_says_the_same(troubled: Workspace) -> None:
-    lines = troubled.run(*OF_DATABASE, at=NOON).stderr.splitlines()
+    lines = run_on_terminal(troubled, *OF_DATABASE, at=NOON, piped=False)[1].left
     header, row = (line.split() for line in lines if line.startswith(("dataset ", "klines ")))
-    assert header == ["dataset", "freq", "complete", "gaps", "incomplete", "failed", "never", "rows", "last", "checked"]
-    assert row[:8] == ["klines", "5m", "32", "1", "1", "1", "48", "9,778"]
+    assert header == [
+        "dataset",
+        "freq",
+        "settled",
+        "complete",
+        "gaps",
+        "incomplete",
+        "failed",
+        "never",
+        "rows",
+        "last",
+        "checked",
+    ]
+    assert row[:10] == ["klines", "5m", "39.7", "%", "32", "1", "1", "1", "48", "9,778"]
     assert "next download of 5m klines: 50 symbol-days: first 49 from the monthly archive, 1 from the API" in lines
     assert "3 of 3 symbols active, 83 symbol-days; not active: 1 no_kline_on_date" in lines
     assert any(line.startswith("  failed, daily: zip_unreadable") and line.endswith(": 1 symbol-day") for line in lines)
@@ -112,7 +125,9 @@ def test_a_window_counts_its_days_alone(troubled: Workspace) -> None:
     outcome = troubled.run(*OF_DATABASE, "--start-date", "2026-02-05", "--end-date", "2026-02-05", at=NOON)
     (klines,) = outcome.report["datasets"]
     assert [klines[name] for name in COUNTS] == [2, 2, 0, 0, 0, 0, 2 * 288]
-    assert "next download of 5m klines: nothing to do, all is settled" in outcome.stderr
+    day = ("--start-date", "2026-02-05", "--end-date", "2026-02-05")
+    shown = run_on_terminal(troubled, *OF_DATABASE, *day, at=NOON, piped=False)[1].left
+    assert "next download of 5m klines: nothing to do, all is settled" in shown
     outcome = troubled.run(*OF_DATABASE, "--start-date", "2026-02-24", "--end-date", "2026-02-24", at=NOON)
     assert outcome.report["datasets"][0]["next_download"]["first_source"] == {"monthly": 0, "daily": 1, "rest": 0}
     assert outcome.report["window"] == {"start_date": "2026-02-24", "end_date": "2026-02-24"}
@@ -151,7 +166,8 @@ def test_without_a_database_it_looks_at_the_universe(tmp_path: Path) -> None:
     report = outcome.report
     assert (report["db_path"], report["datasets"], report["active_symbols"], report["active_symbol_days"]) == (None, [], 2, 55)
     assert report["define_missing"] == {"not_in_current_trading_list": 0, "no_kline_on_date": 29}
-    assert outcome.stderr.splitlines() == [
+    assert outcome.stderr == ""
+    assert run_on_terminal(workspace, *STATUS, piped=False)[1].left[:-1] == [
         "universe universe.json: 2026-02-01 to 2026-02-28, 28 days",
         "2 of 3 symbols active, 55 symbol-days; not active: 29 no_kline_on_date",
     ]
@@ -189,7 +205,7 @@ def test_bad_input_is_refused(workspace: Workspace) -> None:
     write_universe(workspace.folder)
     assert_refused(workspace.run(*OF_DATABASE), "market.db", "does not exist")
     assert_refused(workspace.run(*STATUS, "--start-date", "2026-01-31"), "start date", "outside")
-    assert_refused(workspace.run(*STATUS, "--end-date", "yesterday"), "end date", "YYYY-MM-DD")
+    assert_refused(workspace.run(*STATUS, "--end-date", "tomorrow"), "end date", "YYYY-MM-DD", "yesterday")
     assert_refused(workspace.run("universe", "status"), "--universe-file")
     (workspace.folder / "market.db").write_text("no database, but long enough to be looked at" * 50)
     assert_refused(workspace.run(*OF_DATABASE), "not a database", code=1)

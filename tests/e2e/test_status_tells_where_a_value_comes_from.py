@@ -18,6 +18,7 @@ import pytest
 from tests.e2e import metrics_truth, truth
 from tests.e2e.conftest import Outcome, Workspace
 from tests.e2e.steps import addresses, contents, write_universe
+from tests.e2e.terminal import run_on_terminal
 from tests.exchange import Market, ReplayExchange
 
 DAY = "2026-02-10"
@@ -53,9 +54,18 @@ def served(exchange: ReplayExchange, key: str) -> dict[str, str]:
     return {"object": key, "sha256": hashlib.sha256(body).hexdigest(), "last_modified": response.headers["Last-Modified"]}
 
 
+STATUS = ("universe", "status", "--universe-file", "universe.json", "--db-path", "market.db", "--date", DAY)
+
+
 def ask(workspace: Workspace, symbol: str = SYMBOL, *more: str) -> Outcome:
-    files = ("--universe-file", "universe.json", "--db-path", "market.db")
-    return workspace.run("universe", "status", *files, "--symbol", symbol, "--date", DAY, *more)
+    return workspace.run(*STATUS, "--symbol", symbol, *more)
+
+
+def people_read(workspace: Workspace, symbol: str = SYMBOL) -> str:
+    """What stays on a terminal."""
+    outcome, shown = run_on_terminal(workspace, *STATUS, "--symbol", symbol, piped=False)
+    assert (outcome.code, outcome.stdout) == (0, "")
+    return "\n".join(shown.left)
 
 
 def recent(text: str) -> bool:
@@ -97,13 +107,13 @@ def test_it_names_what_the_exchange_served(downloaded: tuple[Workspace, ReplayEx
 
 def test_people_read_the_same(downloaded: tuple[Workspace, ReplayExchange]) -> None:
     workspace, exchange = downloaded
-    told = ask(workspace).stderr
+    told = people_read(workspace)
     assert told.startswith(f"{SYMBOL} on {DAY}: active in universe universe.json\ndatabase market.db\n")
     for value in (*served(exchange, KLINES).values(), *served(exchange, METRICS).values(), "6 from daily, 282 from rest"):
         assert f"  {value}\n" in told
-    assert ask(workspace, SYMBOL, "-q").stderr == ""
-    quiet = ask(workspace, SYMBOL, "--log-format", "json")
-    assert (quiet.stderr, quiet.report["symbol"]) == ("", SYMBOL)
+    for flags in ((), ("-q",), ("--log-format", "json")):
+        piped = ask(workspace, SYMBOL, *flags)
+        assert (piped.stderr, piped.report["symbol"]) == ("", SYMBOL)
 
 
 def test_why_a_symbol_day_is_not_there(downloaded: tuple[Workspace, ReplayExchange]) -> None:
@@ -111,7 +121,9 @@ def test_why_a_symbol_day_is_not_there(downloaded: tuple[Workspace, ReplayExchan
     assert outcome.code == 0
     assert (outcome.report["active"], outcome.report["missing_reason"]) == (False, "no_kline_on_date")
     assert {(one["status"], one["reason"], one["rows"]) for one in outcome.report["provenance"]} == {(None, "not_downloaded", 0)}
-    assert outcome.stderr.startswith(f"{NOT_LISTED} on {DAY}: not active, no_kline_on_date in universe universe.json\n")
+    assert people_read(downloaded[0], NOT_LISTED).startswith(
+        f"{NOT_LISTED} on {DAY}: not active, no_kline_on_date in universe universe.json\n"
+    )
 
 
 def test_the_library_says_the_same(downloaded: tuple[Workspace, ReplayExchange]) -> None:

@@ -139,7 +139,7 @@ def test_both_ways_do_the_same(stories: dict[str, Story]) -> None:
             report = story.outcomes[name].report
             for varying in ("elapsed_seconds", "waited_seconds"):
                 report.pop(varying, None)
-            ends.append((report, story.outcomes[name].stderr))
+            ends.append((report, story.outcomes[name].said))
         assert ends[0] == ends[1], name
     files = [contents(story.data / "exports") for story in (left, right)]
     assert files[0].keys() == files[1].keys()
@@ -151,13 +151,22 @@ def test_both_ways_do_the_same(stories: dict[str, Story]) -> None:
     assert contents(left.data).keys() >= {"universe.json", "database/market.db", "exports/coverage_5m_2026-02-01_2026-02-28.json"}
 
 
-@pytest.mark.parametrize("line", ["cryptoservice", "cryptoservice universe", "cryptoservice universe export --source-freq 5m"])
+@pytest.mark.parametrize("line", ["cryptoservice delete", "cryptoservice universe -q", "cryptoservice universe export -q"])
 def test_both_ways_refuse_the_same(tmp_path: Path, line: str) -> None:
     workspace = Workspace(tmp_path)
     script, module = (Shell(workspace, way).type(line + " ") for way in WAYS)
     assert script == module
     assert script.code == 2
     assert script.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize("line", ["cryptoservice", "cryptoservice universe"])
+def test_both_ways_help_whoever_names_no_command(tmp_path: Path, line: str) -> None:
+    workspace = Workspace(tmp_path)
+    script, module = (Shell(workspace, way).type(line + " ") for way in WAYS)
+    assert script == module
+    assert (script.code, script.stdout) == (2, "")
+    assert script.stderr == Shell(workspace, WAYS[0]).type(f"{line} --help").stdout
 
 
 @pytest.mark.parametrize("command", ["", "universe ", "universe define ", "universe download ", "universe export "])
@@ -172,7 +181,7 @@ def test_help_and_version(tmp_path: Path, command: str) -> None:
 
 
 # Every flag that a command must have.
-_ALL = " --quiet --verbose --log-format"
+_ALL = " --quiet --verbose --log-format --json --report"
 _NETWORK = _ALL + " --api-key --api-secret --max-retries --max-ban-wait --api-base-url --vision-base-url"
 FLAGS = {
     "define": "--symbols --symbols-file --start-date --end-date --output --force --description --daily-check-workers "

@@ -325,5 +325,5 @@ def test_stdout_is_one_json_line_and_people_read_stderr(stored: Workspace) -> No
     outcome = verify(stored)
     assert json.loads(outcome.stdout.removesuffix("\n"))["status"] == "sound"
     assert outcome.stdout.count("\n") == 1
-    assert outcome.stderr.startswith("36 symbol-days with ")
+    assert outcome.said.startswith("36 symbol-days with ")
     assert verify(stored, "-q").stderr == ""

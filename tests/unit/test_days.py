@@ -19,6 +19,7 @@ from cryptoservice.days import (
     month_end,
     month_of,
     parse_day,
+    relative_day,
     shorten,
     utc_day,
     utc_text,
@@ -30,6 +31,15 @@ DAYS = st.dates(date(2017, 1, 1), date(2100, 1, 1))
 
 def test_parse_day_reads_the_calendar() -> None:
     assert parse_day("2024-02-29", "start") == date(2024, 2, 29)
+
+
+def test_days_before_today() -> None:
+    today = date(2026, 3, 1)
+    for text, day in (("yesterday", date(2026, 2, 28)), ("1d", date(2026, 2, 28)), ("0d", today), ("366d", date(2025, 2, 28))):
+        assert relative_day(text, today) == day
+    for text in ("", "today", "d", "7", "-1d", "7D", " 7d", "7d\n", "1.5d", "1000000d", "2026-02-28", "Yesterday", "\u0667d"):
+        assert relative_day(text, today) is None
+    assert relative_day("99999d", date(2100, 12, 31)) is not None
 
 
 def test_parse_day_takes_dates_and_moments_at_midnight_utc() -> None:

@@ -82,7 +82,7 @@ CALLS: list[Call] = [
     (
         "export_universe_data", EXPORT, ("u.json", "m.db", "out"),
         {
-            "source_freq": Freq.m5, "export_freq": Freq.m5, "window": WindowBounds(), "klines": True, "metrics": True,
+            "source_freq": None, "export_freq": None, "window": WindowBounds(), "klines": True, "metrics": True,
             "coverage_html": False, "prune": False, "progress": None,
         },
     ),

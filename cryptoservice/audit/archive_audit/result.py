@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from cryptoservice.audit.archive_audit.used_objects import UsedObject
 from cryptoservice.days import Window
 from cryptoservice.models import Dataset, Record
+
+MAX_LISTED = 1_000
+"""So many objects are named where a result is short; the others are only counted."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ class AuditResult(Record):
     """What `audit_universe` found, and what it cost."""
 
     KEYS: ClassVar = (
-        "window", "checked", "unchanged", "republished", "gone", "not_compared", "refetch", "requests", "retries",
-        "waited_seconds", "elapsed_seconds",
+        "window", "checked", "unchanged", "republished_total", "republished", "gone_total", "gone", "not_compared", "refetch",
+        "requests", "retries", "waited_seconds", "elapsed_seconds",
     )  # fmt: skip
 
     window: Window
@@ -73,6 +76,23 @@ class AuditResult(Record):
     def checked(self) -> int:
         """Objects that the database was built from in the window."""
         return self.unchanged + len(self.republished) + len(self.gone) + self.not_compared
+
+    @property
+    def republished_total(self) -> int:
+        """How many objects were published anew, listed or not."""
+        return len(self.republished)
+
+    @property
+    def gone_total(self) -> int:
+        """How many objects are gone, listed or not."""
+        return len(self.gone)
+
+    def to_dict(self, *, most: int | None = MAX_LISTED) -> dict[str, Any]:
+        """The result as a JSON object whose lists of objects hold so many entries at most; None: all of them."""
+        record = super().to_dict()
+        for name in ("republished", "gone"):
+            record[name] = record[name][:most]
+        return record
 
     def __repr__(self) -> str:
         counts = f"checked={self.checked}, unchanged={self.unchanged}, republished={len(self.republished)}"

@@ -10,10 +10,11 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from cryptoservice import files
 from cryptoservice.audit.dataset_lock.digests import UNREADABLE, Contents, DatasetContents, read_contents
-from cryptoservice.audit.dataset_lock.lock_file import LOCK_VERSION, DatasetLock, save
+from cryptoservice.audit.dataset_lock.lock_file import LOCK_VERSION, DatasetLock, save, write
 from cryptoservice.clock import Clock, raise_if_stopped
 from cryptoservice.config import AnyWindow, require_controls, require_flags
 from cryptoservice.days import Window, shorten
@@ -31,7 +32,8 @@ log = logging.getLogger(__name__)
 class LockResult(Record):
     """What a lock holds."""
 
-    lock_file: str
+    lock_file: str | None
+    """None when it was written to a stream."""
     lock_version: str
     root: str
     """64 hexadecimal digits: equal data, equal root."""
@@ -51,7 +53,7 @@ class LockResult(Record):
 def lock_universe(
     universe_file: str | Path,
     db_path: str | Path,
-    output_path: str | Path,
+    output_path: str | Path | TextIO,
     *,
     window: AnyWindow | None = None,
     force: bool = False,
@@ -60,6 +62,8 @@ def lock_universe(
     stop: threading.Event | None = None,
 ) -> LockResult:
     """Write the dataset lock of the active symbol-days of the window: digests over their rows in all datasets and intervals.
+
+    `output_path` is a file, or an open text stream.
 
     The digests depend on the stored rows alone; rows of other days do not count. All of them are of one moment, however much a
     download writes meanwhile. Raises UsageError for bad input, an existing output without `force` or a database that holds no
@@ -72,9 +76,11 @@ def lock_universe(
     started = clock.monotonic()
     loaded = UniverseFile.load(universe_file, stop)
     days = loaded.universe.subwindow(window)
-    output = files.path_of(output_path, "the output")
     database = files.path_of(db_path, "database")
-    _check_output(output, loaded.path, database, force=force)
+    is_path = isinstance(output_path, (str, Path)) or not hasattr(output_path, "write")
+    output = files.path_of(output_path, "the output") if is_path else None
+    if output is not None:
+        _check_output(output, loaded.path, database, force=force)
     nothing_active = nothing_active_notice(loaded.universe, days)
     if nothing_active:
         raise UsageError(f"nothing to lock: {nothing_active}", hint="name a universe, or a window, with active symbols")
@@ -83,10 +89,11 @@ def lock_universe(
         _check_contents(store, contents, days)
         raise_if_stopped(stop)
         lock = DatasetLock(loaded.sha256, days, contents.digests)
-        objects = save(lock, _objects(store, contents), output, force=force)
+        found = _objects(store, contents)
+        objects = write(lock, found, output_path) if output is None else save(lock, found, output, force=force)  # type: ignore[arg-type]
     _tell(contents, lock.root)
     return LockResult(
-        lock_file=str(output),
+        lock_file=None if output is None else str(output),
         lock_version=LOCK_VERSION,
         root=lock.root,
         window=days,
@@ -129,7 +136,7 @@ def _tell(contents: Contents, root: str) -> None:
         lacking = dataset.active_symbol_days - dataset.symbol_days
         if lacking:
             # A lock of less than the universe wants is a lock all the same, but nobody should take it for the whole.
-            counts = (dataset.dataset, lacking, dataset.active_symbol_days)
-            log.warning("%s: %d of %d active symbol-days have no rows, and the lock says so", *counts)
+            counts = (dataset.dataset, f"{lacking:,}", f"{dataset.active_symbol_days:,}")
+            log.warning("%s: %s of %s active symbol-days have no rows, and the lock says so", *counts)
     rows = sum(dataset.rows for dataset in contents.datasets)
-    log.info("%d rows locked, root %s", rows, root)
+    log.info("%s rows locked, root %s", f"{rows:,}", root)

@@ -53,21 +53,30 @@ class LockDifference(Record):
 class LockComparison(Record):
     """What a database holds beside what a lock says; equal roots mean equal data."""
 
+    KEYS: ClassVar = ("expected_root", "root", "differs", "differs_total")
+
     expected_root: str
     root: str
     differs: tuple[LockDifference, ...]
     """Every symbol-month that is not the same, sorted by dataset, symbol and month."""
 
+    @property
+    def differs_total(self) -> int:
+        """How many they are, listed or not."""
+        return len(self.differs)
+
     def __repr__(self) -> str:
         return f"LockComparison(expected_root={self.expected_root!r}, root={self.root!r}, differs={len(self.differs)})"
 
 
-def expected_lock(path: Path, universe: UniverseFile, window: AnyWindow | None) -> DatasetLock:
+def expected_lock(
+    path: Path, universe: UniverseFile, window: AnyWindow | None, stop: threading.Event | None = None
+) -> DatasetLock:
     """The lock of that file, which must be the lock of that universe and, where a window is named, of that window.
 
     Raises LockError when the file cannot be used or is the lock of something else, and UsageError for a window that is none.
     """
-    lock = load(path)
+    lock = load(path, stop)
     if lock.universe_sha256 != universe.sha256:
         what = f"lock file {path} was made for another universe file, of SHA-256 {lock.universe_sha256}"
         raise LockError(what, hint=f"{universe.path} has {universe.sha256}: a lock holds for one universe file, byte by byte")
@@ -100,7 +109,12 @@ def compare_with_lock(
     with StoreReader.open(database) as store:
         found = read_contents(store, universe.universe.active_days(lock.window), clock, stop, report).digests
     comparison = LockComparison(lock.root, root_of(found), tuple(differences(lock.digests, found)))
-    log.info("%d symbol-months compared with the lock, %d differ; root %s", len(found), len(comparison.differs), comparison.root)
+    log.info(
+        "%s symbol-months compared with the lock, %s differ; root %s",
+        f"{len(found):,}",
+        f"{len(comparison.differs):,}",
+        comparison.root,
+    )
     return comparison
 
 

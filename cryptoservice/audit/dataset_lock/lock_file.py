@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from cryptoservice import files
 from cryptoservice.audit.dataset_lock.digests import MonthDigest, SymbolMonth, root_of
 from cryptoservice.days import Window, shorten
 from cryptoservice.errors import Remedy, UsageError
-from cryptoservice.universe.inputs import read_input
+from cryptoservice.universe.inputs import input_name, read_input
 
 LOCK_VERSION = "1.0"
+_WHAT = "lock file"
 # Each daily archive object is a line of 160 bytes: 900 symbols with metrics over six years are about 350 MB.
 _MAX_FILE_BYTES = 512 * 1024 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
@@ -49,29 +51,37 @@ def save(lock: DatasetLock, objects: Iterable[tuple[str, str]], path: Path, *, f
 
     Without `force` an existing file stays and TargetExists is raised. Raises OutputError when the file cannot be written.
     """
-    count = 0
     with files.atomic_text(path, replace=force) as handle:
-        for line in _head(lock):
-            handle.write(line)
-        # There can be hundreds of thousands of objects, so that they are never held all at once.
-        for name, sha256 in objects:
-            entry = json.dumps({"name": name, "sha256": sha256}, ensure_ascii=False)
-            handle.write(f"{',' if count else ''}\n    {entry}")
-            count += 1
-        handle.write("\n  ]\n}\n" if count else "]\n}\n")
+        return write(lock, objects, handle)
+
+
+def write(lock: DatasetLock, objects: Iterable[tuple[str, str]], stream: TextIO) -> int:
+    """Write what the file holds to a stream; returns how many objects there are."""
+    count = 0
+    for line in _head(lock):
+        stream.write(line)
+    # There can be hundreds of thousands of objects, so that they are never held all at once.
+    for name, sha256 in objects:
+        entry = json.dumps({"name": name, "sha256": sha256}, ensure_ascii=False)
+        stream.write(f"{',' if count else ''}\n    {entry}")
+        count += 1
+    stream.write("\n  ]\n}\n" if count else "]\n}\n")
     return count
 
 
-def load(path: Path) -> DatasetLock:
-    """Read a lock file. Raises LockError when it is unreadable, of another version, or breaks a rule."""
+def load(path: Path, stop: threading.Event | None = None) -> DatasetLock:
+    """Read a lock file. Raises LockError when it is unreadable, of another version, or breaks a rule.
+
+    Raises Interrupted when `stop` is set while standard input lets it wait.
+    """
     try:
-        content = read_input(path, "lock file", _MAX_FILE_BYTES, missing=Remedy.LOCK_FIRST)
+        content = read_input(path, _WHAT, _MAX_FILE_BYTES, missing=Remedy.LOCK_FIRST, stop=stop)
     except UsageError as error:
         raise LockError(error.message, hint=error.remedy or error.hint) from None
     try:
         return _read(content)
     except LockError as error:
-        raise LockError(f"lock file {path}: {error.message}", hint=error.remedy or error.hint) from None
+        raise LockError(f"{input_name(path, _WHAT)}: {error.message}", hint=error.remedy or error.hint) from None
 
 
 def _head(lock: DatasetLock) -> Iterator[str]:

@@ -12,16 +12,17 @@ def add_download(commands: Any) -> None:
     parser = commands.add_parser(
         "download",
         help="fetch a universe's symbol-days into SQLite",
-        description="Fetch exactly the active symbol-days of a universe: first verified archive files, then the API for what\n"
-        "the archive lacks. What the database holds already is not fetched again. An interrupted run is resumed by the next.",
+        description=shared.described(
+            "download --universe-file universe.json --db-path market.db --interval 5m",
+            "Fetch exactly the active symbol-days of a universe: first verified archive files, then the API for what\n"
+            "the archive lacks. What the database holds already is not fetched again. An interrupted run is resumed by the next.",
+        ),
         epilog=shared.ALL_EXIT_CODES,
         **shared.FORM,
     )
     what = parser.add_argument_group("what to download")
     shared.add_universe_file(what)
-    what.add_argument(
-        "--db-path", required=True, metavar=shared.FILE, help="the SQLite database; it is created with its folders when missing"
-    )
+    shared.add_path(what, "--db-path", "the SQLite database; it is created with its folders when missing")
     what.add_argument(
         "--interval", default="1m", metavar=shared.FREQ, help=f"kline interval: {shared.INTERVALS} (default %(default)s)"
     )
@@ -31,7 +32,9 @@ def add_download(commands: Any) -> None:
     )  # fmt: skip
     shared.add_window(what)
     what.add_argument(
-        "--symbols", metavar="A,@FILE,B", help="only these symbols of the universe, separated by commas (default: all)"
+        "--symbols",
+        metavar="A,@FILE,B",
+        help="only these symbols of the universe, separated by commas; @FILE stands for those in that file (default: all)",
     )
     what.add_argument(
         "--no-incremental",
@@ -67,26 +70,27 @@ def add_export(commands: Any) -> None:
     parser = commands.add_parser(
         "export",
         help="write CSV files and the coverage report",
-        description="Write one CSV file for each UTC day in Hive-style folders, a JSON report of what is there and what is\n"
-        "missing, and a data package with the digest of each file. The command reads the universe and the database only,\n"
-        "and never touches the network. Missing data is no error: the report names it.",
+        description=shared.described(
+            "export --universe-file universe.json --db-path market.db --export-base-path exports",
+            "Write one CSV file for each UTC day in Hive-style folders, a JSON report of what is there and what is\n"
+            "missing, and a data package with the digest of each file. The command reads the universe and the database only,\n"
+            "and never touches the network. Missing data is no error: the report names it.",
+        ),
         epilog=shared.exit_codes(0, 1, 2, c0="done; what is missing, and why, is in the report"),
         **shared.FORM,
     )
     what = parser.add_argument_group("what to export")
     shared.add_universe_file(what)
-    what.add_argument("--db-path", required=True, metavar=shared.FILE, help="the SQLite database that download wrote")
-    what.add_argument(
-        "--export-base-path",
-        required=True,
-        metavar=shared.FOLDER,
-        help="folder for CSV files, report and package; it is created when missing",
+    shared.add_path(what, "--db-path", "the SQLite database that download wrote")
+    shared.add_path(
+        what, "--export-base-path", "folder for CSV files, report and package; it is created when missing", metavar=shared.FOLDER
     )
     what.add_argument(
-        "--source-freq", required=True, metavar=shared.FREQ, help=f"interval of the klines to read: {shared.INTERVALS}"
-    )
+        "--source-freq", metavar=shared.FREQ,
+        help=f"interval of the klines to read: {shared.INTERVALS} (default: the only one that the database has)",
+    )  # fmt: skip
     what.add_argument(
-        "--export-freq", required=True, metavar=shared.FREQ, help="interval to write: a whole multiple of --source-freq"
+        "--export-freq", metavar=shared.FREQ, help="interval to write: a whole multiple of --source-freq (default: the same)"
     )
     shared.add_window(what)
     what.add_argument("--no-klines", action="store_true", help="leave out klines")

@@ -15,6 +15,9 @@ FILE, FOLDER, FREQ = "FILE", "DIR", "FREQ"
 """Metavars with a meaning: shell completion offers files, folders or intervals for them."""
 INTERVALS = " ".join(freq.value for freq in Freq)
 
+DATES = "YYYY-MM-DD, yesterday, or 7d for seven days ago"
+"""How a day can be written."""
+
 _CODES = {
     0: "done and complete",
     1: "failure: I/O, or something unexpected",
@@ -32,6 +35,11 @@ def exit_codes(*numbers: int, **meanings: str) -> str:
 
 
 ALL_EXIT_CODES = exit_codes(0, 1, 2, 3, 4, 5)
+
+
+def described(example: str, text: str) -> str:
+    """The description of a command: a line to begin with, and then what the command does."""
+    return f"example:\n  cryptoservice universe {example}\n\n{text}"
 
 
 def count(text: str) -> int:
@@ -68,6 +76,14 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=_terminal_columns() - 2)
 
+    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any = None) -> None:
+        """The usage of a command names what it needs; all its flags stand below, with their meaning."""
+        # argparse asks without a prefix for what stands before the name of a command.
+        if prefix != "" and all(action.option_strings for action in actions):
+            others = argparse.Action([], "flag", nargs="*", metavar="flag")
+            actions, groups = [*(action for action in actions if action.required), others], ()
+        super().add_usage(usage, actions, groups, prefix)
+
 
 def _terminal_columns() -> int:
     with suppress(ValueError):
@@ -79,20 +95,43 @@ def _terminal_columns() -> int:
     return 80
 
 
+VARIABLES = {
+    "--universe-file": "CRYPTOSERVICE_UNIVERSE_FILE",
+    "--db-path": "CRYPTOSERVICE_DB_PATH",
+    "--export-base-path": "CRYPTOSERVICE_EXPORT_BASE_PATH",
+}
+"""The environment variables that stand for flags which every line would repeat."""
+
+
+def expand_home(path: str) -> str:
+    """The path with the home folder in the place of a `~` at its start. A shell does so only where a word begins."""
+    return os.path.expanduser(path)  # noqa: PTH111 - Path would turn an empty text into a dot
+
+
+def add_path(group: Any, flag: str, about: str, *, metavar: str = FILE, required: bool = True) -> None:
+    """A flag for a path. One that has a variable takes its value from there, unless it is given or the variable is empty."""
+    variable = VARIABLES.get(flag)
+    default = (os.environ.get(variable) or None) if variable else None
+    if variable:
+        about = f"{about} (default: {variable})"
+    group.add_argument(
+        flag, required=required and default is None, default=default, type=expand_home, metavar=metavar, help=about
+    )
+
+
 FORM: Any = {"formatter_class": HelpFormatter, "allow_abbrev": False}
 """How every parser of the tree writes its help and reads its flags."""
 
 
 def add_universe_file(group: Any) -> None:
     """The universe that a command obeys."""
-    about = "the universe.json that define wrote; it is never changed"
-    group.add_argument("--universe-file", required=True, metavar=FILE, help=about)
+    add_path(group, "--universe-file", "the universe.json that define wrote; it is never changed; - is standard input")
 
 
 def add_window(group: Any) -> None:
     """The part of the universe that a command looks at."""
-    group.add_argument("--start-date", metavar="DATE", help="first UTC day, YYYY-MM-DD (default: the universe's)")
-    group.add_argument("--end-date", metavar="DATE", help="last UTC day, YYYY-MM-DD (default: the universe's)")
+    group.add_argument("--start-date", metavar="DATE", help=f"first UTC day: {DATES} (default: the universe's)")
+    group.add_argument("--end-date", metavar="DATE", help=f"last UTC day: {DATES} (default: the universe's)")
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
@@ -147,8 +186,18 @@ def add_ignored_credentials(parser: argparse.ArgumentParser) -> None:
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
-    """What a command says on stderr."""
+    """What a command says, and where."""
     group = parser.add_argument_group("output")
+    group.add_argument(
+        "--json",
+        action="store_true",
+        help="print the report on stdout as JSON, on a terminal too; elsewhere it is printed anyway",
+    )
+    add_path(
+        group, "--report",
+        "write the report as JSON to this file when the run comes to its end, also with exit code 3 or 4; - is standard output",
+        required=False,
+    )  # fmt: skip
     volume = group.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="errors only")
     volume.add_argument("-v", "--verbose", action="store_true", help="every request, and tracebacks; secrets are redacted")

@@ -12,8 +12,11 @@ def add_define(commands: Any) -> None:
     parser = commands.add_parser(
         "define",
         help="write universe.json: which symbol had data on which UTC day",
-        description="Ask the exchange for the daily klines of every symbol. Write down, for each UTC day, which symbols had\n"
-        "market data, and why the others had none. One request covers 499 days of a symbol. The file is immutable.",
+        description=shared.described(
+            "define --symbols BTCUSDT,ETHUSDT --start-date 30d --end-date yesterday --output universe.json",
+            "Ask the exchange for the daily klines of every symbol. Write down, for each UTC day, which symbols had\n"
+            "market data, and why the others had none. One request covers 499 days of a symbol. The file is immutable.",
+        ),
         epilog=shared.exit_codes(0, 1, 2, 4),
         **shared.FORM,
     )
@@ -22,20 +25,16 @@ def add_define(commands: Any) -> None:
         "--symbols", metavar="A,@FILE,B",
         help="symbols, separated by commas; @FILE stands for the symbols in that file; all: every symbol of the listing",
     )  # fmt: skip
-    what.add_argument(
-        "--symbols-file", metavar=shared.FILE,
-        help="symbols, separated by commas or white space, with # for comments; they come before those of --symbols; "
+    shared.add_path(
+        what, "--symbols-file",
+        "symbols, separated by commas or white space, with # for comments; they come before those of --symbols; "
         "- is standard input",
+        required=False,
     )  # fmt: skip
     shared.add_listing(what)
-    what.add_argument("--start-date", required=True, metavar="DATE", help="first UTC day, YYYY-MM-DD")
-    what.add_argument("--end-date", required=True, metavar="DATE", help="last UTC day, YYYY-MM-DD; it must be over")
-    what.add_argument(
-        "--output",
-        required=True,
-        metavar=shared.FILE,
-        help="the universe file to write; its folders are created; - is standard output",
-    )
+    what.add_argument("--start-date", required=True, metavar="DATE", help=f"first UTC day: {shared.DATES}")
+    what.add_argument("--end-date", required=True, metavar="DATE", help=f"last UTC day: {shared.DATES}; it must be over")
+    shared.add_path(what, "--output", "the universe file to write; its folders are created; - is standard output")
     what.add_argument("--force", action="store_true", help="replace an existing output")
     what.add_argument("--description", metavar="TEXT", help="a note to keep in the file")
     ranking = parser.add_argument_group("ranking", "Keep the most traded symbols of each day; the others are below_rank.")
@@ -69,8 +68,11 @@ def add_symbols(commands: Any) -> None:
     parser = commands.add_parser(
         "symbols",
         help="list the symbols that exist, now or ever",
-        description="List the USDT perpetuals of the exchange or of the archive. On a pipe, one name a line comes out, which\n"
-        "define reads with --symbols-file -; on a terminal, a table with the first and the last day that the exchange names.",
+        description=shared.described(
+            "symbols --listing archive",
+            "List the USDT perpetuals of the exchange or of the archive. On a pipe, one name a line comes out, which\n"
+            "define reads with --symbols-file -; on a terminal, a table with the first and the last day that the exchange names.",
+        ),
         epilog=shared.exit_codes(0, 1, 2, 4),
         **shared.FORM,
     )

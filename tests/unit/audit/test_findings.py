@@ -82,6 +82,21 @@ def test_a_repair_counts_what_is_left() -> None:
     assert replace(made, repair=RepairResult(days[:1], ()), sample=sample(check(AnswerKind.FAILED))).status == "not_verified"
 
 
+def test_a_short_report_cuts_every_list_that_grows_with_the_data() -> None:
+    months = tuple(LockDifference("klines/1h", BTC, f"month {number}", LockKind.EXTRA, {}) for number in range(MAX_LISTED + 1))
+    day = RepairedDay(Dataset.KLINES, "1h", BTC, "2026-02-01", False, None, None)
+    made = replace(
+        result({"value": MAX_LISTED + 1}),
+        repair=RepairResult((day,) * (MAX_LISTED + 2), (difference("value"),) * (MAX_LISTED + 3)),
+        lock=LockComparison("1" * 64, "2" * 64, months),
+    )
+    for most, lengths in ((None, (501, 502, 503, 501)), (500, (500,) * 4)):
+        record = made.to_dict() if most else made.to_dict(most=None)
+        lists = (record["differences"], record["repair"]["days"], record["repair"]["differences"], record["lock"]["differs"])
+        assert tuple(map(len, lists)) == lengths
+        assert (record["repair"]["symbol_days"], record["lock"]["differs_total"]) == (502, 501)
+
+
 def test_what_is_unlike_a_lock_is_different() -> None:
     same = LockComparison("1" * 64, "1" * 64, ())
     month = LockDifference("klines/1h", BTC, "2026-02", LockKind.MISSING, {"2026-02-01": LockKind.MISSING})

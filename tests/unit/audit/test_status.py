@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cryptoservice.audit.status import StatusResult, universe_status
-from cryptoservice.cli.tables import status_text
+from cryptoservice.cli.tables import status_lines
 from cryptoservice.config import WindowBounds
 from cryptoservice.errors import Interrupted, StoreError, UsageError
 from cryptoservice.models import Dataset, Status
@@ -129,18 +129,21 @@ def test_the_table_for_people(case: Case) -> None:
     case.fill(
         [line("2026-02-10", Status.FAILED, None), line("2026-02-10", Status.COMPLETE, dataset=Dataset.FUNDING_RATES, freq="")]
     )
-    assert status_text(case.status()).splitlines() == [
+    assert list(status_lines(case.status())) == [
         f"universe {case.universe}: 2026-01-30 to 2026-02-28, 30 days",
         "2 of 2 symbols active, 59 symbol-days; not active: 1 not_in_current_trading_list",
         f"database {case.database}",
         "",
-        "dataset        freq  complete  gaps  incomplete  failed  never  rows  last checked",
-        "klines         5m           9     0           0       1     49     0  2026-03-01T11:59:00+00:00",
-        "funding_rates  -            1     0           0       0     58     0  2026-03-01T11:59:00+00:00",
+        "dataset        freq  settled  complete  gaps  incomplete  failed  never  rows  last checked",
+        "klines         5m     15.2 %         9     0           0       1     49     0  2026-03-01T11:59:00+00:00",
+        "funding_rates  -       1.6 %         1     0           0       0     58     0  2026-03-01T11:59:00+00:00",
+        "metrics        -           -         -     -           -       -      -     -  never",
+        "total          -       8.4 %        10     0           0       1    107     0  2026-03-01T11:59:00+00:00",
         "",
         "next download of 5m klines: 50 symbol-days: first 48 from the monthly archive, 2 from the API",
         "  failed, no reason known: 1 symbol-day",
         "next download of funding_rates: 58 symbol-days: first 58 from the API",
+        "nothing of metrics has been downloaded; --download-market-metrics asks for them",
     ]
 
 
@@ -178,7 +181,7 @@ def test_a_database_without_any_ledger_line(case: Case) -> None:
     case.fill([])
     result = case.status()
     assert result.datasets == ()
-    assert status_text(result).splitlines()[-1] == f"database {case.database}: nothing has been downloaded into it yet"
+    assert list(status_lines(result))[-1] == f"database {case.database}: nothing has been downloaded into it yet"
 
 
 def test_what_is_refused(case: Case) -> None:

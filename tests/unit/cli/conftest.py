@@ -1,4 +1,7 @@
-"""What `main` changes in its process is as before after each test: the package's logger and the signal handlers."""
+"""What `main` changes in its process is as before after each test: the package's logger and the signal handlers.
+
+And no variable of the developer stands for a flag.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from cryptoservice.cli.flags.shared import VARIABLES
 from cryptoservice.progress import use_display
 
 
 @pytest.fixture(autouse=True)
-def _process_as_it_was() -> Iterator[None]:
+def _process_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for variable in VARIABLES.values():
+        monkeypatch.delenv(variable, raising=False)
     logger = logging.getLogger("cryptoservice")
     logging_before = (list(logger.handlers), logger.level, logger.propagate)
     signals_before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

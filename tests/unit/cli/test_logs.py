@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import sys
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -21,6 +22,32 @@ def set_up(*, quiet: bool = False, verbose: bool = False, log_format: str = "tex
     return logs.set_up(quiet=quiet, verbose=verbose, log_format=log_format, secrets=(SECRET, None, "", "abc"))
 
 
+class Terminal(io.StringIO):
+    """A stream that claims to be a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """stderr is a terminal; without a display, so that its bytes are those of the lines."""
+    monkeypatch.setenv("TERM", "dumb")
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    return stream
+
+
+def timed(text: str) -> str:
+    """The lines without their times, which must be of this hour."""
+    lines = []
+    for line in text.splitlines(keepends=True):
+        time, rest = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) (.*\n)", line, re.DOTALL).groups()  # type: ignore[union-attr]
+        moment = datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+        assert abs(datetime.now(timezone.utc) - moment) < timedelta(hours=1)
+        lines.append(rest)
+    return "".join(lines)
+
+
 def say_everything() -> None:
     LOG.debug("one")
     LOG.info("two")
@@ -28,10 +55,26 @@ def say_everything() -> None:
     LOG.error("four")
 
 
-def test_text_lines_carry_a_prefix_from_warning_up(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_lines_carry_a_prefix_from_warning_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = terminal(monkeypatch)
     set_up()
     say_everything()
-    assert capsys.readouterr().err == "two\nwarning: three\nerror: four\n"
+    assert stderr.getvalue() == "two\nwarning: three\nerror: four\n"
+
+
+def test_lines_that_are_kept_carry_their_time_but_for_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = terminal(monkeypatch)
+    set_up(verbose=True)
+    say_everything()
+    *lines, error = stderr.getvalue().splitlines(keepends=True)
+    assert (timed("".join(lines)), error) == ("one\ntwo\nwarning: three\n", "error: four\n")
+
+
+def test_a_pipe_gets_times(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up()
+    say_everything()
+    *lines, error = capsys.readouterr().err.splitlines(keepends=True)
+    assert (timed("".join(lines)), error) == ("two\nwarning: three\n", "error: four\n")
 
 
 def test_quiet_leaves_errors_only(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,13 +88,7 @@ def test_quiet_leaves_what_says_how_a_run_ended(capsys: pytest.CaptureFixture[st
         set_up(**options)
         logging.getLogger(logs.OUTCOME).info("one")
         logging.getLogger(logs.OUTCOME).warning("two")
-        assert capsys.readouterr().err == "warning: two\n"
-
-
-def test_verbose_says_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    set_up(verbose=True)
-    say_everything()
-    assert capsys.readouterr().err == "one\ntwo\nwarning: three\nerror: four\n"
+        assert timed(capsys.readouterr().err) == "warning: two\n"
 
 
 def test_other_loggers_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,7 +101,7 @@ def test_setting_up_again_replaces_the_first(capsys: pytest.CaptureFixture[str])
     set_up()
     set_up()
     LOG.info("once")
-    assert capsys.readouterr().err == "once\n"
+    assert timed(capsys.readouterr().err) == "once\n"
 
 
 def test_json_lines_are_one_object_each(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,13 +140,6 @@ def test_a_secret_that_contains_another_is_taken_out_whole() -> None:
     assert redact("password1 pass") == "*** ***"
 
 
-class Terminal(io.StringIO):
-    """A stream that claims to be a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
 def test_on_a_terminal_a_line_passes_above_the_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, options, drawn in (
         ("vt100", {}, True),
@@ -132,7 +162,7 @@ def test_on_a_terminal_a_line_passes_above_the_progress(monkeypatch: pytest.Monk
 def test_a_text_line_moves_no_cursor_and_json_keeps_fields_and_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     set_up()
     LOG.info("a\x1b[2J 币\nb")
-    assert capsys.readouterr().err == "a\\x1b[2J 币\\nb\n"
+    assert timed(capsys.readouterr().err) == "a\\x1b[2J 币\\nb\n"
     set_up(log_format="json")
     try:
         raise ValueError(SECRET)

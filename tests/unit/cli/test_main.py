@@ -17,11 +17,12 @@ import pytest
 
 from cryptoservice import errors
 from cryptoservice._version import __version__
-from cryptoservice.cli.commands import COMMANDS
+from cryptoservice.cli.commands.dispatch import COMMANDS
 from cryptoservice.cli.main import known_error, main
 from cryptoservice.errors import Remedy
 
 STATUS = ["universe", "status", "--universe-file", "universe.json"]
+VARIABLE = "CRYPTOSERVICE_UNIVERSE_FILE can stand for it; see cryptoservice universe status --help"
 BUG = "run again with -v for the traceback, and report it as a bug"
 # error, exit code, message, hint
 ERRORS: list[tuple[Exception, int, str, str | None]] = [
@@ -158,13 +159,17 @@ def test_a_message_is_one_line_that_moves_no_cursor(
 
 def test_arguments_that_cannot_be_parsed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["universe", "status"]) == 2
-    assert capsys.readouterr().err == (
-        "error: the following arguments are required: --universe-file\nhint: see cryptoservice universe status --help\n"
-    )
+    assert capsys.readouterr().err == (f"error: the following arguments are required: --universe-file\nhint: {VARIABLE}\n")
     for words in (["--log-format", "json"], ["--log-format=json"]):
         assert main(["universe", "status", *words]) == 2
         entry = json.loads(capsys.readouterr().err)
-        assert (entry["exit_code"], entry["hint"]) == (2, "see cryptoservice universe status --help")
+        assert (entry["exit_code"], entry["hint"]) == (2, VARIABLE)
+
+
+def test_a_key_of_the_environment_is_never_repeated(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BINANCE_API_KEY", "VERYSECRET")
+    assert main([*STATUS, "VERYSECRET"]) == 2
+    assert capsys.readouterr().err.startswith("error: unrecognized arguments: ***\n")
 
 
 def test_help_and_version_go_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,6 +177,14 @@ def test_help_and_version_go_to_stdout(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out == f"cryptoservice {__version__}\n"
     assert main(["universe", "--help"]) == 0
     assert capsys.readouterr().out.startswith("usage: cryptoservice universe")
+
+
+def test_an_interrupt_says_what_is_safe(raising: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]) -> None:
+    raising(errors.Interrupted(kept="1,869 of 5,040 symbol-days stored"))
+    assert main(STATUS) == 130
+    assert capsys.readouterr().err == (
+        "error: interrupted by SIGINT: 1,869 of 5,040 symbol-days stored\nhint: run the same command again\n"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])

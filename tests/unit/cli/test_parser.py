@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import pytest
 import cryptoservice
 from cryptoservice.audit.archive_audit.command import DEFAULT_SAMPLE
 from cryptoservice.cli.parser import build_parser
+from cryptoservice.cli.parser import parse as parse_words
 from cryptoservice.errors import CryptoserviceError, OutputError, UsageError
 
 DEFINE = "universe define --start-date 2026-02-01 --end-date 2026-02-02 --output u.json"
@@ -28,7 +30,7 @@ VERIFY = "universe verify --universe-file u.json --db-path m.db"
 LOCK = "universe lock --universe-file u.json --db-path m.db --output l.json"
 AUDIT = "universe audit --universe-file u.json --db-path m.db"
 
-OUTPUT = {"quiet": False, "verbose": False, "log_format": "text"}
+OUTPUT = {"quiet": False, "verbose": False, "log_format": "text", "json": False, "report": None}
 CREDENTIALS = {"api_key": None, "api_secret": None}
 NETWORK = {**CREDENTIALS, "max_retries": 3, "max_ban_wait": 300.0, "api_base_url": None, "vision_base_url": None,
            "listing_base_url": None}  # fmt: skip
@@ -111,6 +113,7 @@ def test_every_flag_arrives() -> None:
         (f"{STATUS} --db-path m.db --api-secret s", {"db_path": "m.db", "api_secret": "s"}),
         (f"{VERIFY} --sample 9 --seed 0 --repair --lock l.json --max-api-workers 1 --max-vision-workers 2",
          {"sample": 9, "seed": 0, "repair": True, "lock": "l.json", "max_api_workers": 1, "max_vision_workers": 2}),
+        (f"{STATUS} --json --report r.json", {"json": True, "report": "r.json"}),
         (f"{LOCK} --force --start-date a --end-date b --api-key k",
          {"force": True, "start_date": "a", "end_date": "b", "api_key": "k"}),
         (f"{AUDIT} --sample 0 --start-date a --end-date b --listing-base-url http://l --max-ban-wait 0 -q",
@@ -125,8 +128,7 @@ def test_what_cannot_be_used_is_refused_in_these_words() -> None:
     for line, message, hint in (
         ("", f"{required}: AREA", "see cryptoservice --help"),
         ("universe", f"{required}: COMMAND", "see cryptoservice universe --help"),
-        ("universe status", f"{required}: --universe-file", "see cryptoservice universe status --help"),
-        (f"{STATUS} --db m.db", "unrecognized arguments: --db m.db", "see cryptoservice universe status --help"),
+        (f"{STATUS} more", "unrecognized arguments: more", "see cryptoservice universe status --help"),
         ("--no-such universe", f"{required}: COMMAND", "see cryptoservice universe --help"),
         (f"{STATUS} -q -v", "argument -v/--verbose: not allowed with argument -q/--quiet", None),
         (f"{DEFINE} --top 0", "argument --top: 0 is not a whole number from 1 up", None),
@@ -142,14 +144,17 @@ def test_what_cannot_be_used_is_refused_in_these_words() -> None:
         # What may be a key is not repeated, whatever it was given to.
         (f"{STATUS} --my-key VERYSECRET", "unrecognized arguments: --my-key ***", None),
         (f"{STATUS} --secret=VERYSECRET", "unrecognized arguments: --secret=***", None),
-        (f"{STATUS} {'aB3' * 20}", "unrecognized arguments: ***", None),
         (f"{STATUS} --api-kye VERYSECRET", "unrecognized arguments: --api-kye ***", None),
         (f"{STATUS} BINANCE_API_KEY=VERYSECRET", "unrecognized arguments: BINANCE_API_KEY=***", None),
         (f"{STATUS} --api-secret= VERYSECRET", "unrecognized arguments: ***", None),
+        (f"{STATUS} --api-key VERYSECRET OTHERSECRET more", "unrecognized arguments: *** ***", None),
+        (f"{STATUS} --api-secret=VERYSECRET OTHERSECRET -q rest", "unrecognized arguments: *** rest", None),
+        (f"{STATUS} --api-key -VERYSECRET", "argument --api-key: expected one argument", None),
         (f"{DOWNLOAD} --my-key a --max-retries a", "argument --max-retries: invalid whole number value: '***'", None),
         # What only looks like one is.
         (f"{DOWNLOAD} --api-key", "argument --api-key: expected one argument", None),
         (f"{DOWNLOAD} --api-key --api-secret s", "argument --api-key: expected one argument", None),
+        (f"{STATUS} {'aB3' * 20}", f"unrecognized arguments: {'aB3' * 20}", None),
         (f"{STATUS} {LONG}", f"unrecognized arguments: {LONG}", None),
         (f"{DOWNLOAD} --max-retries {LONG}", f"argument --max-retries: invalid whole number value: '{LONG}'", None),
     ):
@@ -157,6 +162,123 @@ def test_what_cannot_be_used_is_refused_in_these_words() -> None:
             parse(line)
         assert refused.value.message == message, line
         assert hint in (None, refused.value.hint), line
+
+
+def hint_for(line: str) -> str | None:
+    with pytest.raises(UsageError) as refused:
+        parse_words(line.split())
+    return refused.value.hint
+
+
+def test_what_is_mistyped_gets_a_suggestion() -> None:
+    see = "see cryptoservice universe {} --help"
+    for line, hint in (
+        ("universe defin", "did you mean define? see cryptoservice universe --help"),
+        ("universe dwonload --plan", "did you mean download? see cryptoservice universe --help"),
+        ("universe nonsense", "see cryptoservice universe --help"),
+        ("dwonload", "write: cryptoservice universe download ..."),
+        ("univers status", "did you mean universe? see cryptoservice --help"),
+        ("nonsense", "see cryptoservice --help"),
+        ("help defin", "write: cryptoservice universe define ..."),
+        (f"{STATUS} --db m.db", "did you mean --db-path? " + see.format("status")),
+        (f"{STATUS} --dbpath=m.db", "did you mean --db-path? " + see.format("status")),
+        ("universe status --univers-file u.json", "did you mean --universe-file? " + see.format("status")),
+        (f"{DOWNLOAD} --no-incrementel", "did you mean --no-incremental? " + see.format("download")),
+        (f"{DOWNLOAD} --colour", see.format("download")),
+        # A flag of another command is no flag of this one.
+        (f"{STATUS} --no-incremental", see.format("status")),
+    ):
+        assert hint_for(line) == hint, line
+
+
+def test_symbols_with_spaces_between_them_are_shown_with_commas() -> None:
+    for words in (
+        "--symbols BTCUSDT ETHUSDT",
+        "--symbols BTCUSDT, ETHUSDT",
+        "--symbols=BTCUSDT ETHUSDT -q",
+        "-q --symbols BTCUSDT , ETHUSDT",
+    ):
+        for line in (DEFINE, DOWNLOAD):
+            assert hint_for(f"{line} {words}") == "separate the symbols by commas: --symbols BTCUSDT,ETHUSDT", words
+    assert hint_for(f"{DEFINE} --symbols BTCUSDT -q ETHUSDT") == "see cryptoservice universe define --help"
+
+
+def test_variables_stand_for_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hint_for("universe status") == (
+        "CRYPTOSERVICE_UNIVERSE_FILE can stand for it; see cryptoservice universe status --help"
+    )  # fmt: skip
+    assert hint_for("universe export") == (
+        "CRYPTOSERVICE_UNIVERSE_FILE and CRYPTOSERVICE_DB_PATH and CRYPTOSERVICE_EXPORT_BASE_PATH can stand for them; "
+        "see cryptoservice universe export --help"
+    )
+    assert hint_for("universe define") == "see cryptoservice universe define --help"
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("CRYPTOSERVICE_UNIVERSE_FILE", "~/u.json")
+    monkeypatch.setenv("CRYPTOSERVICE_DB_PATH", "m.db")
+    monkeypatch.setenv("CRYPTOSERVICE_EXPORT_BASE_PATH", "out")
+    for command in ("download", "export", "status", "verify", "lock --output l.json", "audit"):
+        args = parse(f"universe {command}")
+        assert (args["universe_file"], args["db_path"]) == ("/home/me/u.json", "m.db"), command
+        assert args.get("export_base_path", "out") == "out"
+        assert parse(f"universe {command} --universe-file x --db-path y")["db_path"] == "y"
+    assert parse("universe export --export-base-path there")["export_base_path"] == "there"
+    # An empty variable is as good as none.
+    monkeypatch.setenv("CRYPTOSERVICE_DB_PATH", "")
+    assert parse("universe status")["db_path"] is None
+    assert "CRYPTOSERVICE_DB_PATH can stand for it" in str(hint_for("universe export"))
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    for line, names in (
+        (DEFINE, ("output", "symbols_file", "report")), (DOWNLOAD, ("universe_file", "db_path", "report")),
+        (EXPORT, ("universe_file", "db_path", "export_base_path", "report")), (LOCK, ("output",)), (VERIFY, ("lock",)),
+    ):  # fmt: skip
+        for name in names:
+            flag = f"--{name.replace('_', '-')}"
+            assert parse(f"{line} {flag} ~/a/b")[name] == "/home/me/a/b"
+            assert parse(f"{line} {flag}=~/a")[name] == "/home/me/a"
+            assert [parse(f"{line} {flag} {same}")[name] for same in ("-", "./~", "a~", "~nosuchuser/x")] == [
+                "-", "./~", "a~", "~nosuchuser/x",
+            ]  # fmt: skip
+
+
+def test_without_a_command_the_help_is_shown_and_the_exit_code_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for line in ("", "universe"):
+        with pytest.raises(SystemExit) as left:
+            parse_words(line.split())
+        said = capsys.readouterr()
+        assert (left.value.code, said.out) == (2, "")
+        assert said.err.startswith(f"usage: cryptoservice {line}".rstrip())
+        assert len(re.findall("^  cryptoservice universe ", said.err, re.MULTILINE)) == 3
+
+
+def test_help_is_a_word_too(capsys: pytest.CaptureFixture[str]) -> None:
+    for line, usage in (
+        ("help", "usage: cryptoservice ["), ("help help", "usage: cryptoservice ["),
+        ("help universe", "usage: cryptoservice universe ["), ("universe help", "usage: cryptoservice universe ["),
+        ("help lock", "usage: cryptoservice universe lock "), ("universe help lock", "usage: cryptoservice universe lock "),
+        ("help universe lock", "usage: cryptoservice universe lock "),
+    ):  # fmt: skip
+        with pytest.raises(SystemExit) as left:
+            parse_words(line.split())
+        said = capsys.readouterr()
+        assert (left.value.code, said.err) == (0, "")
+        assert said.out.startswith(usage), line
+
+
+def test_every_help_leads_with_an_example_that_can_be_parsed() -> None:
+    examples = []
+    for name, parser in commands(build_parser()):
+        text = parser.format_help()
+        found = re.findall("^  (cryptoservice .*)$", text, re.MULTILINE)
+        assert len(found) == (1 if name.count(" ") else 3), name
+        if name.count(" "):
+            assert text.split("\n\n")[1].splitlines() == ["example:", f"  {found[0]}"]
+        examples += found
+    assert {parse_words(example.split()[1:]).command for example in examples} == {
+        "define", "symbols", "download", "export", "status", "verify", "lock", "audit",
+    }  # fmt: skip
 
 
 def test_two_dashes_after_an_equals_sign_are_a_value() -> None:
@@ -196,7 +318,7 @@ def test_completion_asks_shtab_for_paths_and_intervals(
     assert capsys.readouterr().out == "a script for zsh\n"
     intervals = ["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d"]
     assert {flag: offered for flag, offered in found.items() if offered is not None} == {
-        **dict.fromkeys(("--universe-file", "--db-path", "--output", "--symbols-file", "--lock"), "files"),
+        **dict.fromkeys(("--universe-file", "--db-path", "--output", "--symbols-file", "--lock", "--report"), "files"),
         "--export-base-path": "folders",
         **dict.fromkeys(("--interval", "--source-freq", "--export-freq"), intervals),
         "--listing": ("exchange", "archive"), "--rebalance": ("day", "week", "month"),

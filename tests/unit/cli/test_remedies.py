@@ -11,7 +11,7 @@ from cryptoservice.errors import CryptoserviceError, Remedy
 from tests.unit.cli.test_parser import commands
 
 # Whatever an error can tell; a remedy uses what it needs.
-FACTS = {"until": "2026-03-05 10:00:00 UTC", "longest": 300.0}
+FACTS = {"until": "2026-03-05 10:00:00 UTC", "longest": 300.0, "intervals": "1m 5m"}
 
 
 def test_every_remedy_has_words_whose_places_are_filled() -> None:

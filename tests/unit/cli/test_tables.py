@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 
 from cryptoservice.audit.provenance import DatasetProvenance, ProvenanceResult
 from cryptoservice.audit.status import DatasetStatus, NextDownload, StatusResult, UnsettledReason
-from cryptoservice.cli.tables import plan_text, provenance_text, status_text, table
+from cryptoservice.cli.tables import percent, plan_lines, provenance_lines, status_lines, symbols_lines, table
 from cryptoservice.days import Window
+from cryptoservice.define.symbol_list import ListedSymbol, SymbolList
 from cryptoservice.download.preview import PreviewResult, Share
 from cryptoservice.models import Dataset, Freq, MissingReason, SourceObject, Status
 from cryptoservice.sources.alignment import Reading
 from cryptoservice.sources.evidence import Source
+from cryptoservice.universe.model import Listing
 
 WINDOW = Window(date(2026, 2, 1), date(2026, 2, 28))
 MISSING = {MissingReason.NOT_IN_CURRENT_TRADING_LIST: 28, MissingReason.NO_KLINE_ON_DATE: 1_000}
+
+
+def text(lines: Iterator[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
 
 
 def status(*datasets: DatasetStatus, database: str | None = "market.db", **changes: object) -> StatusResult:
@@ -34,7 +41,7 @@ def test_a_table_sets_words_to_the_left_and_figures_to_the_right() -> None:
 
 
 def test_status_of_a_universe_alone() -> None:
-    assert status_text(status(database=None)) == (
+    assert text(status_lines(status(database=None))) == (
         "universe universe.json: 2026-02-01 to 2026-02-28, 28 days\n"
         "3 of 1,200 symbols active, 84 symbol-days; not active: 28 not_in_current_trading_list, 1,000 no_kline_on_date\n"
     )
@@ -43,11 +50,13 @@ def test_status_of_a_universe_alone() -> None:
     small = status(
         database=None, window=one, requested_symbols=1, active_symbols=1, active_symbol_days=1, define_missing=nothing_missing
     )
-    assert status_text(small) == ("universe universe.json: 2026-02-01 to 2026-02-01, 1 day\n1 of 1 symbol active, 1 symbol-day\n")
+    assert text(status_lines(small)) == (
+        "universe universe.json: 2026-02-01 to 2026-02-01, 1 day\n1 of 1 symbol active, 1 symbol-day\n"
+    )
 
 
 def test_status_of_a_database_without_anything() -> None:
-    assert status_text(status()).splitlines()[2:] == ["database market.db: nothing has been downloaded into it yet"]
+    assert text(status_lines(status())).splitlines()[2:] == ["database market.db: nothing has been downloaded into it yet"]
 
 
 def test_status_of_datasets() -> None:
@@ -57,17 +66,44 @@ def test_status_of_datasets() -> None:
         NextDownload(22, {Source.MONTHLY: 11, Source.DAILY: 0, Source.REST: 10}),
     )  # fmt: skip
     funding = DatasetStatus(Dataset.FUNDING_RATES, "", 84, 0, 0, 0, 0, 252, None, (), NextDownload(0, {}))
-    assert status_text(status(klines, funding)).splitlines()[2:] == [
+    assert text(status_lines(status(klines, funding))).splitlines()[2:] == [
         "database market.db",
         "",
-        "dataset        freq  complete  gaps  incomplete  failed  never       rows  last checked",
-        "klines         5m          60     2          10       1     11  1,234,567  2026-03-05T10:00:00+00:00",
-        "funding_rates  -           84     0           0       0      0        252  never",
+        "dataset        freq  settled  complete  gaps  incomplete  failed  never       rows  last checked",
+        "klines         5m     73.8 %        60     2          10       1     11  1,234,567  2026-03-05T10:00:00+00:00",
+        "funding_rates  -       100 %        84     0           0       0      0        252  never",
+        "metrics        -           -         -     -           -       -      -          -  never",
+        "total          -      86.9 %       144     2          10       1     11  1,234,819  2026-03-05T10:00:00+00:00",
         "",
         "next download of 5m klines: 22 symbol-days: first 11 from the monthly archive, 10 from the API, 1 without a request",
         "  incomplete, http_500: 10 symbol-days",
         "  failed, no reason known: 1 symbol-day",
         "next download of funding_rates: nothing to do, all is settled",
+        "nothing of metrics has been downloaded; --download-market-metrics asks for them",
+    ]
+    # One dataset needs no total; and a share that is not all of it is never 100 %.
+    alone = DatasetStatus(Dataset.METRICS, "5m", 9_999, 0, 0, 0, 1, 0, None, (), NextDownload(1, {}))
+    assert [line.split()[:3] for line in status_lines(status(alone))][4:] == [
+        ["dataset", "freq", "settled"], ["metrics", "5m", "99.9"], ["klines", "-", "-"], ["funding_rates", "-", "-"], [],
+        ["next", "download", "of"], ["nothing", "of", "klines"], ["nothing", "of", "funding_rates"],
+    ]  # fmt: skip
+
+
+def test_a_share_is_rounded_down() -> None:
+    for part, whole, said in (
+        (0, 0, "-"), (0, 7, "0 %"), (7, 7, "100 %"), (1, 1_000_000, "<0.1 %"), (999_999, 1_000_000, "99.9 %"), (1, 3, "33.3 %"),
+        (1, 1_000, "0.1 %"), (1, 2, "50.0 %"),
+    ):  # fmt: skip
+        assert percent(part, whole) == said
+
+
+def test_the_symbols_of_a_listing() -> None:
+    found = (ListedSymbol("BTCUSDT", date(2019, 9, 8), None), ListedSymbol("币安人生USDT", None, date(2026, 1, 2)))
+    assert list(symbols_lines(SymbolList(Listing.ARCHIVE, found))) == [
+        "symbol    first day   last day",
+        "BTCUSDT   2019-09-08  -",
+        "币安人生USDT  -           2026-01-02",
+        "2 symbols by the archive",
     ]
 
 
@@ -91,7 +127,7 @@ def test_where_the_values_of_a_symbol_day_come_from() -> None:
     )  # fmt: skip
     result = ProvenanceResult("universe.json", "market.db", "LINKUSDT", WINDOW.start, None, values)
     assert (
-        provenance_text(result)
+        text(provenance_lines(result))
         == """\
 LINKUSDT on 2026-02-01: active in universe universe.json
 database market.db
@@ -125,7 +161,7 @@ funding_rates
 """
     )
     empty = ProvenanceResult("universe.json", "market.db", "LINKUSDT", WINDOW.start, MissingReason.NO_KLINE_ON_DATE, ())
-    assert provenance_text(empty) == (
+    assert text(provenance_lines(empty)) == (
         "LINKUSDT on 2026-02-01: not active, no_kline_on_date in universe universe.json\n"
         "database market.db: nothing has been downloaded into it yet\n"
     )
@@ -137,11 +173,13 @@ def test_the_plan_of_a_download() -> None:
         Share(Dataset.KLINES, Source.REST, 2, 2, 1_002, 10, 2_880, 300_000),
     )
     plan = PreviewResult(WINDOW, Freq.m1, 1_500, 0, shares, 12.4)
-    assert plan_text(plan) == (
+    assert text(plan_lines(plan)) == (
         "dataset  source   symbol-days  requests  weight     rows   MB\n"
         "klines   monthly           84         6       0  120,960  4.2\n"
         "klines   rest               2     1,002      10    2,880  0.3\n"
-        "1,500 symbol-days are settled already\n"
+        "1,500 symbol-days settled already\n"
         "about 12 minutes at the limits in force\n"
     )
-    assert plan_text(PreviewResult(WINDOW, Freq.m1, 0, 0, (), 0.4)).endswith("\nless than a minute at the limits in force\n")
+    assert text(plan_lines(PreviewResult(WINDOW, Freq.m1, 0, 0, (), 0.4))).endswith(
+        "\nless than a minute at the limits in force\n"
+    )

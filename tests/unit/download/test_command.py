@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,9 +49,6 @@ def universe(tmp_path: Path) -> Path:
 
 
 def rows_of(database: Path, symbol: str) -> list[tuple[Any, ...]]:
-    import sqlite3
-    from contextlib import closing
-
     query = "SELECT open_time, open, high, low, close, volume, quote_volume, trades, taker_buy_volume, taker_buy_quote_volume "
     with closing(sqlite3.connect(database)) as db:
         return db.execute(query + "FROM klines WHERE symbol = ? ORDER BY open_time", (symbol,)).fetchall()
@@ -129,5 +128,30 @@ def test_a_stop_is_obeyed(tmp_path: Path, universe: Path, network: NetworkConfig
     stop = threading.Event()
     stop.set()
     slow = replace(network, rates=RateConfig(vision_request_delay=60.0))
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted) as caught:
         download_universe_data(universe, tmp_path / "market.db", network=slow, stop=stop)
+    assert caught.value.kept == "0 of 4 symbol-days stored"
+
+
+def test_an_interrupt_counts_what_is_stored_already(tmp_path: Path, universe: Path, network: NetworkConfig) -> None:
+    database = tmp_path / "market.db"
+    download_universe_data(universe, database, network=network, clock=CLOCK, window=WindowBounds(None, "2026-02-01"))
+
+    class Stopping(threading.Event):
+        """An event that sets itself when the run looks at it for the hundredth time."""
+
+        looks = 0
+
+        def is_set(self) -> bool:
+            self.looks += 1
+            return self.looks > 100
+
+    slow = replace(network, rates=RateConfig(vision_request_delay=60.0))
+    with pytest.raises(Interrupted) as caught:
+        download_universe_data(universe, database, network=slow, stop=Stopping(), download_market_metrics=True)
+    with closing(sqlite3.connect(database)) as db:
+        ((stored,),) = db.execute("SELECT count(*) FROM symbol_days WHERE status IN ('complete', 'confirmed_gap')")
+    # Two symbol-days of klines were there before; four of each of three datasets are wanted.
+    assert 2 <= stored < 12
+    assert caught.value.kept == f"{stored} of 12 symbol-days stored"
+    assert str(caught.value) == f"interrupted: {stored} of 12 symbol-days stored"

@@ -42,6 +42,8 @@ def test_the_report_of_a_download() -> None:
         "failed": [
             {"dataset": "metrics", "symbol": "AUSDT", "date": "2026-02-01", "reason": "rest: http_503", "status": "failed"}
         ],
+        "failed_total": 1,
+        "failed_by_reason": {"metrics": {"rest: http_503": 1}},
         "rows": {"klines": 1152, "metrics": 864, "funding_rates": 0},
         "datasets": {
             "klines": {"wanted_symbol_days": 6, "already_complete": 1, "downloaded": 4, "confirmed_gaps": 1, "failed": 0},
@@ -53,3 +55,24 @@ def test_the_report_of_a_download() -> None:
         "elapsed_seconds": 2.25,
     }
     assert not result.complete
+
+
+def test_a_short_report_names_a_thousand_failures_and_counts_them_all() -> None:
+    def failures(dataset: Dataset, reason: str, count: int) -> list[Unsettled]:
+        return [Unsettled(dataset, f"S{number}USDT", DAY, reason, Status.FAILED) for number in range(count)]
+
+    failed = (
+        *failures(Dataset.KLINES, "unreachable", 700), *failures(Dataset.KLINES, "rest: http_503", 800),
+        *failures(Dataset.FUNDING_RATES, "unreachable", 2),
+    )  # fmt: skip
+    counts = dict.fromkeys(Dataset, DatasetCounts(5_040, 0, 0, 0, 0, 0))
+    result = DownloadResult(Window(DAY, DAY), Freq.m5, counts, failed, {}, 0, 0.0, 0.0)
+    short, whole = result.to_dict(), result.to_dict(most=None)
+    assert (len(short["failed"]), len(whole["failed"])) == (1_000, 1_502)
+    assert short["failed"] == whole["failed"][:1_000]
+    by_reason = {"klines": {"rest: http_503": 800, "unreachable": 700}, "funding_rates": {"unreachable": 2}}
+    for record in (short, whole):
+        assert (record["failed_total"], record["failed_by_reason"], record["status"]) == (1_502, by_reason, "incomplete")
+        assert list(record["failed_by_reason"]["klines"]) == ["rest: http_503", "unreachable"]
+    none = DownloadResult(Window(DAY, DAY), Freq.m5, counts, (), {}, 0, 0.0, 0.0).to_dict()
+    assert (none["failed"], none["failed_total"], none["failed_by_reason"]) == ([], 0, {})

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from cryptoservice.config import WindowBounds
 from cryptoservice.errors import Interrupted, OutputError, Remedy, StoreError, UsageError
 from cryptoservice.export.command import ExportResult, export_universe_data
 from cryptoservice.models import Dataset
+from cryptoservice.storage.ledger import Series
 from tests.unit.audit.stored import BTC, ETH, HOURS, METRICS, NEXT_DAY, RATES, Stored, symbol_day, write_universe
 from tests.unit.fakes import DAY, FakeClock, kline
 
@@ -219,6 +221,31 @@ def test_what_is_refused(filled: Stored, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a file") as caught:
         export(filled, tmp_path / "taken")
     assert caught.value.remedy is Remedy.NAME_A_FOLDER
+
+
+def test_frequencies_that_are_not_said_come_from_the_database(filled: Stored, tmp_path: Path) -> None:
+    plain = {"source_freq": None, "export_freq": None}
+    report = report_of(export(filled, tmp_path / "plain", **plain))
+    assert (report["source_freq"], report["export_freq"]) == ("1h", "1h")
+    report = report_of(export(filled, tmp_path / "coarser", source_freq=None))
+    assert (report["source_freq"], report["export_freq"]) == ("1h", "4h")
+    with pytest.raises(UsageError, match="5m is not a whole multiple of 1h"):
+        export(filled, tmp_path / "finer", source_freq=None, export_freq="5m")
+    filled.fill([replace(symbol_day(Dataset.KLINES, HOURS[:1]), series=Series(Dataset.KLINES, "1d", BTC))])
+    with pytest.raises(UsageError, match="holds klines of several intervals") as caught:
+        export(filled, tmp_path / "several", **plain)
+    assert (caught.value.remedy, caught.value.hint) == (Remedy.CHOOSE_INTERVAL, "choose one of: 1h 1d")
+    report = report_of(export(filled, tmp_path / "chosen", source_freq="1d", export_freq=None))
+    assert (report["source_freq"], report["export_freq"]) == ("1d", "1d")
+
+
+def test_metrics_alone_have_an_interval_of_their_own(stored: Stored, tmp_path: Path) -> None:
+    stored.fill([symbol_day(Dataset.METRICS, METRICS)])
+    plain = {"source_freq": None, "export_freq": None}
+    assert report_of(export(stored, tmp_path / "out", klines=False, **plain))["export_freq"] == "5m"
+    with pytest.raises(UsageError, match="holds no klines") as caught:
+        export(stored, tmp_path / "none", **plain)
+    assert caught.value.remedy is Remedy.DOWNLOAD_FIRST
 
 
 def test_a_database_without_what_is_wanted(stored: Stored, tmp_path: Path) -> None:

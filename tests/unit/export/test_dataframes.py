@@ -216,7 +216,7 @@ def test_a_database_without_such_rows_says_so(database: Path, tmp_path: Path) ->
     metrics = written(tmp_path / "metrics.db", symbol_day(Series(Dataset.METRICS, "5m", "BTCUSDT"), []))
     with pytest.raises(UsageError, match="holds no klines"):
         read_klines(metrics)
-    with pytest.raises(UsageError, match="holds no klines"):
+    with pytest.raises(UsageError, match="holds no 1h klines"):
         read_klines(metrics, freq="1h")
     assert len(read_metrics(metrics)) == 0
     with pytest.raises(UsageError, match="does not exist"):

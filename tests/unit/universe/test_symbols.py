@@ -114,6 +114,14 @@ def test_inline_lists_splice_files_where_they_stand(tmp_path: Path) -> None:
     assert symbols.split_inline(f"BTCUSDT, @{file} ,SOLUSDT") == ["BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT"]
 
 
+def test_a_file_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "majors.txt").write_text("ETHUSDT\n", encoding="utf-8")
+    assert symbols.split_inline("BTCUSDT,@~/majors.txt") == ["BTCUSDT", "ETHUSDT"]
+    with pytest.raises(UsageError, match="symbols file ~nosuchuser/f does not exist"):
+        symbols.split_inline("@~nosuchuser/f")
+
+
 def test_files_may_hold_commas_spaces_comments_blanks_bom_and_crlf(tmp_path: Path) -> None:
     file = tmp_path / "symbols.txt"
     file.write_bytes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -85,7 +86,9 @@ def test_the_report() -> None:
         "window": {"start_date": "2026-02-01", "end_date": "2026-02-28"},
         "checked": 9,
         "unchanged": 5,
+        "republished_total": 1,
         "republished": [{"object": "a.zip", "symbol": "AUSDT", "date": "2026-02", "old": "ab", "new": "cd"}],
+        "gone_total": 1,
         "gone": [{"object": "b.zip", "symbol": "BUSDT", "date": "2026-02-01"}],
         "not_compared": 2,
         "refetch": [
@@ -99,4 +102,10 @@ def test_the_report() -> None:
         "waited_seconds": 0.5,
         "elapsed_seconds": 2.25,
     }  # fmt: skip
+    many = replace(result, republished=result.republished * 1_001, gone=result.gone * 1_002)
+    short, whole = many.to_dict(), many.to_dict(most=None)
+    assert (len(short["republished"]), len(short["gone"])) == (1_000, 1_000)
+    assert (len(whole["republished"]), len(whole["gone"])) == (1_001, 1_002)
+    for record in (short, whole):
+        assert (record["republished_total"], record["gone_total"], record["checked"]) == (1_001, 1_002, 2_010)
     assert repr(result) == "AuditResult(2026-02-01 to 2026-02-28, checked=9, unchanged=5, republished=1, gone=1)"

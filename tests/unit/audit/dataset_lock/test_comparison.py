@@ -71,6 +71,7 @@ def test_the_words_of_a_report() -> None:
     assert json.loads(json.dumps(comparison.to_dict())) == {
         "expected_root": "1" * 64,
         "root": "2" * 64,
+        "differs_total": 1,
         "differs": [
             {
                 "dataset": "klines/5m", "symbol": A, "month": "2026-02", "kind": "differs", "days": {"2026-02-03": "missing"}
