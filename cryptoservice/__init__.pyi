@@ -23,6 +23,8 @@ from cryptoservice.define.result import DefineResult as DefineResult
 from cryptoservice.define.symbol_list import SymbolList as SymbolList
 from cryptoservice.define.symbol_list import list_symbols as list_symbols
 from cryptoservice.download.command import download_universe_data as download_universe_data
+from cryptoservice.download.preview import PreviewResult as PreviewResult
+from cryptoservice.download.preview import plan_download as plan_download
 from cryptoservice.download.result import DownloadResult as DownloadResult
 from cryptoservice.errors import CryptoserviceError as CryptoserviceError
 from cryptoservice.errors import UsageError as UsageError
@@ -33,7 +35,9 @@ from cryptoservice.export.dataframes import read_klines as read_klines
 from cryptoservice.export.dataframes import read_metrics as read_metrics
 from cryptoservice.models import Dataset as Dataset
 from cryptoservice.models import Freq as Freq
+from cryptoservice.progress import ProgressEvent as ProgressEvent
 from cryptoservice.service import MarketDataService as MarketDataService
+from cryptoservice.sources.evidence import KlineSource as KlineSource
 from cryptoservice.universe.file import UniverseFile as UniverseFile
 from cryptoservice.universe.model import DailySnapshot as DailySnapshot
 from cryptoservice.universe.model import Listing as Listing

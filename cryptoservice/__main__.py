@@ -8,6 +8,13 @@ import signal
 import sys
 
 
+def _ending_signals() -> list[signal.Signals]:
+    """The signals that end a run. Where `nohup` or a supervisor has the hangup ignored, it stays ignored."""
+    hangup = getattr(signal, "SIGHUP", None)
+    is_heard = hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([hangup] if hangup is not None and is_heard else [])]
+
+
 def _end_at_once(number: int, _: object) -> None:
     """A signal before the command has begun: there is nothing yet to end in good order."""
     with contextlib.suppress(OSError):
@@ -27,7 +34,7 @@ def _fill_closed_streams() -> None:
 
 def run() -> None:
     """Run the command line and end the process with its exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ending_signals():
         signal.signal(number, _end_at_once)
     _fill_closed_streams()
     from cryptoservice.cli.main import main  # noqa: PLC0415

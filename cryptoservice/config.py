@@ -1,4 +1,4 @@
-"""Options that belong together: retries, rates, workers, credentials and endpoints. Each group checks its own values."""
+"""Options that belong together: retries, rates, workers, credentials, endpoints, windows. Each group checks its own values."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from urllib.parse import urlsplit
 
 from cryptoservice.errors import Remedy, UsageError
@@ -17,12 +18,49 @@ LISTING_BASE_URL = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"
 SHORTEST_SECRET = 4
 """A shorter key or secret is not redacted, because it would be found inside ordinary words."""
 REDACTED = "***"
+_SHOWN_CHARACTERS = 60
 
 
-def _require_count(name: str, value: int, minimum: int, maximum: int) -> None:
+def require_count(name: str, value: int, minimum: float, maximum: float = math.inf) -> None:
+    """Raise UsageError for what is no whole number in that range."""
     _require(name, value, minimum, maximum)
     if not isinstance(value, int):
         raise UsageError(f"{name} is {value!r}", hint="it must be a number, and a whole one")
+
+
+def require_kind(name: str, value: object, kind: type) -> None:
+    """Raise UsageError for a value that is neither None nor of that kind."""
+    if value is not None and not isinstance(value, kind):
+        raise UsageError(f"{name} is {_shown(value)}", hint=f"it must be of type {kind.__name__}")
+
+
+def require_flags(**flags: object) -> None:
+    """Raise UsageError for an option that is neither True nor False: "no" and 0 would each mean something to somebody."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise UsageError(f"{name} is {_shown(value)}", hint="it must be True or False")
+
+
+def require_controls(**controls: object) -> None:
+    """Raise UsageError for a `clock`, `stop`, `executor` or `progress` that could not be used as one. None always can."""
+    for name, value in controls.items():
+        methods, what = _CONTROLS[name]
+        if value is not None and not all(callable(getattr(value, method, None)) for method in methods):
+            raise UsageError(f"{name} is {_shown(value)}", hint=f"it must be {what}")
+
+
+# What a value of that name must be able to do.
+_CONTROLS = {
+    "clock": (("time", "monotonic", "sleep", "random"), "a Clock"),
+    "stop": (("is_set", "wait"), "an event, such as threading.Event()"),
+    "executor": (("submit",), "an executor, such as those of concurrent.futures"),
+    "progress": (("__call__",), "a function that takes a ProgressEvent"),
+}
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def _require(name: str, value: float, minimum: float, maximum: float = math.inf) -> None:
@@ -43,10 +81,11 @@ class RetryConfig:
     jitter: bool = True
 
     def __post_init__(self) -> None:
-        _require_count("max retries", self.max_retries, 0, 100)
+        require_count("max retries", self.max_retries, 0, 100)
         _require("base delay", self.base_delay, 0)
         _require("max delay", self.max_delay, 0)
         _require("backoff multiplier", self.backoff_multiplier, 1)
+        require_flags(jitter=self.jitter)
 
 
 @dataclass(frozen=True)
@@ -76,8 +115,14 @@ class WorkerConfig:
     vision: int = 8
 
     def __post_init__(self) -> None:
-        _require_count("API workers", self.api, 1, 256)
-        _require_count("vision workers", self.vision, 1, 256)
+        require_count("API workers", self.api, 1, 256)
+        require_count("vision workers", self.vision, 1, 256)
+
+    @classmethod
+    def of_define(cls, workers: int) -> WorkerConfig:
+        """What define takes: so many requests to the API. Where that is less than usual, it holds for the archive too."""
+        checked = cls(workers)
+        return checked if workers >= cls.api else cls(workers, workers)
 
 
 @dataclass(frozen=True)
@@ -88,6 +133,7 @@ class Credentials:
     api_secret: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        _require_secrets(self.api_key, self.api_secret)
         key = self.api_key
         if key and not (key.isascii() and key.isprintable() and " " not in key):
             raise UsageError("the API key holds characters that no key has", hint=Remedy.CHECK_API_KEY)
@@ -103,6 +149,7 @@ class Credentials:
     def resolve(cls, api_key: str | None, api_secret: str | None, env: Mapping[str, str] | None = None) -> Credentials:
         """The given values, else BINANCE_API_KEY and BINANCE_API_SECRET of the environment, else none."""
         env = os.environ if env is None else env
+        _require_secrets(api_key, api_secret)
         key = (api_key or env.get("BINANCE_API_KEY") or "").strip()
         secret = (api_secret or env.get("BINANCE_API_SECRET") or "").strip()
         return cls(key or None, secret or None)
@@ -115,6 +162,10 @@ class Endpoints:
     api: str = API_BASE_URL
     vision: str = VISION_BASE_URL
     listing: str = LISTING_BASE_URL
+
+    def __post_init__(self) -> None:
+        for name, value in (("API", self.api), ("vision", self.vision), ("listing", self.listing)):
+            _require_text(value, f"{name} base URL")
 
     @classmethod
     def resolve(
@@ -139,10 +190,31 @@ class Endpoints:
 
 @dataclass(frozen=True)
 class WindowBounds:
-    """Two optional UTC days, written YYYY-MM-DD, both inclusive; in the place of a missing one stands the universe's own."""
+    """Two optional UTC days, both inclusive; in the place of a missing one stands the universe's own.
 
-    start_date: str | None = None
-    end_date: str | None = None
+    A day is text (YYYY-MM-DD), a date, or a datetime or pandas Timestamp at midnight; without a time zone it is in UTC.
+    """
+
+    start_date: str | date | None = None
+    end_date: str | date | None = None
+
+    @classmethod
+    def of(cls, window: AnyWindow | None) -> WindowBounds:
+        """The window itself, the window of a pair of days, or for None that of the universe. UsageError for anything else."""
+        if window is None:
+            return cls()
+        if isinstance(window, WindowBounds):
+            return window
+        if isinstance(window, (tuple, list)) and len(window) == 2:
+            return cls(*window)
+        hint = 'pass a pair of days, such as ("2026-02-01", "2026-02-28"), either of which may be None'
+        raise UsageError(f"the window is {_shown(window)}", hint=hint)
+
+
+Day = str | date
+"""A UTC day where the library takes one: text (YYYY-MM-DD), a date, or a datetime or pandas Timestamp at midnight."""
+AnyWindow = WindowBounds | tuple[Day | None, Day | None]
+"""A window where the library takes one."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +227,31 @@ class NetworkConfig:
     retry: RetryConfig = field(default_factory=RetryConfig)
     workers: WorkerConfig = field(default_factory=WorkerConfig)
 
+    def __post_init__(self) -> None:
+        parts = (
+            ("endpoints", self.endpoints, Endpoints), ("credentials", self.credentials, Credentials),
+            ("rates", self.rates, RateConfig), ("retry", self.retry, RetryConfig), ("workers", self.workers, WorkerConfig),
+        )  # fmt: skip
+        for name, value, kind in parts:
+            require_kind(name, value, kind)
+            if value is None:
+                raise UsageError(f"{name} is None", hint=f"leave it out, or give a {kind.__name__}")
+
+
+def _require_secrets(api_key: object, api_secret: object) -> None:
+    for name, value in (("key", api_key), ("secret", api_secret)):
+        if value is not None and not isinstance(value, str):
+            # Bytes may well be the secret itself, so the value is not shown.
+            raise UsageError(f"the API {name} is no text but of type {type(value).__name__}", hint=Remedy.CHECK_API_KEY)
+
+
+def _require_text(value: object, what: str) -> None:
+    if not isinstance(value, str):
+        raise UsageError(f"the {what} is {_shown(value)}", hint="it must be text, such as https://fapi.binance.com")
+
 
 def _base_url(text: str, what: str) -> str:
+    _require_text(text, what)
     try:
         parts = urlsplit(text.strip())
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

@@ -10,7 +10,7 @@ CryptoserviceError                 1   anything that ends a run
 |   |-- HistoryEnded               -   the API keeps no data this old (-1130): one request's outcome
 |   `-- SourceRefused              4   the host refuses this address: a long ban, 403, 451
 |-- NetworkSetupError              1   a package, a proxy, a certificate or the API key cannot work: no retry can mend it
-`-- Interrupted            130 / 143   SIGINT, SIGTERM, or a set stop event
+`-- Interrupted      129 / 130 / 143   SIGHUP, SIGINT, SIGTERM, or a set stop event
 
 This module imports nothing of the package.
 """
@@ -25,6 +25,7 @@ EXIT_USAGE = 2
 EXIT_INCOMPLETE = 3
 EXIT_REFUSED = 4
 EXIT_BUSY = 5
+EXIT_SIGHUP = 129
 EXIT_SIGINT = 130
 EXIT_SIGTERM = 143
 
@@ -134,7 +135,7 @@ class NetworkSetupError(CryptoserviceError):
 
 
 class Interrupted(CryptoserviceError):
-    """The run was asked to stop: by SIGINT, by SIGTERM, or by a `stop` event that was set."""
+    """The run was asked to stop: by SIGHUP, SIGINT or SIGTERM, or by a `stop` event that was set."""
 
     exit_code = EXIT_SIGINT
 

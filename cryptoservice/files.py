@@ -36,6 +36,15 @@ class TargetExists(UsageError):
     """A file exists already at the target, and it was not to be replaced."""
 
 
+def path_of(value: object, what: str) -> Path:
+    """The path that a caller named, as text or as a path. Raises UsageError, in which `what` says where the value stood."""
+    try:
+        return Path(os.fspath(value))  # type: ignore[call-overload]
+    except TypeError:
+        hint = "give it as text or as pathlib.Path"
+        raise UsageError(f"{what} is no path but of type {type(value).__name__}", hint=hint) from None
+
+
 def describe(error: OSError) -> str:
     """What the operating system said, without the path, which the caller names."""
     return (error.strerror or str(error)).lower()
@@ -74,6 +83,7 @@ def sync_folder(folder: Path) -> None:
 def atomic_text(target: Path, *, replace: bool = True, durable: bool = True) -> Iterator[TextIO]:
     """Give a UTF-8 text file to write to, which appears at `target` when the block ends without an error.
 
+    A new file has the permissions that the umask allows, and one that replaces another has those of the other.
     With `replace=False` an existing target stays as it is, and TargetExists is raised. With `durable` the bytes survive a power
     cut as soon as the block has ended. Raises OutputError when the file cannot be written; the target is unchanged then.
     """
@@ -102,6 +112,7 @@ def _atomic(target: Path, open_temp: Callable[[Path], File], replace: bool, dura
             if durable:
                 os.fsync(handle.fileno())
         if replace:
+            _take_mode(target, temp)
             temp.replace(target)
         else:
             _place_new(temp, target)
@@ -117,6 +128,13 @@ def _atomic(target: Path, open_temp: Callable[[Path], File], replace: bool, dura
 def _cut(name: str) -> str:
     """The begin of a name, short enough to add something: file systems count bytes, and no character is cut in two."""
     return os.fsencode(name)[:80].decode("utf-8", "ignore")
+
+
+def _take_mode(target: Path, temp: Path) -> None:
+    """Give the temp file the permissions of the file that it replaces, so that whoever shares that file can go on using it."""
+    # No file to replace, or a file system without permissions. Bits beyond these are worth something with their owner alone.
+    with contextlib.suppress(OSError):
+        temp.chmod(target.stat().st_mode & 0o777)
 
 
 def _place_new(temp: Path, target: Path) -> None:

@@ -113,6 +113,8 @@ class Record:
 
     The encoder is hand-made because `dataclasses.asdict` leaves enums, days and paths as they are and knows no properties. It
     asks values what they can do, so that this module need not import what only results need.
+
+    A result that can be large is made with `repr=False`, so that a person who types its name sees the short form below.
     """
 
     KEYS: ClassVar[tuple[str, ...]] = ()
@@ -120,8 +122,78 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as a JSON object."""
-        names = self.KEYS or tuple(vars(type(self))["__dataclass_fields__"])
-        return {name: encode(getattr(self, name)) for name in names}
+        return {name: encode(getattr(self, name)) for name in self._names()}
+
+    def __repr__(self) -> str:
+        """The keys with their values in short, at most 500 characters: of a long list, only how long it is."""
+        text = ", ".join(f"{name}={_in_short(getattr(self, name))}" for name in self._names())
+        limit = _LONGEST_REPR - len(type(self).__name__) - 2
+        return f"{type(self).__name__}({text if len(text) <= limit else text[: limit - 3] + '...'})"
+
+    def _repr_html_(self) -> str:
+        """The result as a small table, which notebooks show."""
+        left = "style='text-align:left'"
+        rows = "".join(
+            f"<tr><th {left}>{_cell(name)}</th><td {left}>{_html(getattr(self, name))}</td></tr>" for name in self._names()
+        )
+        return f"<table><caption>{_cell(type(self).__name__)}</caption><tbody>{rows}</tbody></table>"
+
+    @classmethod
+    def _names(cls) -> tuple[str, ...]:
+        return cls.KEYS or tuple(vars(cls)["__dataclass_fields__"])
+
+
+_LONGEST_REPR = 480
+_LONGEST_VALUE = 80
+_MOST_ROWS = 10
+
+
+def _in_short(value: Any) -> str:
+    """A value on one line: a window as its days, a long list or mapping as how many entries it has."""
+    if isinstance(value, Enum):
+        value = value.value
+    if value is not None and not isinstance(value, (str, int, float)):
+        if hasattr(value, "isoformat"):
+            return str(value.isoformat())
+        if hasattr(value, "to_dict") and hasattr(value, "length"):
+            return " to ".join(value.to_dict().values())
+        if hasattr(value, "items"):
+            text = "{" + ", ".join(f"{_in_short(key)}: {_in_short(item)}" for key, item in list(value.items())[:_MOST_ROWS]) + "}"
+            return text if len(text) <= _LONGEST_VALUE and len(value) <= _MOST_ROWS else _count(value)
+        if isinstance(value, (list, tuple)):
+            return _count(value)
+    return _cut(repr(value))
+
+
+def _count(value: Any) -> str:
+    return f"<{len(value):,} entr{'y' if len(value) == 1 else 'ies'}>"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
+
+
+def _cell(value: Any) -> str:
+    # A notebook is patient, but the command line imports this module too.
+    from html import escape  # noqa: PLC0415
+
+    return escape(_cut(str(value)) if isinstance(value, str) else _in_short(value))
+
+
+def _html(value: Any) -> str:
+    """A value as a cell of a table: a list or mapping of results as a table within it, of which the first rows are shown."""
+    items = list(value.values()) if hasattr(value, "values") else value
+    if not isinstance(items, (list, tuple)) or not items or not all(isinstance(item, Record) for item in items):
+        return _cell(value)
+    names = items[0]._names()
+    head = "".join(f"<th>{_cell(name)}</th>" for name in names)
+    rows = ["".join(f"<td>{_cell(getattr(item, name))}</td>" for name in names) for item in items[:_MOST_ROWS]]
+    if items is not value:
+        head = "<th></th>" + head
+        rows = [f"<th>{_cell(key)}</th>{row}" for key, row in zip(value, rows, strict=False)]
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    more = f"<tr><td>and {len(items) - _MOST_ROWS:,} more</td></tr>" if len(items) > _MOST_ROWS else ""
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}{more}</tbody></table>"
 
 
 def encode(value: Any) -> Any:

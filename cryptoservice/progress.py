@@ -5,11 +5,13 @@ The progress line is hand-made because a package for it would be one more depend
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TextIO
 
 from cryptoservice.clock import Clock
@@ -28,6 +30,26 @@ Gauge = Callable[[], Mapping[str, float]]
 _NO_NETWORK: Mapping[str, float] = {"requests": 0, "waited_seconds": 0.0, "pause_seconds": 0.0}
 
 
+@dataclass(frozen=True)
+class ProgressEvent:
+    """How far one stage of a run is."""
+
+    stage: str
+    """What is done: `define`, `download`, `export`, `verify`, `repair`, `lock` or `audit`."""
+    unit: str
+    """What is counted: `symbol-days`, or `series` in an audit."""
+    done: int
+    total: int
+    rows: int
+    """Rows that were stored, written or checked so far."""
+    elapsed: float
+    """Seconds since the stage began."""
+
+
+Report = Callable[[ProgressEvent], None]
+"""Receives the progress of a run, in the thread that runs it. What it raises ends the run, as Ctrl-C would."""
+
+
 class Display:
     """The line of a terminal that is drawn again and again. Log lines appear above it."""
 
@@ -41,15 +63,13 @@ class Display:
         """Draw this line in the place of the one before it."""
         with self._lock:
             self._line = line[: self._columns() - 1]
-            self._stream.write("\r" + self._line + "\x1b[K")
-            self._stream.flush()
+            self._send("\r" + self._line + "\x1b[K")
 
     def clear(self) -> None:
         """Make the line empty."""
         with self._lock:
             if self._line:
-                self._stream.write("\r\x1b[K")
-                self._stream.flush()
+                self._send("\r\x1b[K")
                 self._line = ""
 
     def write_above(self, text: str) -> None:
@@ -57,10 +77,15 @@ class Display:
         with self._lock:
             line = self._line
             self.clear()
-            self._stream.write(text + "\n")
-            self._stream.flush()
+            self._send(text + "\n")
             if line:
                 self.show(line)
+
+    def _send(self, text: str) -> None:
+        # A terminal may be gone while the work goes on, as after `nohup`: nobody needs to read how far it is.
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+            self._stream.flush()
 
     def _columns(self) -> int:
         """The width of the terminal behind this stream, since stdout may be a file."""
@@ -81,9 +106,14 @@ def use_display(display: Display | None) -> None:
 
 
 class Progress:
-    """Counts the finished units of one stage. A stage that ends within two seconds shows nothing."""
+    """Counts the finished units of one stage. A stage that ends within two seconds shows nothing.
 
-    def __init__(self, stage: str, unit: str, total: int, clock: Clock, gauge: Gauge | None = None) -> None:
+    `report` is told more: that the stage begins, how far it is at most five times a second, and that all units are finished.
+    """
+
+    def __init__(
+        self, stage: str, unit: str, total: int, clock: Clock, gauge: Gauge | None = None, report: Report | None = None
+    ) -> None:
         self._stage = stage
         self._unit = unit
         self._total = total
@@ -95,16 +125,22 @@ class Progress:
         self._drawn_at = self._started
         self._logged_at = self._started
         self._logged_done = 0
+        self._report = report
+        self._tell(self._started)
 
     def advance(self, count: int = 1, rows: int = 0) -> None:
         """Count so many more finished units and rows, and show what is due."""
         self._done += count
         self._rows += rows
         self.tick()
+        if count and self._done >= self._total:
+            self._tell(self._clock.monotonic())
 
     def tick(self) -> None:
         """Show what is due after the time that has passed."""
         now = self._clock.monotonic()
+        if self._done < self._total and now - self._told_at >= _REDRAW_SECONDS:
+            self._tell(now)
         if now - self._started < _QUIET_SECONDS:
             return
         if _display is not None:
@@ -116,6 +152,11 @@ class Progress:
         if step or now - self._logged_at >= _LOG_SECONDS:
             self._logged_at, self._logged_done = now, self._done
             log.info("%s", self._text(now), extra={"fields": self._fields(now)})
+
+    def _tell(self, now: float) -> None:
+        self._told_at = now
+        if self._report is not None:
+            self._report(ProgressEvent(self._stage, self._unit, self._done, self._total, self._rows, now - self._started))
 
     def end(self) -> None:
         """End the stage and remove its line from the terminal."""

@@ -46,7 +46,7 @@ class CheckedDataset(Record):
     """Rows counted in the checked symbol-days."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SampleResult(Record):
     """Symbol-days that were fetched again. The same seed draws the same ones from the same database."""
 
@@ -88,7 +88,7 @@ class RepairedDay(Record):
     reason: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RepairResult(Record):
     """What a repair achieved."""
 
@@ -114,7 +114,7 @@ class RepairResult(Record):
         return len(self.differences)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class VerifyResult(Record):
     """What a verification found. `refused` says that a host refused this address before all of the sample was fetched."""
 

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from cryptoservice.clock import raise_if_stopped
+from cryptoservice.config import require_controls
 from cryptoservice.days import Window, parse_day, shorten, utc_text
 from cryptoservice.errors import UsageError
+from cryptoservice.files import path_of
 from cryptoservice.models import Dataset, Record, SourceObject, Status
 from cryptoservice.reasons import NOT_DOWNLOADED, MissingReason
 from cryptoservice.sources.alignment import Reading
@@ -78,7 +80,7 @@ class DatasetProvenance(Record):
         return self.origin.fetched_at if self.origin else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ProvenanceResult(Record):
     """One symbol-day, and where everything comes from that a database holds of it."""
 
@@ -103,20 +105,21 @@ def symbol_day_provenance(
     universe_file: str | Path,
     db_path: str | Path,
     symbol: str,
-    day: str,
+    day: str | date,
     *,
     stop: threading.Event | None = None,
 ) -> ProvenanceResult:
-    """Say for one symbol on one UTC day (YYYY-MM-DD) where the values of every dataset come from.
+    """Say for one symbol on one UTC day where the values of every dataset come from.
 
     Nothing is written and the network is not touched; a download may be running meanwhile. Raises UsageError for bad input, which
     includes a symbol or a day that the universe does not have, StoreError when the database cannot be read, and Interrupted when
     `stop` is set.
     """
-    universe = UniverseFile.load(Path(universe_file), stop).universe
+    require_controls(stop=stop)
+    universe = UniverseFile.load(universe_file, stop).universe
     name, at = _place(universe, symbol, day)
     raise_if_stopped(stop)
-    with StoreReader.open(Path(db_path)) as store:
+    with StoreReader.open(path_of(db_path, "database")) as store:
         origins = store.origins(name, at)
         known = [(dataset, freq) for dataset in Dataset for freq in store.frequencies(dataset)]
     (snapshot,) = universe.snapshots(Window(at, at))
@@ -130,9 +133,9 @@ def symbol_day_provenance(
     )
 
 
-def _place(universe: Universe, symbol: str, day: str) -> tuple[str, date]:
+def _place(universe: Universe, symbol: str, day: str | date) -> tuple[str, date]:
     """The symbol and the day, which the universe must have."""
-    name = symbol.strip().upper()
+    name = symbol.strip().upper() if isinstance(symbol, str) else symbol
     if name not in universe.requested_symbols:
         shown = ", ".join(universe.requested_symbols[:_SYMBOLS_SHOWN])
         more = ", ..." if len(universe.requested_symbols) > _SYMBOLS_SHOWN else ""

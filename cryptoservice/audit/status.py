@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from cryptoservice.clock import Clock, raise_if_stopped
-from cryptoservice.config import WindowBounds
+from cryptoservice.config import AnyWindow, require_controls
 from cryptoservice.days import Window, utc_text
 from cryptoservice.download.worklist import retried_gaps
+from cryptoservice.files import path_of
 from cryptoservice.models import Dataset, Record, Status
 from cryptoservice.reasons import MissingReason
 from cryptoservice.sources.datasets import first_sources, plan_of
@@ -84,7 +85,7 @@ class DatasetStatus(Record):
         return self.complete + self.confirmed_gaps + self.incomplete + self.failed + self.never_fetched
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StatusResult(Record):
     """A universe, and what a database holds of it."""
 
@@ -115,7 +116,7 @@ def universe_status(
     universe_file: str | Path,
     db_path: str | Path | None = None,
     *,
-    window: WindowBounds | None = None,
+    window: AnyWindow | None = None,
     clock: Clock | None = None,
     stop: threading.Event | None = None,
 ) -> StatusResult:
@@ -125,14 +126,15 @@ def universe_status(
     which decides the source that would be asked first. Raises UsageError for bad input, StoreError when the database cannot
     be read, and Interrupted when `stop` is set.
     """
+    require_controls(clock=clock, stop=stop)
     now = (clock or Clock()).time()
-    universe = UniverseFile.load(Path(universe_file), stop).universe
+    universe = UniverseFile.load(universe_file, stop).universe
     days = universe.subwindow(window)
     active = universe.active_days(days)
     missing = universe.missing_counts(days)
     datasets: list[DatasetStatus] = []
     if db_path is not None:
-        with StoreReader.open(Path(db_path)) as store:
+        with StoreReader.open(path_of(db_path, "database")) as store:
             for dataset, freq in _known(store):
                 raise_if_stopped(stop)
                 datasets.append(_dataset_status(store, dataset, freq, active, days, now))

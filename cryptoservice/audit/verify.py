@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import random
 import threading
 from collections import Counter
@@ -23,11 +24,12 @@ from cryptoservice.audit.verification.differences import Difference
 from cryptoservice.audit.verification.repair import OVERRULED, Answered, Place, place_of, places_of, repair
 from cryptoservice.binance.client import BinanceClient
 from cryptoservice.clock import Clock, raise_if_stopped
-from cryptoservice.config import NetworkConfig, WindowBounds
+from cryptoservice.config import AnyWindow, NetworkConfig, require_controls, require_count, require_flags, require_kind
 from cryptoservice.days import Window, day_number, day_of_number, utc_day, utc_text
 from cryptoservice.errors import Remedy, SourceRefused, UsageError
+from cryptoservice.files import path_of
 from cryptoservice.models import Dataset, Freq, Row, Status
-from cryptoservice.progress import Progress
+from cryptoservice.progress import Progress, Report
 from cryptoservice.sources.evidence import Source
 from cryptoservice.sources.fetcher import DatasetFetcher
 from cryptoservice.storage.ledger import Series
@@ -45,12 +47,13 @@ def verify_universe(
     universe_file: str | Path,
     db_path: str | Path,
     *,
-    window: WindowBounds | None = None,
+    window: AnyWindow | None = None,
     sample: int = 0,
     seed: int | None = None,
     repair: bool = False,
     lock_file: str | Path | None = None,
     network: NetworkConfig | None = None,
+    progress: Report | None = None,
     clock: Clock | None = None,
     stop: threading.Event | None = None,
 ) -> VerifyResult:
@@ -70,15 +73,19 @@ def verify_universe(
     or a database that knows nothing of the universe, StoreError when it cannot be read, StoreBusy when a repair finds it held
     by another run, and Interrupted when `stop` is set.
     """
-    run = _Run(Path(db_path), network or NetworkConfig(), clock or Clock(), stop)
+    require_flags(repair=repair)
+    require_kind("network", network, NetworkConfig)
+    require_controls(progress=progress, clock=clock, stop=stop)
+    require_count("sample", sample, 0)
+    if seed is not None:
+        require_count("seed", seed, -math.inf)
+    run = _Run(path_of(db_path, "database"), network or NetworkConfig(), clock or Clock(), stop, progress)
     started = run.clock.monotonic()
-    if sample < 0:
-        raise UsageError(f"a sample of {sample} symbol-days cannot be drawn", hint="sample 1 or more, or 0 for none")
     if seed is not None and not sample:
         raise UsageError("a seed without a sample means nothing", hint=Remedy.NAME_A_SAMPLE)
-    loaded = UniverseFile.load(Path(universe_file), stop)
+    loaded = UniverseFile.load(universe_file, stop)
     universe = loaded.universe
-    lock = None if lock_file is None else expected_lock(Path(lock_file), loaded, window)
+    lock = None if lock_file is None else expected_lock(path_of(lock_file, "lock file"), loaded, window)
     days = universe.subwindow(window) if lock is None else lock.window
     nothing_active = nothing_active_notice(universe, days)
     if nothing_active:
@@ -91,7 +98,7 @@ def verify_universe(
             drawn = _check_sample(run, _draw(candidates, sample, seed, run.clock))
         if repair:
             mended = _repair(run)
-        compared = None if lock is None else compare_with_lock(run.database, loaded, lock, run.clock, stop)
+        compared = None if lock is None else compare_with_lock(run.database, loaded, lock, run.clock, stop, progress)
     return VerifyResult(
         window=days,
         datasets=tuple(datasets),
@@ -125,6 +132,7 @@ class _Run:
     network: NetworkConfig
     clock: Clock
     stop: threading.Event | None
+    report: Report | None
     findings: Findings = field(default_factory=Findings)
     traffic: _Traffic = field(default_factory=_Traffic)
 
@@ -183,7 +191,7 @@ def _check_datasets(
     wanted = {symbol: frozenset(map(day_number, days)) for symbol, days in active.items()}
     wanted_days = sum(map(len, wanted.values()))
     checker = _Checker(store)
-    progress = Progress("verify", "symbol-days", len(checker.known) * wanted_days, run.clock)
+    progress = Progress("verify", "symbol-days", len(checker.known) * wanted_days, run.clock, report=run.report)
     datasets: list[CheckedDataset] = []
     candidates: list[Sampled] = []
     try:
@@ -272,7 +280,7 @@ def _compare_sample(run: _Run, draw: _Draw, client: BinanceClient) -> SampleResu
     not_compared: list[CrossCheck] = []
     known: list[Difference] = []
     log.info("%d of %d complete kline symbol-days are fetched again, seed %d", len(draw.chosen), draw.candidates, draw.seed)
-    progress = Progress("verify", "symbol-days", len(draw.chosen), run.clock, client.gauge)
+    progress = Progress("verify", "symbol-days", len(draw.chosen), run.clock, client.gauge, run.report)
     workers = max(run.network.workers.api, run.network.workers.vision)
     today = utc_day(run.clock.time())
     try:
@@ -324,7 +332,7 @@ def _repair(run: _Run) -> RepairResult:
         log.info("%d symbol-days are asked of every source", len(kinds))
         with run.client() as client:
             places = {place: frozenset(of_place) for place, of_place in kinds.items()}
-            answered = repair(run.database, places, client, run.network.workers, run.clock, run.stop)
+            answered = repair(run.database, places, client, run.network.workers, run.clock, run.stop, run.report)
     left = list(_differences_left(run, kinds, answered)) if run.findings.listed else []
     if kinds and left:
         run.traffic.refused = client.refusal or run.traffic.refused

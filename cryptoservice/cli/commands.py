@@ -65,7 +65,7 @@ def _define(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         description=args.description,
         listing=args.listing,
         selection=_selection(args),
-        network=_network(args, rates, WorkerConfig(api=args.daily_check_workers)),
+        network=_network(args, rates, WorkerConfig.of_define(args.daily_check_workers)),
         clock=clock,
         stop=stop,
     )
@@ -122,9 +122,9 @@ def _download(args: Args, clock: Clock | None, stop: threading.Event) -> int:
 
 def _plan(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.cli.tables import plan_text  # noqa: PLC0415
-    from cryptoservice.download.preview import preview_download  # noqa: PLC0415
+    from cryptoservice.download.preview import plan_download  # noqa: PLC0415
 
-    result = preview_download(args.universe_file, args.db_path, **_wanted(args, clock, stop))
+    result = plan_download(args.universe_file, args.db_path, **_wanted(args, clock, stop))
     _show_table(args, plan_text(result))
     _print_report(result.to_dict())
     return errors.EXIT_OK
@@ -136,7 +136,6 @@ def _download_or_plan(args: Args, clock: Clock | None, stop: threading.Event) ->
 
 def _wanted(args: Args, clock: Clock | None, stop: threading.Event) -> dict[str, Any]:
     """The arguments that download and its preview have in common."""
-    from cryptoservice.sources.evidence import KlineSource  # noqa: PLC0415
     from cryptoservice.universe import symbols  # noqa: PLC0415
 
     rates = RateConfig(
@@ -151,7 +150,7 @@ def _wanted(args: Args, clock: Clock | None, stop: threading.Event) -> dict[str,
         "download_market_metrics": args.download_market_metrics,
         "incremental": not args.no_incremental,
         "retry_gaps": args.retry_gaps,
-        "kline_source": KlineSource(args.kline_source),
+        "kline_source": args.kline_source,
         "network": _network(args, rates, WorkerConfig(api=args.max_api_workers, vision=args.max_vision_workers)),
         "clock": clock,
         "stop": stop,
@@ -231,7 +230,9 @@ def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         seed=args.seed,
         repair=args.repair,
         lock_file=args.lock,
-        network=_network(args, RateConfig(max_ban_wait=args.max_ban_wait), WorkerConfig()),
+        network=_network(
+            args, RateConfig(max_ban_wait=args.max_ban_wait), WorkerConfig(args.max_api_workers, args.max_vision_workers)
+        ),
         clock=clock,
         stop=stop,
     )
@@ -254,7 +255,7 @@ def _audit(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         args.db_path,
         window=_window(args),
         sample=args.sample,
-        network=_network(args, RateConfig(max_ban_wait=args.max_ban_wait), WorkerConfig()),
+        network=_network(args, RateConfig(max_ban_wait=args.max_ban_wait), WorkerConfig(vision=args.max_vision_workers)),
         clock=clock,
         stop=stop,
     )

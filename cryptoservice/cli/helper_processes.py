@@ -22,7 +22,8 @@ from typing import Any
 
 from cryptoservice.clock import POLL_SECONDS, raise_if_stopped
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Windows has no hangup.
+_SIGNALS = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 # A supervisor may tell all processes of a run to end. The run itself then ends its helpers; one that is left goes after this.
 _GRACE_SECONDS = 1
 _MMAP_THRESHOLD = -3
@@ -156,9 +157,14 @@ def _serve(calls: Pipe, not_ours: Sequence[Pipe]) -> None:
     """The helper's side: answer calls until the other end of the pipe is closed."""
     for pipe in not_ours:
         pipe.close()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    # Ctrl-C reaches every process of a terminal; only the run decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    except RuntimeError:
+        # The system allows no more threads. Nobody would end this helper if its run were killed, so the run does without.
+        os._exit(1)
+    # Ctrl-C and a hangup reach every process of a terminal; only the run decides what they mean.
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_SECONDS))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     with contextlib.suppress(EOFError, OSError):

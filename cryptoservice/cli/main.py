@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from cryptoservice.clock import Clock
 
 Args = argparse.Namespace
+# Windows has no hangup.
+_SIGNALS = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _LIMIT = "raise the limit on processes of this user (ulimit -u) or of this container"
 _FOR_THREADS = {
     "define": f"use a smaller --daily-check-workers, or {_LIMIT}",
     "download": f"use a smaller --max-api-workers and --max-vision-workers, or {_LIMIT}",
+    "verify": f"use a smaller --max-api-workers and --max-vision-workers, or {_LIMIT}",
+    "audit": f"use a smaller --max-vision-workers, or {_LIMIT}",
 }
 
 
@@ -94,17 +98,24 @@ def _report(error: errors.CryptoserviceError, args: Args, redact: Callable[[str]
         fields = {"hint": redact(hint) if hint else None, "exit_code": error.exit_code}
         logging.getLogger("cryptoservice").error("%s", error.message, extra={"fields": fields}, exc_info=args.verbose)
     else:
-        if args.verbose and sys.exc_info()[0] is not None:
-            sys.stderr.write(redact(traceback.format_exc()))
-        sys.stderr.write(redact(f"error: {_one_line(error.message)}") + "\n")
-        if hint:
-            sys.stderr.write(redact(f"hint: {_one_line(hint)}") + "\n")
+        # After a hangup the terminal is gone, and the exit code alone says how the run ended.
+        with suppress(OSError):
+            if args.verbose and sys.exc_info()[0] is not None:
+                sys.stderr.write(redact(traceback.format_exc()))
+            sys.stderr.write(redact(f"error: {_one_line(error.message)}") + "\n")
+            if hint:
+                sys.stderr.write(redact(f"hint: {_one_line(hint)}") + "\n")
     return error.exit_code
 
 
 def _one_line(text: str) -> str:
     """The text as one line that a terminal can show: a file name may hold characters that move the cursor."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(text.split()))
+
+
+def _is_heard(number: signal.Signals) -> bool:
+    """Whether that signal is to end the run: a hangup that `nohup` has ignored stays ignored."""
+    return number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) is not signal.SIG_IGN
 
 
 class _Stop:
@@ -119,11 +130,11 @@ class _Stop:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the run in good order; a second one ends it at once."""
+        """Each of the signals ends the run in good order; a second one ends it at once."""
         if not self._is_main:
             yield
             return
-        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._handle) for number in _SIGNALS if _is_heard(number)}
         try:
             yield
         finally:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Sequence
+from datetime import date
 from pathlib import Path
 
 from cryptoservice import files
 from cryptoservice.binance.client import BinanceClient
 from cryptoservice.clock import Clock, raise_if_stopped
-from cryptoservice.config import NetworkConfig
+from cryptoservice.config import NetworkConfig, require_controls, require_flags, require_kind
 from cryptoservice.days import Window, utc_text
 from cryptoservice.define.listed import ListedSymbols, location_advice
 from cryptoservice.define.probe import Probe, refuse_unfinished
 from cryptoservice.define.result import DefineResult
 from cryptoservice.define.snapshots import snapshots_of
 from cryptoservice.errors import Remedy
+from cryptoservice.progress import Report
 from cryptoservice.universe.file import check_description, save
 from cryptoservice.universe.model import Listing, Universe
 from cryptoservice.universe.selection import Selection
@@ -30,8 +32,8 @@ _NAMES_SHOWN = 8
 
 def define_universe(
     symbols: Iterable[str],
-    start_date: str,
-    end_date: str,
+    start_date: str | date,
+    end_date: str | date,
     output_path: str | Path | None,
     *,
     force: bool = False,
@@ -39,23 +41,29 @@ def define_universe(
     listing: Listing | str = Listing.EXCHANGE,
     selection: Selection | None = None,
     network: NetworkConfig | None = None,
+    progress: Report | None = None,
     clock: Clock | None = None,
     stop: threading.Event | None = None,
 ) -> DefineResult:
     """Find the days of every requested symbol over the inclusive window of UTC days and write universe.json.
 
-    `symbols` may be "all" alone: every symbol of the listing. By the exchange's list a day is active when it has a daily kline,
-    by the archive's listing when that has trades; docs/sources.md compares the two. With a `selection` only the symbols with
-    the highest quote volume before each rebalance day are active. One request for daily klines covers 499 days of a symbol.
-    Nothing is written unless every symbol was answered for, and without an `output_path` the result alone holds the universe.
+    A day is text (YYYY-MM-DD), a date, or a datetime or pandas Timestamp at midnight UTC. `symbols` may be "all" alone: every
+    symbol of the listing. By the exchange's list a day is active when it has a daily kline, by the archive's listing when that
+    has trades; docs/sources.md compares the two. With a `selection` only the symbols with the highest quote volume before each
+    rebalance day are active. One request for daily klines covers 499 days of a symbol. Nothing is written unless every symbol
+    was answered for, and without an `output_path` the result alone holds the universe.
 
     Raises UsageError for bad input or an existing output without `force`, SourceError when a source could not be asked
     completely, SourceRefused when it refuses this address, OutputError when the file cannot be written, Interrupted when
     `stop` is set.
     """
+    require_flags(force=force)
+    require_kind("selection", selection, Selection)
+    require_kind("network", network, NetworkConfig)
+    require_controls(progress=progress, clock=clock, stop=stop)
     clock = clock or Clock()
     network = network or NetworkConfig()
-    output = None if output_path is None else Path(output_path)
+    output = None if output_path is None else files.path_of(output_path, "the output")
     started = clock.monotonic()
     names = normalise(symbols)
     listing = Listing.parse(listing)
@@ -65,7 +73,11 @@ def define_universe(
     if output is not None:
         _require_output(output, force=force)
 
-    with BinanceClient(network, clock) as client, Probe(client, network.workers, clock, stop) as probe, location_advice(listing):
+    with (
+        BinanceClient(network, clock) as client,
+        Probe(client, network.workers, clock, stop, progress) as probe,
+        location_advice(listing),
+    ):
         client.open()
         listed = probe.listed(listing)
         if listed.server_time is not None:

@@ -17,7 +17,7 @@ from cryptoservice.define.listed import ListedSymbols, is_location_refusal, list
 from cryptoservice.define.symbol_days import BROKEN_KLINE, DailyKline, SymbolDays, symbol_days
 from cryptoservice.errors import SourceError, SourceRefused, SymbolRefused, UsageError
 from cryptoservice.models import Freq
-from cryptoservice.progress import Progress
+from cryptoservice.progress import Progress, Report
 from cryptoservice.reasons import MissingReason
 from cryptoservice.universe.model import Listing
 
@@ -27,10 +27,18 @@ log = logging.getLogger(__name__)
 class Probe:
     """Asks about listed symbols over a window of UTC days, some symbols at a time. Use it in a `with` statement."""
 
-    def __init__(self, client: BinanceClient, workers: WorkerConfig, clock: Clock, stop: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        client: BinanceClient,
+        workers: WorkerConfig,
+        clock: Clock,
+        stop: threading.Event | None = None,
+        report: Report | None = None,
+    ) -> None:
         self._client = client
         self._clock = clock
         self._stop = stop
+        self._report = report
         self._api_pool = ThreadPoolExecutor(workers.api, thread_name_prefix="define-api")
         self._archive_pool = ThreadPoolExecutor(workers.vision, thread_name_prefix="define-archive")
 
@@ -63,7 +71,7 @@ class Probe:
             future = self._api_pool.submit(asking.api, symbol) if by_api else self._archive_pool.submit(asking.archive, symbol)
             pending[future] = symbol
         found: dict[str, SymbolDays] = {}
-        progress = Progress("define", "symbol-days", len(symbols) * window.length, self._clock, self._client.gauge)
+        progress = Progress("define", "symbol-days", len(symbols) * window.length, self._clock, self._client.gauge, self._report)
         try:
             while pending:
                 for future in wait_for_some(pending, self._stop):

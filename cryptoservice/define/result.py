@@ -12,7 +12,7 @@ from cryptoservice.universe.model import Universe
 from cryptoservice.universe.notices import nothing_active_notice
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DefineResult(Record):
     """What `define_universe` made, and what it cost."""
 

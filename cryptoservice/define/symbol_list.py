@@ -10,7 +10,7 @@ from typing import ClassVar
 from cryptoservice.binance.api import Contract
 from cryptoservice.binance.client import BinanceClient
 from cryptoservice.clock import Clock
-from cryptoservice.config import NetworkConfig
+from cryptoservice.config import NetworkConfig, require_controls, require_kind
 from cryptoservice.days import day_of_ms
 from cryptoservice.define.listed import location_advice
 from cryptoservice.define.probe import Probe
@@ -32,7 +32,7 @@ class ListedSymbol(Record):
     last_day: date | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SymbolList(Record):
     """The symbols of a listing, sorted by name."""
 
@@ -59,6 +59,8 @@ def list_symbols(
     First and last days come from the exchange information, where the API answers; no request is made for them alone. Raises
     SourceError, SourceRefused and Interrupted as define does.
     """
+    require_kind("network", network, NetworkConfig)
+    require_controls(clock=clock, stop=stop)
     listing = Listing.parse(listing)
     network = network or NetworkConfig()
     clock = clock or Clock()

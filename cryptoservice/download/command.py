@@ -10,15 +10,15 @@ from pathlib import Path
 
 from cryptoservice.binance.client import BinanceClient
 from cryptoservice.clock import Clock, raise_if_stopped
-from cryptoservice.config import NetworkConfig, WindowBounds
+from cryptoservice.config import AnyWindow, NetworkConfig, require_controls, require_flags, require_kind
 from cryptoservice.days import utc_text
 from cryptoservice.download.commit_batch import CommitBatch
 from cryptoservice.download.pipeline import Pipeline
 from cryptoservice.download.result import DatasetCounts, DownloadResult, Tally
 from cryptoservice.download.worklist import Wanted, Worklist, retried_gaps
-from cryptoservice.files import make_folder
+from cryptoservice.files import make_folder, path_of
 from cryptoservice.models import Freq
-from cryptoservice.progress import Progress
+from cryptoservice.progress import Progress, Report
 from cryptoservice.sources.datasets import DatasetPlan, dataset_plans
 from cryptoservice.sources.evidence import KlineSource
 from cryptoservice.sources.fetcher import DatasetFetcher
@@ -39,14 +39,15 @@ def download_universe_data(
     db_path: str | Path,
     *,
     interval: Freq | str = Freq.m1,
-    window: WindowBounds | None = None,
+    window: AnyWindow | None = None,
     symbols: Iterable[str] | None = None,
     download_market_metrics: bool = False,
     incremental: bool = True,
     retry_gaps: bool = False,
-    kline_source: KlineSource = KlineSource.AUTO,
+    kline_source: KlineSource | str = KlineSource.AUTO,
     network: NetworkConfig | None = None,
     executor: Executor | None = None,
+    progress: Report | None = None,
     clock: Clock | None = None,
     stop: threading.Event | None = None,
 ) -> DownloadResult:
@@ -60,12 +61,15 @@ def download_universe_data(
     bad input, StoreBusy when another run holds the database, StoreError when it cannot be used, Interrupted when `stop` is
     set. A source that refuses or fails is no exception but part of the result.
     """
+    require_flags(download_market_metrics=download_market_metrics, incremental=incremental, retry_gaps=retry_gaps)
+    require_kind("network", network, NetworkConfig)
+    require_controls(executor=executor, progress=progress, clock=clock, stop=stop)
     clock = clock or Clock()
     network = network or NetworkConfig()
     started = clock.monotonic()
     wanted = Wanted.of(universe_file, interval, window, symbols, stop)
-    plans = dataset_plans(wanted.interval, kline_source, clock.time(), metrics=download_market_metrics)
-    database = Path(db_path)
+    plans = dataset_plans(wanted.interval, KlineSource.parse(kline_source), clock.time(), metrics=download_market_metrics)
+    database = path_of(db_path, "database")
     refuse_foreign(database)
     make_folder(database.absolute().parent)
     with (
@@ -76,19 +80,19 @@ def download_universe_data(
         retried = retried_gaps(clock.time(), all_gaps=retry_gaps)
         worklist = Worklist(store, plans, wanted.active, wanted.window, incremental=incremental, retried=retried)
         _say_what_is_to_do(wanted, worklist)
-        progress = Progress("download", "symbol-days", worklist.symbol_days, clock, client.gauge)
+        shown = Progress("download", "symbol-days", worklist.symbol_days, clock, client.gauge, progress)
         is_long = worklist.expected_rows >= _ROWS_FOR_HELPERS
         fetcher = DatasetFetcher(client)
         batch = CommitBatch(store, clock)
         pipeline = Pipeline(
-            batch, fetcher.fetch, network.workers, clock, progress, executor=executor if is_long else None, stop=stop
+            batch, fetcher.fetch, network.workers, clock, shown, executor=executor if is_long else None, stop=stop
         )
         try:
             if worklist.symbol_days:
                 client.open()
                 pipeline.run(worklist.jobs(batch.commit))
         finally:
-            progress.end()
+            shown.end()
     raise_if_stopped(stop)
     failed = tuple(sorted(item for tally in pipeline.tallies.values() for item in tally.unsettled))
     return DownloadResult(

@@ -12,9 +12,10 @@ from typing import ClassVar
 
 from cryptoservice.binance.client import DATA_POLICY, FUNDING_POLICY
 from cryptoservice.clock import Clock, raise_if_stopped
-from cryptoservice.config import NetworkConfig, WindowBounds
+from cryptoservice.config import AnyWindow, NetworkConfig, require_controls, require_flags, require_kind
 from cryptoservice.days import Window
 from cryptoservice.download.worklist import Wanted, Worklist, retried_gaps
+from cryptoservice.files import path_of
 from cryptoservice.models import Dataset, Freq, Record
 from cryptoservice.sources.datasets import DatasetPlan, dataset_plans, first_sources
 from cryptoservice.sources.evidence import KlineSource, Source
@@ -44,7 +45,7 @@ class Share(Record):
     bytes: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PreviewResult(Record):
     """First choices only: a day that its first source lacks goes on to the next, at a cost that nobody knows before."""
 
@@ -93,29 +94,36 @@ class PreviewResult(Record):
         return sum(share.bytes for share in self.shares)
 
 
-def preview_download(
+def plan_download(
     universe_file: str | Path,
     db_path: str | Path,
     *,
     interval: Freq | str = Freq.m1,
-    window: WindowBounds | None = None,
+    window: AnyWindow | None = None,
     symbols: Iterable[str] | None = None,
     download_market_metrics: bool = False,
     incremental: bool = True,
     retry_gaps: bool = False,
-    kline_source: KlineSource = KlineSource.AUTO,
+    kline_source: KlineSource | str = KlineSource.AUTO,
     network: NetworkConfig | None = None,
     clock: Clock | None = None,
     stop: threading.Event | None = None,
 ) -> PreviewResult:
-    """The same arguments as download, the same errors for bad input; sends nothing and writes nothing."""
+    """What `download_universe_data` with these arguments would fetch, from where and at what cost.
+
+    Nothing is sent and nothing written. Raises UsageError for bad input, StoreError when the database cannot be read, and
+    Interrupted when `stop` is set.
+    """
+    require_flags(download_market_metrics=download_market_metrics, incremental=incremental, retry_gaps=retry_gaps)
+    require_kind("network", network, NetworkConfig)
+    require_controls(clock=clock, stop=stop)
     clock = clock or Clock()
     wanted = Wanted.of(universe_file, interval, window, symbols, stop)
     nothing_active = nothing_active_notice(wanted.universe, wanted.window)
     if nothing_active:
         log.warning("nothing to do: %s", nothing_active)
-    database = Path(db_path)
-    plans = dataset_plans(wanted.interval, kline_source, clock.time(), metrics=download_market_metrics)
+    database = path_of(db_path, "database")
+    plans = dataset_plans(wanted.interval, KlineSource.parse(kline_source), clock.time(), metrics=download_market_metrics)
     fetched_before: dict[tuple[Dataset, str], dict[date, StoredDay]] = {}
     # Download fills an empty file as it fills a new one.
     if not is_unfilled(database):

@@ -58,7 +58,7 @@ class DatasetCounts(Record):
     """Rows written by this run."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DownloadResult(Record):
     """What a download achieved. `refused` says that a host refused this address before all was fetched."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from cryptoservice.config import WindowBounds
+from cryptoservice.config import AnyWindow
 from cryptoservice.days import Window
 from cryptoservice.download.jobs.job import Job
 from cryptoservice.download.jobs.market_job import MarketJob
@@ -46,13 +46,13 @@ class Wanted:
         cls,
         universe_file: str | Path,
         interval: Freq | str,
-        bounds: WindowBounds | None,
+        bounds: AnyWindow | None,
         symbols: Iterable[str] | None = None,
         stop: threading.Event | None = None,
     ) -> Wanted:
         """Read and check all of it; UsageError for what cannot be used. With `symbols` only these are wanted."""
         freq = Freq.parse(interval)
-        universe = UniverseFile.load(Path(universe_file), stop).universe
+        universe = UniverseFile.load(universe_file, stop).universe
         window = universe.subwindow(bounds)
         names = None if symbols is None else normalise(symbols)
         return cls(universe, freq, window, universe.active_days(window, names))

@@ -13,7 +13,7 @@ from typing import Any
 
 from cryptoservice import files
 from cryptoservice.clock import Clock, raise_if_stopped
-from cryptoservice.config import WindowBounds
+from cryptoservice.config import AnyWindow, require_controls, require_flags
 from cryptoservice.days import Window, utc_text
 from cryptoservice.errors import Remedy, UsageError
 from cryptoservice.export.coverage_map.page import write_map
@@ -24,6 +24,7 @@ from cryptoservice.export.day_batches import DayExport, share, wake
 from cryptoservice.export.resampling import check_frequencies
 from cryptoservice.export.spec import ExportSpec
 from cryptoservice.models import Dataset, Freq, Record, encode
+from cryptoservice.progress import Report
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.storage.snapshot import Snapshot
 from cryptoservice.universe.file import UniverseFile
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 _NAMES = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExportResult(Record):
     """What an export wrote."""
 
@@ -67,12 +68,13 @@ def export_universe_data(
     *,
     source_freq: Freq | str = Freq.m5,
     export_freq: Freq | str = Freq.m5,
-    window: WindowBounds | None = None,
+    window: AnyWindow | None = None,
     klines: bool = True,
     metrics: bool = True,
     coverage_html: bool = False,
     prune: bool = False,
     executor: Executor | None = None,
+    progress: Report | None = None,
     clock: Clock | None = None,
     stop: threading.Event | None = None,
 ) -> ExportResult:
@@ -91,12 +93,15 @@ def export_universe_data(
     frequency, StoreError when the database cannot be read, OutputError when a file cannot be written, and Interrupted when
     `stop` is set.
     """
+    require_flags(klines=klines, metrics=metrics, coverage_html=coverage_html, prune=prune)
+    require_controls(executor=executor, progress=progress, clock=clock, stop=stop)
     clock = clock or Clock()
     wanted = _Wanted(Freq.parse(source_freq), Freq.parse(export_freq), klines, metrics)
     wanted.check()
-    loaded = UniverseFile.load(Path(universe_file), stop)
+    loaded = UniverseFile.load(universe_file, stop)
     days = loaded.universe.subwindow(window)
-    base = Path(export_base_path)
+    base = files.path_of(export_base_path, "export path")
+    database = files.path_of(db_path, "database")
     if base.exists() and not base.is_dir():
         raise UsageError(f"export path {base} is a file", hint=Remedy.NAME_A_FOLDER)
     nothing_active = nothing_active_notice(loaded.universe, days)
@@ -106,7 +111,7 @@ def export_universe_data(
         coverage.defined(snapshot.date, dict(snapshot.missing_symbols))
         tasks.append(DayTask(snapshot.date, snapshot.active_symbols))
     executor = wake(executor, tasks, wanted.bars_per_day)
-    with Snapshot.open(Path(db_path)) as view:
+    with Snapshot.open(database) as view:
         if nothing_active:
             log.warning("nothing to export but the coverage report: %s", nothing_active)
         else:
@@ -117,7 +122,7 @@ def export_universe_data(
         # From here on the snapshot stays the same.
         specs = wanted.specs(view.store, days)
         export = DayExport(view, Target(base, prune), specs, tasks, coverage, executor)
-        export.run(clock, stop)
+        export.run(clock, stop, progress)
     raise_if_stopped(stop)
     package = package_path(base, wanted.target, days)
     write_package(package, wanted.target, days, specs, export.written)

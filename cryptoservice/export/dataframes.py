@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptoservice.days import Window, shorten
 from cryptoservice.errors import Remedy, UsageError
+from cryptoservice.files import path_of
 from cryptoservice.models import Dataset, Freq
 from cryptoservice.storage.ledger import Series
 from cryptoservice.storage.reader import StoreReader
@@ -45,7 +46,7 @@ def read_klines(
     be read.
     """
     wanted = _Wanted.of(Dataset.KLINES, symbols, start, end)
-    return wanted.read(Path(db_path), None if freq is None else Freq.parse(freq))
+    return wanted.read(path_of(db_path, "database"), None if freq is None else Freq.parse(freq))
 
 
 def read_metrics(
@@ -60,7 +61,7 @@ def read_metrics(
     columns are `symbol`, `open_interest` in the base asset, `open_interest_value` in USDT, and the four ratios; a value that the
     source has left blank is NaN. Arguments and errors are those of `read_klines`, but for `freq`.
     """
-    return _Wanted.of(Dataset.METRICS, symbols, start, end).read(Path(db_path))
+    return _Wanted.of(Dataset.METRICS, symbols, start, end).read(path_of(db_path, "database"))
 
 
 def read_funding_rates(
@@ -74,7 +75,7 @@ def read_funding_rates(
     The index is `funding_time`, a DatetimeIndex in UTC. The columns are `symbol`, `funding_rate`, `mark_price` in USDT, which is
     NaN where the source has none, and `rate_type`. Arguments and errors are those of `read_klines`, but for `freq`.
     """
-    return _Wanted.of(Dataset.FUNDING_RATES, symbols, start, end).read(Path(db_path))
+    return _Wanted.of(Dataset.FUNDING_RATES, symbols, start, end).read(path_of(db_path, "database"))
 
 
 @dataclass(frozen=True)

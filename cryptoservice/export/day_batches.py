@@ -27,7 +27,7 @@ from cryptoservice.export.daily_csv import (
 )
 from cryptoservice.export.spec import ExportSpec
 from cryptoservice.models import Dataset
-from cryptoservice.progress import Progress
+from cryptoservice.progress import Progress, Report
 from cryptoservice.storage.snapshot import Snapshot, can_see
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class DayExport:
     """Days without rows whose file from before was kept, or removed; a day stands there once for each dataset."""
     _refused: int = 0
 
-    def run(self, clock: Clock, stop: threading.Event | None) -> None:
+    def run(self, clock: Clock, stop: threading.Event | None, report: Report | None = None) -> None:
         """Export all days. StoreError or OutputError when that fails, Interrupted when `stop` is set."""
         rows_by_day = [sum(spec.source.bars_per_day * len(task.symbols) for spec in self.specs) for task in self.tasks]
         if sum(rows_by_day) < _ROWS_FOR_EXECUTOR:
@@ -135,7 +135,7 @@ class DayExport:
         days = max(1, _ROWS_IN_BATCH // max(1, *rows_by_day))
         remaining = deque(self.tasks[first : first + days] for first in range(0, len(self.tasks), days))
         started: deque[_Started] = deque()
-        progress = Progress("export", "symbol-days", sum(len(task.symbols) for task in self.tasks), clock)
+        progress = Progress("export", "symbol-days", sum(len(task.symbols) for task in self.tasks), clock, report=report)
         try:
             while remaining or started:
                 raise_if_stopped(stop)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from cryptoservice.errors import UsageError
 from cryptoservice.models import Row, SourceObject, Word
 
 
@@ -39,6 +40,14 @@ class KlineSource(Word):
     AUTO = "auto"
     VISION = "vision"
     API = "api"
+
+    @classmethod
+    def parse(cls, text: str | KlineSource) -> KlineSource:
+        """The source of that name. Raises UsageError, which lists the valid names."""
+        try:
+            return cls(text)
+        except ValueError:
+            raise UsageError(f"unknown kline source {text!r}", hint=f"one of: {' '.join(cls)}") from None
 
 
 class AnswerKind(Enum):

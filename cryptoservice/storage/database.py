@@ -6,8 +6,10 @@ A file that this program did not write is refused, and every error of SQLite bec
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -22,6 +24,10 @@ BUSY_MS = 200
 """How long SQLite itself waits for another program, in milliseconds. It is short, because no signal is seen meanwhile."""
 _CACHE_KIB = 8 * 1024
 _READER_WAIT_SECONDS = 30.0
+_NEEDS_SHARED_MEMORY = (
+    "a run left its log behind, and to read that takes shared memory, which this file system does not have: "
+    "let a download end on it, or copy it with all files of its name to a local disk"
+)
 
 
 @contextlib.contextmanager
@@ -30,14 +36,26 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise StoreError(f"database {path}: {error}", hint=_hint_for(str(error))) from error
+        raise StoreError(f"database {path}: {error}", hint=_hint_for(path, error)) from error
 
 
-def _hint_for(text: str) -> str | Remedy:
+def _hint_for(path: Path, error: sqlite3.Error) -> str | Remedy:
+    text = str(error)
     if "locked" in text:
         return "another program is writing to it: close that program and run again"
-    if "full" in text or "disk I/O" in text:
+    if "full" in text:
         return "free some space and run again: everything committed so far is kept"
+    if "disk I/O" in text:
+        # Python tells the kind of the error from 3.11 on.
+        kind = getattr(error, "sqlite_errorname", None)
+        if not has_shared_memory(path) if kind is None else kind.startswith("SQLITE_IOERR_SHM"):
+            return _NEEDS_SHARED_MEMORY
+        if kind is not None and kind.endswith("LOCK"):
+            return "keep the database on a file system that supports locks"
+        return (
+            "the disk is full, over its quota or failing: free some space, or see what the system's log says of the disk, and "
+            "run again; everything committed so far is kept"
+        )
     if "readonly" in text or "unable to open" in text:
         return "check the permissions of the file and its folder"
     if "malformed" in text or "not a database" in text:
@@ -93,7 +111,10 @@ def open_for_writing(path: Path) -> Iterator[sqlite3.Connection]:
     """
     if path.is_dir():
         raise StoreError(f"database {path} is a folder", hint=Remedy.OTHER_DATABASE)
+    _create(path)
     with sqlite_errors(path), contextlib.closing(_connect(path, mode="rwc")) as db:
+        if not has_shared_memory(path):
+            _merge_without_shared_memory(db)
         if _is_new(path, db):
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         migrate(path, db)
@@ -106,12 +127,35 @@ def open_for_writing(path: Path) -> Iterator[sqlite3.Connection]:
             _leave_one_file(db)
 
 
+def has_shared_memory(path: Path) -> bool:
+    """Whether programs can share memory through files beside this one, which SQLite's write-ahead log needs.
+
+    Some file systems of networks, containers and FUSE cannot. SQLite itself finds out when the file is in that mode already.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=Path(os.path.realpath(path)).parent) as handle:
+            handle.truncate(mmap.PAGESIZE)
+            try:
+                mmap.mmap(handle.fileno(), mmap.PAGESIZE).close()
+            except OSError:
+                return False
+    except OSError:
+        # Something else is wrong with that folder, and SQLite will say what.
+        return True
+    return True
+
+
 def refuse_foreign(path: Path) -> None:
     """Check a path before it is locked, and create nothing.
 
     Raises UsageError for a folder and StoreError for a file that this program did not write.
     """
-    _is_unfilled(path, mode="rw")
+    try:
+        _is_unfilled(path, mode="rw")
+    except StoreError as error:
+        # Only who writes can look into such a file, and looks again when it holds the lock.
+        if error.hint != _NEEDS_SHARED_MEMORY:
+            raise
 
 
 def is_unfilled(path: Path) -> bool:
@@ -146,6 +190,17 @@ def _connect(path: Path, *, mode: str, for_worker: bool = False) -> sqlite3.Conn
         )
 
 
+def _create(path: Path) -> None:
+    """Create a missing file empty, with what the umask allows: SQLite itself would keep a group from writing.
+
+    Its log and its journal get the same permissions from SQLite.
+    """
+    # SQLite meets the same error, and then it is told.
+    with inode_lock.opening, contextlib.suppress(OSError):
+        if not path.exists():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
+
+
 def _is_new(path: Path, db: sqlite3.Connection) -> bool:
     """Say whether the file has no tables yet. Raises StoreError for another schema version or another program's tables."""
     version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -166,6 +221,16 @@ def _leave_one_file(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA busy_timeout = 1000")
     with contextlib.suppress(sqlite3.OperationalError):
         db.execute("PRAGMA journal_mode = DELETE")
+
+
+def _merge_without_shared_memory(db: sqlite3.Connection) -> None:
+    """Merge the write-ahead log that a killed run has left, where only one program at a time can use one."""
+    db.execute("PRAGMA locking_mode = EXCLUSIVE")
+    if db.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+        db.execute("PRAGMA journal_mode = DELETE")
+    db.execute("PRAGMA locking_mode = NORMAL")
+    # The lock goes with the next look at the file.
+    db.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
 
 def _roll_back(path: Path) -> None:

@@ -106,8 +106,8 @@ def _inode_of(path: Path) -> Inode | None:
 
 def _open(path: Path) -> tuple[int, bool]:
     try:
-        # These are the permissions that SQLite gives to a new file.
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644), True
+        # As every new file, it is what the umask allows: SQLite itself would keep a group from writing.
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666), True
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise

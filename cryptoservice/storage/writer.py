@@ -16,7 +16,7 @@ from cryptoservice.days import day_number, day_start_ms
 from cryptoservice.errors import StoreError
 from cryptoservice.models import DAY_MS, Row, SourceObject
 from cryptoservice.rows import columns_of
-from cryptoservice.storage.database import BUSY_MS, open_for_writing, sqlite_errors
+from cryptoservice.storage.database import BUSY_MS, has_shared_memory, open_for_writing, sqlite_errors
 from cryptoservice.storage.ledger import Series, SymbolDay
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.storage.schema import TABLES, Table
@@ -37,7 +37,8 @@ class StoreWriter(StoreReader):
     def __init__(self, path: Path, db: sqlite3.Connection, stop: threading.Event | None = None) -> None:
         super().__init__(path, db)
         self._stop = stop
-        self._has_write_ahead_log = False
+        self._begin: str | None = None
+        """The statement that begins a transaction; None before the first one."""
         self._object_ids: dict[tuple[str, str], int] = {}
         self._statements: dict[tuple[str, int], str] = {}
 
@@ -57,12 +58,9 @@ class StoreWriter(StoreReader):
         Raises StoreError when SQLite fails, and Interrupted when `stop` is set while another program keeps the run waiting.
         """
         with sqlite_errors(self.path):
-            if not self._has_write_ahead_log:
-                # A run that writes nothing changes no byte, so this waits for the first write. From now on others can read.
-                self._when_free("PRAGMA journal_mode = WAL")
-                self._db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
-                self._has_write_ahead_log = True
-            self._when_free("BEGIN IMMEDIATE")
+            # A run that writes nothing changes no byte, so this waits for the first write.
+            self._begin = self._begin or self._let_others_read()
+            self._when_free(self._begin)
             try:
                 for symbol_day in batch:
                     self._write_day(symbol_day)
@@ -76,6 +74,19 @@ class StoreWriter(StoreReader):
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
                 raise
+
+    def _let_others_read(self) -> str:
+        """Choose how other programs can read while this run goes on; the statement by which a transaction begins then."""
+        if has_shared_memory(self.path):
+            self._when_free("PRAGMA journal_mode = WAL")
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+            return "BEGIN IMMEDIATE"
+        log.warning(
+            "database %s: its file system has no shared memory, so this run and programs that read wait for each other",
+            self.path,
+        )
+        # Readers are waited for at the beginning, where a wait harms nothing, and not in the middle of a transaction.
+        return "BEGIN EXCLUSIVE"
 
     def _write_day(self, item: SymbolDay) -> None:
         series_id = self._ensured_series_id(item.series)

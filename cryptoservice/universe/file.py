@@ -39,12 +39,13 @@ class UniverseFile:
     sha256: str
 
     @classmethod
-    def load(cls, path: Path, stop: threading.Event | None = None) -> UniverseFile:
+    def load(cls, path: str | Path, stop: threading.Event | None = None) -> UniverseFile:
         """Read the file, which is never changed, and validate it.
 
         Raises UniverseError when it is unreadable or breaks a rule, and Interrupted when `stop` is set while standard input lets
         it wait.
         """
+        path = files.path_of(path, _WHAT)
         try:
             content = read_input(path, _WHAT, MAX_FILE_BYTES, missing=Remedy.DEFINE_FIRST, stop=stop)
         except UsageError as error:
@@ -58,12 +59,13 @@ class UniverseFile:
         return cls(universe, path, hashlib.sha256(content).hexdigest())
 
 
-def save(universe: Universe, path: Path, *, force: bool) -> None:
+def save(universe: Universe, path: str | Path, *, force: bool) -> None:
     """Write the file whole or not at all.
 
     Without `force` an existing file stays and TargetExists is raised. Raises UsageError when the path is a folder, UniverseError
     when the description cannot be written, and OutputError when the file cannot be.
     """
+    path = files.path_of(path, "the output")
     files.refuse_folder(path, "the output")
     check_description(universe.description)
     with files.atomic_text(path, replace=force) as handle:
@@ -267,7 +269,7 @@ def check_description(description: object) -> None:
     if description is None:
         return
     if not isinstance(description, str):
-        _fail("description", f"{shorten(description)} is not text")
+        _fail("description", f"{shorten(description)} is not text", "give it as text, or leave it out")
     try:
         description.encode("utf-8")
     except UnicodeEncodeError:

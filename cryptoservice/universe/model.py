@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from cryptoservice.config import WindowBounds
+from cryptoservice.config import AnyWindow, WindowBounds
 from cryptoservice.days import Window, parse_day, shorten
 from cryptoservice.errors import UsageError
 from cryptoservice.models import Word
@@ -41,7 +41,7 @@ class Listing(Word):
             raise UsageError(f"unknown listing {shorten(text)}", hint=f"one of: {' '.join(cls)}") from None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DailySnapshot:
     """One UTC day: which requested symbols had market data, and why the others had none."""
 
@@ -49,8 +49,11 @@ class DailySnapshot:
     active_symbols: tuple[str, ...]
     missing_symbols: Mapping[str, MissingReason]
 
+    def __repr__(self) -> str:
+        return f"DailySnapshot({self.date}: {len(self.active_symbols):,} active, {len(self.missing_symbols):,} missing)"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Universe:
     """The requested symbols over an inclusive range of UTC days, with one snapshot for each day.
 
@@ -66,6 +69,10 @@ class Universe:
     description: str | None = None
     listing: Listing = Listing.EXCHANGE
     selection: Selection | None = None
+
+    def __repr__(self) -> str:
+        symbols = f"{len(self.requested_symbols):,} requested symbols"
+        return f"Universe({symbols}, {self.start_date} to {self.end_date}, {self.active_symbol_days:,} active symbol-days)"
 
     @property
     def schema_version(self) -> str:
@@ -88,23 +95,23 @@ class Universe:
         """How many symbol-days have market data."""
         return sum(len(snapshot.active_symbols) for snapshot in self.daily_snapshots)
 
-    def subwindow(self, bounds: WindowBounds | None) -> Window:
+    def subwindow(self, window: AnyWindow | None) -> Window:
         """The window of two optional bounds; without a bound, that of the universe holds.
 
         Raises UsageError when a bound is not a day or lies outside the universe, and when the bounds are reversed.
         """
-        bounds = bounds or WindowBounds()
-        window = Window(
+        bounds = WindowBounds.of(window)
+        days = Window(
             self.start_date if bounds.start_date is None else parse_day(bounds.start_date, "start date"),
             self.end_date if bounds.end_date is None else parse_day(bounds.end_date, "end date"),
         )
         whole = f"the universe covers {self.start_date} to {self.end_date}"
-        for bound, name in ((window.start, "start date"), (window.end, "end date")):
+        for bound, name in ((days.start, "start date"), (days.end, "end date")):
             if bound not in self.window:
                 raise UsageError(f"the {name} {bound} lies outside the universe", hint=whole)
-        if window.end < window.start:
-            raise UsageError(f"the window ends {window.end}, before it starts {window.start}", hint=whole)
-        return window
+        if days.end < days.start:
+            raise UsageError(f"the window ends {days.end}, before it starts {days.start}", hint=whole)
+        return days
 
     def snapshots(self, window: Window) -> Iterator[DailySnapshot]:
         """The snapshots of a window that lies inside the universe, the earliest first."""

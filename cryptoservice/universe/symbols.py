@@ -52,6 +52,8 @@ def normalise(names: Iterable[str]) -> tuple[str, ...]:
     if isinstance(names, str):
         # Each of its letters would be taken for a name.
         raise UsageError(f"symbols is one string: {shorten(names)}", hint='pass a list, such as ["BTCUSDT"]')
+    if not isinstance(names, Iterable):
+        raise UsageError(f"symbols is no list: {shorten(names)}", hint='pass a list, such as ["BTCUSDT"]')
     seen: dict[str, None] = {}
     for name in names:
         symbol = name.strip().upper() if isinstance(name, str) else name

@@ -21,8 +21,9 @@ FEBRUARY = ("--start-date", "2026-02-01", "--end-date", "2026-02-28")
 RECORDED = ("ALGOUSDT", "AVAXUSDT", "LINKUSDT")
 
 
-def _default_sigint() -> None:
+def _default_signals() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ class Workspace:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # A suite that runs in the background of a shell hands an ignored SIGINT down to its children.
-            preexec_fn=_default_sigint,
+            # A suite that runs in the background of a shell, or by nohup, hands ignored signals down to its children.
+            preexec_fn=_default_signals,
         )
 
     def define(self, *arguments: str, symbols: str = ",".join(RECORDED), window: tuple[str, ...] = FEBRUARY) -> Outcome:

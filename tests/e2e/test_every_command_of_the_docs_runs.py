@@ -185,7 +185,7 @@ def test_a_database_gives_a_dataframe(reader: Workspace, tmp_path: Path) -> None
 
 
 def test_a_plain_function_downloads_a_window(reader: Workspace, tmp_path: Path) -> None:
-    printed = python_of_the_readme(reader, tmp_path, "import WindowBounds")
+    printed = python_of_the_readme(reader, tmp_path, "import download_universe_data")
     assert printed == f"True {{'klines': {3 * 3 * 96}, 'metrics': 0, 'funding_rates': 0}}\n"
 
 

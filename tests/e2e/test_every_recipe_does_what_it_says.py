@@ -46,7 +46,7 @@ def test_the_page_links_every_file_and_every_block_is_known_here() -> None:
     assert linked == {path.name for path in RECIPES.iterdir() if path.is_file()}
     # Those of bash are run by test_every_command_of_the_docs_runs.py.
     fences = sorted(name for name, _ in blocks_of(page()) if name != "bash")
-    assert fences == ["crontab", "ini", "make", *["python"] * 9, *["sh"] * 8, "sql"], "a block that no test runs?"
+    assert fences == ["crontab", "ini", "make", *["python"] * 10, *["sh"] * 8, "sql"], "a block that no test runs?"
 
 
 def test_make_does_what_is_needed_and_nothing_else(server: Server, exchange: ReplayExchange) -> None:
@@ -354,6 +354,15 @@ def test_a_program_of_plain_functions(workspace: Workspace) -> None:
     )  # fmt: skip
     assert (refused.returncode, refused.stdout) == (1, "")
     assert re.fullmatch(r"unknown interval '7m' \(one of: 1m .* 1d\)\n", refused.stderr)
+
+
+def test_a_program_that_shows_its_progress_and_its_log(workspace: Workspace) -> None:
+    assert workspace.define().code == 0
+    done = program(workspace, block("python", "ProgressEvent"))
+    lines = done.stdout.splitlines()
+    assert lines[0] == "download: 0 of 9 symbol-days, 0 s"
+    assert re.fullmatch(r"download: 9 of 9 symbol-days, \d+ s", lines[-1])
+    assert re.search(r"^2\d{3}-\d\d-\d\d .* cryptoservice\.download\.command 9 symbol-days to fetch", done.stderr, re.MULTILINE)
 
 
 def test_a_program_that_reads_dataframes(workspace: Workspace) -> None:

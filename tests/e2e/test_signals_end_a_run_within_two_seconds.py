@@ -1,9 +1,11 @@
-"""SIGINT and SIGTERM: the exit code of the signal within two seconds, one line that says so, and nothing lost."""
+"""SIGHUP, SIGINT and SIGTERM: the exit code of the signal within two seconds, one line that says so, and nothing lost."""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import pty
 import signal
 import sqlite3
 import subprocess
@@ -33,7 +35,7 @@ from tests.exchange import Fault, ReplayExchange
 
 DEFINE = ("universe", "define", "--symbols", "LINKUSDT,AVAXUSDT,ALGOUSDT", "--start-date", "2026-02-01",
           "--end-date", "2026-02-28", "--output", "universe.json")  # fmt: skip
-SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+SIGNALS = pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 PROMPT = 2.0
 
 
@@ -246,15 +248,52 @@ def test_at_the_very_start(workspace: Workspace, exchange: ReplayExchange, numbe
     assert not tracebacks, tracebacks[0]
 
 
-@pytest.mark.slow
-def test_a_hangup_is_no_different_from_a_kill(workspace: Workspace, exchange: ReplayExchange, reference: Reference) -> None:
+def _on_terminal(workspace: Workspace) -> tuple[subprocess.Popen[bytes], int]:
+    """A download whose streams are a terminal of its own, and our end of that terminal."""
+    ours, theirs = pty.openpty()
+
+    def take_terminal() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    running = subprocess.Popen(
+        workspace.command(*DOWNLOAD), cwd=workspace.folder, env={"TERM": "xterm", **workspace.env()},
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, preexec_fn=take_terminal,
+    )  # fmt: skip
+    os.close(theirs)
+    return running, ours
+
+
+def test_a_terminal_that_is_closed(workspace: Workspace, exchange: ReplayExchange, reference: Reference) -> None:
+    """The system sends SIGHUP to every process of the terminal, on which nobody can say anything any more."""
     reference.give(workspace.folder, "universe.json")
     exchange.latency = 0.1
-    running = workspace.start(*DOWNLOAD)
+    running, terminal = _on_terminal(workspace)
     wait_until(lambda: len(exchange.requests) > 20)
-    os.kill(running.pid, signal.SIGHUP)
-    running.communicate(timeout=10)
-    assert running.returncode != 0
+    started = time.monotonic()
+    os.close(terminal)
+    assert running.wait(timeout=6) == 129
+    assert time.monotonic() - started < PROMPT
+    assert assert_sound(workspace.folder / "market.db") < 54
+    assert contents(workspace.folder).keys() == {"universe.json", "market.db", "market.db.lock"}
+    exchange.latency = 0.0
+    assert_finished(workspace, reference)
+
+
+def test_a_hangup_that_is_ignored_stays_ignored(workspace: Workspace, exchange: ReplayExchange, reference: Reference) -> None:
+    """What `nohup` does for a command that goes on when its terminal is closed."""
+    reference.give(workspace.folder, "universe.json")
+    exchange.latency = 0.05
+    command = ["nohup", *workspace.command(*DOWNLOAD)]
+    pipe = subprocess.PIPE
+    running = subprocess.Popen(command, cwd=workspace.folder, env=workspace.env(), stdout=pipe, stderr=pipe, text=True)
+    for wanted in (0, 20):
+        # Before the command has begun, and while it works.
+        wait_until(lambda wanted=wanted: len(exchange.requests) > wanted)
+        running.send_signal(signal.SIGHUP)
+    stdout, stderr = running.communicate(timeout=30)
+    assert running.returncode == 0, stderr
+    assert json.loads(stdout)["status"] == "complete"
     exchange.latency = 0.0
     assert_finished(workspace, reference)
 

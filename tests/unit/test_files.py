@@ -213,6 +213,21 @@ def test_a_folder_where_the_file_should_be_is_an_output_error(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("umask_027")
+@pytest.mark.parametrize("mode", [0o600, 0o444, 0o664, 0o755, 0o4775])
+def test_a_file_that_replaces_another_has_its_permissions(tmp_path: Path, mode: int) -> None:
+    target = tmp_path / "out.csv"
+    for write, content in ((files.atomic_text, "new"), (files.atomic_bytes, b"newer")):
+        target.touch()
+        target.chmod(mode)
+        before = target.stat().st_ino
+        with write(target) as handle:  # type: ignore[operator]
+            handle.write(content)
+        assert target.stat().st_ino != before
+        # What lets a program run as the owner of its file is not for the text that comes after it.
+        assert stat.S_IMODE(target.stat().st_mode) == mode & 0o777
+
+
+@pytest.mark.usefixtures("umask_027")
 @pytest.mark.parametrize("replace", [True, False])
 def test_new_files_have_the_permissions_of_the_umask(tmp_path: Path, replace: bool) -> None:
     target = tmp_path / "out.csv"

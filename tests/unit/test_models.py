@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar
+from xml.etree import ElementTree
 
 import pytest
 
@@ -77,6 +78,23 @@ class Outcome(Record):
         return len(self.losses)
 
 
+@dataclass(frozen=True, repr=False)
+class Brief(Record):
+    KEYS: ClassVar[tuple[str, ...]] = ("status", "window", "rows", "losses", "none", "text", "seconds", "day")
+
+    status: Status
+    window: Window
+    rows: dict[Any, int]
+    losses: list[Loss]
+    none: None
+    text: str
+    seconds: float
+    day: date
+
+
+DAY = date(2026, 2, 3)
+
+
 def test_a_record_without_keys_writes_all_of_its_fields_in_order() -> None:
     record = Loss(Dataset.KLINES, date(2026, 2, 3)).to_dict()
     assert record == {"dataset": "klines", "day": "2026-02-03", "reason": None}
@@ -124,3 +142,59 @@ def test_a_result_is_not_tied_to_the_record_that_it_came_from() -> None:
     record = Outcome(WINDOW, Status.COMPLETE, rows).to_dict()
     rows[Dataset.KLINES] = 2
     assert record["rows"] == {"klines": 1}
+
+
+def test_a_record_shows_itself_in_short() -> None:
+    losses = [Loss(Dataset.METRICS, date(2026, 2, 3), "http_500")] * 1234
+    shown = Brief(Status.INCOMPLETE, WINDOW, {Dataset.KLINES: 1440, Dataset.METRICS: 288}, losses, None, "x" * 1000, 0.5, DAY)
+    assert repr(shown) == (
+        "Brief(status='incomplete', window=2026-02-01 to 2026-02-28, rows={'klines': 1440, 'metrics': 288}, "
+        "losses=<1,234 entries>, none=None, text='" + "x" * 76 + "..., seconds=0.5, day=2026-02-03)"
+    )
+    many = Brief(Status.FAILED, WINDOW, {f"S{n}USDT": n for n in range(1000)}, [], None, "", 0.0, DAY)
+    assert "rows=<1,000 entries>" in repr(many)
+
+
+@pytest.mark.parametrize("filler", ["x", "\U0001d11e", "\n", "'"])
+def test_whatever_a_record_holds_its_repr_is_short(filler: str) -> None:
+    @dataclass(frozen=True, repr=False)
+    class Wide(Record):
+        KEYS: ClassVar[tuple[str, ...]] = tuple(f"field_{number}" for number in range(50))
+
+        def __getattr__(self, name: str) -> str:
+            return filler * 5000
+
+    assert len(repr(Wide())) < 500
+    assert repr(Wide()).startswith("Wide(field_0=")
+    assert repr(Wide()).endswith("...)")
+
+
+def test_a_notebook_shows_a_record_as_a_small_table() -> None:
+    losses = [Loss(Dataset.METRICS, date(2026, 2, number % 28 + 1), f"<b>{number}</b>") for number in range(1234)]
+    page = Brief(Status.INCOMPLETE, WINDOW, {}, losses, None, "<script>alert(1)</script>", 0.5, DAY)._repr_html_()
+    # It is one that can be parsed, and no value of it is taken for a tag.
+    root = ElementTree.fromstring(page)
+    assert root.tag == "table"
+    assert root.findtext("caption") == "Brief"
+    rows = {row[0].text: row[1] for row in root.findall("./tbody/tr")}
+    assert list(rows) == list(Brief.KEYS)
+    assert rows["text"].text == "<script>alert(1)</script>"
+    assert rows["window"].text == "2026-02-01 to 2026-02-28"
+    inner = rows["losses"][0]
+    assert [cell.text for cell in inner.findall("./thead/tr/th")] == ["dataset", "day", "reason"]
+    body = inner.findall("./tbody/tr")
+    assert [cell.text for cell in body[0]] == ["metrics", "2026-02-01", "<b>0</b>"]
+    assert body[-1][0].text == "and 1,224 more"
+    assert len(body) == 11
+    assert len(page) < 4000
+
+
+def test_a_mapping_of_records_is_a_table_with_its_keys() -> None:
+    losses = {Dataset.METRICS: Loss(Dataset.METRICS, DAY, "a"), Dataset.KLINES: Loss(Dataset.KLINES, DAY)}
+    page = Brief(Status.COMPLETE, WINDOW, losses, [], None, "", 0.0, DAY)._repr_html_()
+    rows = {row[0].text: row[1] for row in ElementTree.fromstring(page).findall("./tbody/tr")}
+    assert [[cell.text for cell in row] for row in rows["rows"].findall("./table/tbody/tr")] == [
+        ["metrics", "metrics", "2026-02-03", "a"],
+        ["klines", "klines", "2026-02-03", "None"],
+    ]
+    assert rows["losses"].text == "<0 entries>"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cryptoservice.progress import Display, Progress, use_display
+from cryptoservice.progress import Display, Progress, ProgressEvent, use_display
 from tests.unit.fakes import FakeClock
 
 CLEAR = "\x1b[K"
@@ -176,3 +176,72 @@ def test_a_log_line_passes_above(clock: FakeClock) -> None:
     display.write_above("second")
     display.clear()
     assert terminal.getvalue() == f"first\n\rhalf way{CLEAR}\r{CLEAR}second\n\rhalf way{CLEAR}\r{CLEAR}"
+
+
+def test_a_terminal_that_is_gone_stops_nobody(clock: FakeClock) -> None:
+    class Gone(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    display = Display(Gone())
+    use_display(display)
+    stage = progress(clock)
+    clock.advance(10)
+    stage.advance(50)
+    display.write_above("a line of the log")
+    stage.end()
+
+
+# -- told to a caller --------------------------------------------------------------------------------------------------
+
+
+def test_a_caller_is_told_that_a_stage_begins_and_that_all_is_done(clock: FakeClock, said: pytest.LogCaptureFixture) -> None:
+    told: list[ProgressEvent] = []
+    stage = Progress("verify", "symbol-days", 3, clock, report=told.append)
+    assert told == [ProgressEvent("verify", "symbol-days", 0, 3, 0, 0.0)]
+    for _ in range(3):
+        stage.advance(rows=288)
+    stage.end()
+    # Soon over: nothing of it is worth a line, and in between nothing is told.
+    assert told[1:] == [ProgressEvent("verify", "symbol-days", 3, 3, 864, 0.0)]
+    assert said.messages == []
+
+
+def test_a_caller_is_told_at_most_five_times_a_second_however_much_happens(clock: FakeClock) -> None:
+    told: list[ProgressEvent] = []
+    stage = Progress("download", "symbol-days", 10_000, clock, report=told.append)
+    for _ in range(10_000):
+        clock.advance(0.001)
+        stage.advance(rows=1)
+    assert 45 <= len(told) <= 52
+    assert [event.done for event in told] == sorted(event.done for event in told)
+    assert (told[-1].done, told[-1].rows, round(told[-1].elapsed, 3)) == (10_000, 10_000, 10.0)
+
+
+def test_a_caller_hears_that_nothing_moves(clock: FakeClock) -> None:
+    told: list[ProgressEvent] = []
+    stage = Progress("download", "symbol-days", 10, clock, report=told.append)
+    for _ in range(10):
+        clock.advance(1)
+        stage.tick()
+    assert [(event.done, event.elapsed) for event in told] == [(0, float(second)) for second in range(11)]
+
+
+def test_a_stage_without_units_begins_and_is_done(clock: FakeClock) -> None:
+    told: list[ProgressEvent] = []
+    stage = Progress("download", "symbol-days", 0, clock, report=told.append)
+    clock.advance(5)
+    stage.tick()
+    stage.end()
+    assert told == [ProgressEvent("download", "symbol-days", 0, 0, 0, 0.0)]
+
+
+def test_what_a_caller_raises_reaches_the_one_who_works(clock: FakeClock) -> None:
+    def refuse(event: ProgressEvent) -> None:
+        if event.done:
+            raise ZeroDivisionError
+
+    stage = Progress("download", "symbol-days", 1, clock, report=refuse)
+    with pytest.raises(ZeroDivisionError):
+        stage.advance()
+    stage.end()

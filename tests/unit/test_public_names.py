@@ -34,11 +34,12 @@ from cryptoservice.models import MissingReason
 
 NAMES = {
     "AuditResult", "Credentials", "CryptoserviceError", "DailySnapshot", "Dataset", "DefineResult", "DownloadResult",
-    "Endpoints", "ExportResult", "Freq", "Listing", "LockResult", "MarketDataService", "NetworkConfig", "ProvenanceResult",
-    "RateConfig", "Rebalance", "RetryConfig", "Selection", "StatusResult", "SymbolList", "Universe", "UniverseFile",
-    "UsageError", "VerifyResult", "WindowBounds", "WorkerConfig", "audit_universe", "define_universe",
-    "download_universe_data", "export_universe_data", "list_symbols", "lock_universe", "read_funding_rates",
-    "read_klines", "read_metrics", "symbol_day_provenance", "universe_status", "verify_universe", "__version__",
+    "Endpoints", "ExportResult", "Freq", "KlineSource", "Listing", "LockResult", "MarketDataService", "NetworkConfig",
+    "PreviewResult", "ProgressEvent", "ProvenanceResult", "RateConfig", "Rebalance", "RetryConfig", "Selection",
+    "StatusResult", "SymbolList", "Universe", "UniverseFile", "UsageError", "VerifyResult", "WindowBounds", "WorkerConfig",
+    "audit_universe", "define_universe", "download_universe_data", "export_universe_data", "list_symbols", "lock_universe",
+    "plan_download", "read_funding_rates", "read_klines", "read_metrics", "symbol_day_provenance", "universe_status",
+    "verify_universe", "__version__",
 }  # fmt: skip
 FOLDER = Path(cryptoservice.__file__).parent
 STUB = (FOLDER / "__init__.pyi").read_text(encoding="utf-8").splitlines()

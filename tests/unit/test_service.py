@@ -35,18 +35,21 @@ LOCK = {**DOWNLOAD, "output_path": "l.json"}
 CALLS: list[Call] = [
     (
         "define_universe", DEFINE, (["A", "B"], *DATES, "u.json"),
-        {"force": False, "description": None, "listing": Listing.EXCHANGE, "selection": None, "network": DEFAULT},
+        {
+            "force": False, "description": None, "listing": Listing.EXCHANGE, "selection": None, "progress": None,
+            "network": DEFAULT,
+        },
     ),
     (
         "define_universe",
         {
             **DEFINE, "symbols": ("A",), "force": True, "description": "hello", "retry_config": RetryConfig(max_retries=1),
             "daily_check_workers": 7, "daily_check_request_delay": 0.5, "daily_check_max_requests_per_minute": 600,
-            "max_ban_wait": 9.0, "listing": "archive", "selection": Selection(3),
+            "max_ban_wait": 9.0, "listing": "archive", "selection": Selection(3), "progress": print,
         },
         (["A"], *DATES, "u.json"),
         {
-            "force": True, "description": "hello", "listing": "archive", "selection": Selection(3),
+            "force": True, "description": "hello", "listing": "archive", "selection": Selection(3), "progress": print,
             "network": NetworkConfig(
                 ENDPOINTS, KEY, RateConfig(600, 0.5, 0.0, 9.0), RetryConfig(max_retries=1), WorkerConfig(api=7)
             ),
@@ -56,7 +59,7 @@ CALLS: list[Call] = [
         "download_universe_data", DOWNLOAD, ("u.json", "m.db"),
         {
             "interval": Freq.m1, "window": WindowBounds(), "symbols": None, "download_market_metrics": False, "incremental": True,
-            "kline_source": KlineSource.AUTO, "retry_gaps": False, "network": DEFAULT,
+            "kline_source": KlineSource.AUTO, "retry_gaps": False, "progress": None, "network": DEFAULT,
         },
     ),
     (
@@ -65,13 +68,12 @@ CALLS: list[Call] = [
             **DOWNLOAD, "retry_config": RetryConfig(jitter=False), "api_request_delay": 0.1, "vision_request_delay": 0.2,
             "download_market_metrics": True, "incremental": False, "interval": "5m", "start_date": DATES[0],
             "end_date": DATES[1], "max_api_workers": 2, "max_vision_workers": 3, "kline_source": "vision", "max_ban_wait": 8.0,
-            "retry_gaps": True, "symbols": ("A",),
+            "retry_gaps": True, "symbols": ("A",), "progress": print,
         },
         ("u.json", "m.db"),
         {
             "interval": "5m", "window": WindowBounds(*DATES), "symbols": ["A"], "download_market_metrics": True,
-            "incremental": False,
-            "kline_source": KlineSource.VISION, "retry_gaps": True,
+            "incremental": False, "kline_source": "vision", "retry_gaps": True, "progress": print,
             "network": NetworkConfig(
                 ENDPOINTS, KEY, RateConfig(1800, 0.1, 0.2, 8.0), RetryConfig(jitter=False), WorkerConfig(2, 3)
             ),
@@ -81,36 +83,87 @@ CALLS: list[Call] = [
         "export_universe_data", EXPORT, ("u.json", "m.db", "out"),
         {
             "source_freq": Freq.m5, "export_freq": Freq.m5, "window": WindowBounds(), "klines": True, "metrics": True,
-            "coverage_html": False, "prune": False,
+            "coverage_html": False, "prune": False, "progress": None,
         },
     ),
     (
         "export_universe_data",
         {
             **EXPORT, "source_freq": "1h", "export_freq": "1d", "start_date": DATES[0], "end_date": DATES[1], "klines": False,
-            "metrics": False, "coverage_html": True, "prune": True,
+            "metrics": False, "coverage_html": True, "prune": True, "progress": print,
         },
         ("u.json", "m.db", "out"),
         {
             "source_freq": "1h", "export_freq": "1d", "window": WindowBounds(*DATES), "klines": False, "metrics": False,
-            "coverage_html": True, "prune": True,
+            "coverage_html": True, "prune": True, "progress": print,
         },
     ),
-    ("lock_universe", LOCK, ("u.json", "m.db", "l.json"), {"window": WindowBounds(), "force": False}),
+    ("lock_universe", LOCK, ("u.json", "m.db", "l.json"), {"window": WindowBounds(), "force": False, "progress": None}),
     (
-        "lock_universe", {**LOCK, "start_date": DATES[0], "end_date": DATES[1], "force": True}, ("u.json", "m.db", "l.json"),
-        {"window": WindowBounds(*DATES), "force": True},
+        "lock_universe", {**LOCK, "start_date": DATES[0], "end_date": DATES[1], "force": True, "progress": print},
+        ("u.json", "m.db", "l.json"), {"window": WindowBounds(*DATES), "force": True, "progress": print},
     ),
-    ("audit_universe", DOWNLOAD, ("u.json", "m.db"), {"window": WindowBounds(), "sample": 1000, "network": DEFAULT}),
+    (
+        "plan_download", DOWNLOAD, ("u.json", "m.db"),
+        {
+            "interval": Freq.m1, "window": WindowBounds(), "symbols": None, "download_market_metrics": False, "incremental": True,
+            "kline_source": KlineSource.AUTO, "retry_gaps": False, "network": DEFAULT,
+        },
+    ),
+    (
+        "plan_download",
+        {
+            **DOWNLOAD, "api_request_delay": 0.1, "vision_request_delay": 0.2, "download_market_metrics": True,
+            "incremental": False, "interval": "5m", "start_date": DATES[0], "end_date": DATES[1], "max_api_workers": 2,
+            "max_vision_workers": 3, "kline_source": "api", "retry_gaps": True, "symbols": "A",
+        },
+        ("u.json", "m.db"),
+        {
+            "interval": "5m", "window": WindowBounds(*DATES), "symbols": "A", "download_market_metrics": True,
+            "incremental": False, "kline_source": "api", "retry_gaps": True,
+            "network": NetworkConfig(ENDPOINTS, KEY, RateConfig(1800, 0.1, 0.2), RetryConfig(), WorkerConfig(2, 3)),
+        },
+    ),
+    ("universe_status", {"universe_file": "u.json"}, ("u.json", None), {"window": WindowBounds()}),
+    (
+        "universe_status", {**DOWNLOAD, "start_date": DATES[0], "end_date": DATES[1]}, ("u.json", "m.db"),
+        {"window": WindowBounds(*DATES)},
+    ),
+    (
+        "verify_universe", DOWNLOAD, ("u.json", "m.db"),
+        {
+            "window": WindowBounds(), "sample": 0, "seed": None, "repair": False, "lock_file": None, "progress": None,
+            "network": DEFAULT,
+        },
+    ),
+    (
+        "verify_universe",
+        {
+            **DOWNLOAD, "start_date": DATES[0], "end_date": DATES[1], "sample": 7, "seed": 3, "repair": True,
+            "lock_file": "l.json", "retry_config": RetryConfig(jitter=False), "api_request_delay": 0.1,
+            "vision_request_delay": 0.2, "max_api_workers": 2, "max_vision_workers": 3, "max_ban_wait": 8.0, "progress": print,
+        },
+        ("u.json", "m.db"),
+        {
+            "window": WindowBounds(*DATES), "sample": 7, "seed": 3, "repair": True, "lock_file": "l.json", "progress": print,
+            "network": NetworkConfig(
+                ENDPOINTS, KEY, RateConfig(1800, 0.1, 0.2, 8.0), RetryConfig(jitter=False), WorkerConfig(2, 3)
+            ),
+        },
+    ),
+    (
+        "audit_universe", DOWNLOAD, ("u.json", "m.db"),
+        {"window": WindowBounds(), "sample": 1000, "progress": None, "network": DEFAULT},
+    ),
     (
         "audit_universe",
         {
             **DOWNLOAD, "start_date": DATES[0], "end_date": DATES[1], "sample": 7, "retry_config": RetryConfig(jitter=False),
-            "max_vision_workers": 3, "vision_request_delay": 0.2, "max_ban_wait": 8.0,
+            "max_vision_workers": 3, "vision_request_delay": 0.2, "max_ban_wait": 8.0, "progress": print,
         },
         ("u.json", "m.db"),
         {
-            "window": WindowBounds(*DATES), "sample": 7,
+            "window": WindowBounds(*DATES), "sample": 7, "progress": print,
             "network": NetworkConfig(
                 ENDPOINTS, KEY, RateConfig(1800, 0.0, 0.2, 8.0), RetryConfig(jitter=False), WorkerConfig(vision=3)
             ),
@@ -156,7 +209,25 @@ def test_what_is_left_out_means_what_it_means_to_the_plain_functions() -> None:
             # The plain functions take None for the whole window, and for the network as it is by default.
             meaning = {"window": WindowBounds(), "network": DEFAULT}.get(name, by_name[name])
             assert value == meaning, (method, name)
-        assert list(by_name)[: len(positional)] == [name for name in by_name if by_name[name] is inspect.Parameter.empty]
+        needed = [name for name in by_name if by_name[name] is inspect.Parameter.empty]
+        assert list(by_name)[: len(needed)] == needed
+        assert [by_name[name] for name in list(by_name)[len(needed) : len(positional)]] == list(positional[len(needed) :])
+
+
+def test_the_facade_has_every_command_and_their_defaults() -> None:
+    """An option of the same name has the same default everywhere."""
+    commands = {method for method, *_ in CALLS}
+    assert commands == {name for name, value in vars(MarketDataService).items() if inspect.iscoroutinefunction(value)} - {
+        "_in_thread", "__aenter__", "__aexit__",
+    }  # fmt: skip
+    found: dict[str, set[str]] = {}
+    for method in commands:
+        for function in (getattr(MarketDataService, method), getattr(service, method)):
+            for name, parameter in inspect.signature(function).parameters.items():
+                if parameter.default is not inspect.Parameter.empty:
+                    found.setdefault(name, set()).add(repr(parameter.default))
+    # A sample means days to draw in one command, and objects that nothing else decides in the other. Status needs no database.
+    assert {name: values for name, values in found.items() if len(values) > 1} == {"sample": {"0", "1000"}}
 
 
 def test_create_takes_what_is_given_else_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

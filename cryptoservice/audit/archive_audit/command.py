@@ -16,11 +16,12 @@ from cryptoservice.audit.archive_audit.result import AuditResult, GoneObject, Re
 from cryptoservice.audit.archive_audit.used_objects import used_objects, used_series
 from cryptoservice.binance.client import BinanceClient
 from cryptoservice.clock import Clock, wait_for_some
-from cryptoservice.config import NetworkConfig, WindowBounds
+from cryptoservice.config import AnyWindow, NetworkConfig, require_controls, require_count, require_kind
 from cryptoservice.days import ONE_DAY, Window
 from cryptoservice.errors import Remedy, UsageError
+from cryptoservice.files import path_of
 from cryptoservice.models import Dataset
-from cryptoservice.progress import Progress
+from cryptoservice.progress import Progress, Report
 from cryptoservice.storage.ledger import Series
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.universe.file import UniverseFile
@@ -43,9 +44,10 @@ def audit_universe(
     universe_file: str | Path,
     db_path: str | Path,
     *,
-    window: WindowBounds | None = None,
+    window: AnyWindow | None = None,
     sample: int = DEFAULT_SAMPLE,
     network: NetworkConfig | None = None,
+    progress: Report | None = None,
     clock: Clock | None = None,
     stop: threading.Event | None = None,
 ) -> AuditResult:
@@ -58,17 +60,18 @@ def audit_universe(
     Raises UsageError for bad input, StoreError when the database cannot be read, SourceError when a source did not answer for
     one of the objects, SourceRefused when it refuses this address, and Interrupted when `stop` is set.
     """
+    require_kind("network", network, NetworkConfig)
+    require_controls(progress=progress, clock=clock, stop=stop)
+    require_count("sample", sample, 0)
     clock = clock or Clock()
     network = network or NetworkConfig()
     started = clock.monotonic()
-    if sample < 0:
-        raise UsageError(f"a sample of {sample} objects cannot be drawn", hint="it must be 0 or more")
-    universe = UniverseFile.load(Path(universe_file), stop).universe
+    universe = UniverseFile.load(universe_file, stop).universe
     days = universe.subwindow(window)
     nothing_active = nothing_active_notice(universe, days)
     if nothing_active:
         raise UsageError(f"nothing to audit: {nothing_active}", hint="name a universe, or a window, with active symbols")
-    database = Path(db_path)
+    database = path_of(db_path, "database")
     active = universe.active_days(Window(max(universe.start_date, days.start - ONE_DAY), days.end))
     listed = used_series(database, active, days)
     if not listed:
@@ -77,7 +80,7 @@ def audit_universe(
     found = _Found()
     pool = ThreadPoolExecutor(network.workers.vision, thread_name_prefix="audit")
     with BinanceClient(network, clock) as client:
-        progress = Progress("audit", "series", len(listed), clock, client.gauge)
+        shown = Progress("audit", "series", len(listed), clock, client.gauge, progress)
 
         def look(series: Series) -> tuple[int, list[Doubtful]]:
             objects = used_objects(database, series, active, days)
@@ -86,20 +89,20 @@ def audit_universe(
         def ask(doubts: list[Doubtful]) -> None:
             for compared in _each(pool, lambda one: compare(client.archive, one), doubts, stop):
                 found.add(compared)
-                progress.tick()
+                shown.tick()
 
         try:
             client.open()
             sweep = _Sweep(sample)
             for objects, doubts in _each(pool, look, listed, stop):
                 sweep.add(objects, doubts)
-                progress.advance()
+                shown.advance()
                 if len(sweep.doubts) >= _MOST_DOUBTS:
                     ask(sweep.take())
             ask(sweep.take())
             ask(sweep.drawn())
         finally:
-            progress.end()
+            shown.end()
             pool.shutdown(wait=False, cancel_futures=True)
     result = AuditResult(
         window=days,

@@ -15,10 +15,11 @@ from cryptoservice import files
 from cryptoservice.audit.dataset_lock.digests import UNREADABLE, Contents, DatasetContents, read_contents
 from cryptoservice.audit.dataset_lock.lock_file import LOCK_VERSION, DatasetLock, save
 from cryptoservice.clock import Clock, raise_if_stopped
-from cryptoservice.config import WindowBounds
+from cryptoservice.config import AnyWindow, require_controls, require_flags
 from cryptoservice.days import Window, shorten
 from cryptoservice.errors import Remedy, StoreError, UsageError
 from cryptoservice.models import Record
+from cryptoservice.progress import Report
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.universe.file import UniverseFile
 from cryptoservice.universe.notices import nothing_active_notice
@@ -52,8 +53,9 @@ def lock_universe(
     db_path: str | Path,
     output_path: str | Path,
     *,
-    window: WindowBounds | None = None,
+    window: AnyWindow | None = None,
     force: bool = False,
+    progress: Report | None = None,
     clock: Clock | None = None,
     stop: threading.Event | None = None,
 ) -> LockResult:
@@ -64,17 +66,20 @@ def lock_universe(
     row of the universe, StoreError when the database cannot be read or holds a value that no download stores, OutputError when
     the file cannot be written, and Interrupted when `stop` is set.
     """
+    require_flags(force=force)
+    require_controls(progress=progress, clock=clock, stop=stop)
     clock = clock or Clock()
     started = clock.monotonic()
-    loaded = UniverseFile.load(Path(universe_file), stop)
+    loaded = UniverseFile.load(universe_file, stop)
     days = loaded.universe.subwindow(window)
-    output = Path(output_path)
-    _check_output(output, loaded.path, Path(db_path), force=force)
+    output = files.path_of(output_path, "the output")
+    database = files.path_of(db_path, "database")
+    _check_output(output, loaded.path, database, force=force)
     nothing_active = nothing_active_notice(loaded.universe, days)
     if nothing_active:
         raise UsageError(f"nothing to lock: {nothing_active}", hint="name a universe, or a window, with active symbols")
-    with StoreReader.open(Path(db_path)) as store:
-        contents = read_contents(store, loaded.universe.active_days(days), clock, stop)
+    with StoreReader.open(database) as store:
+        contents = read_contents(store, loaded.universe.active_days(days), clock, stop, progress)
         _check_contents(store, contents, days)
         raise_if_stopped(stop)
         lock = DatasetLock(loaded.sha256, days, contents.digests)

@@ -12,9 +12,10 @@ from typing import ClassVar
 from cryptoservice.audit.dataset_lock.digests import NO_ROWS, MonthDigest, SymbolMonth, read_contents, root_of
 from cryptoservice.audit.dataset_lock.lock_file import DatasetLock, LockError, load
 from cryptoservice.clock import Clock
-from cryptoservice.config import WindowBounds
+from cryptoservice.config import AnyWindow, WindowBounds
 from cryptoservice.errors import Remedy
 from cryptoservice.models import Record, Word
+from cryptoservice.progress import Report
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.universe.file import UniverseFile
 
@@ -61,7 +62,7 @@ class LockComparison(Record):
         return f"LockComparison(expected_root={self.expected_root!r}, root={self.root!r}, differs={len(self.differs)})"
 
 
-def expected_lock(path: Path, universe: UniverseFile, window: WindowBounds | None) -> DatasetLock:
+def expected_lock(path: Path, universe: UniverseFile, window: AnyWindow | None) -> DatasetLock:
     """The lock of that file, which must be the lock of that universe and, where a window is named, of that window.
 
     Raises LockError when the file cannot be used or is the lock of something else, and UsageError for a window that is none.
@@ -70,7 +71,7 @@ def expected_lock(path: Path, universe: UniverseFile, window: WindowBounds | Non
     if lock.universe_sha256 != universe.sha256:
         what = f"lock file {path} was made for another universe file, of SHA-256 {lock.universe_sha256}"
         raise LockError(what, hint=f"{universe.path} has {universe.sha256}: a lock holds for one universe file, byte by byte")
-    bounds = window or WindowBounds()
+    bounds = WindowBounds.of(window)
     own = lock.window.to_dict()
     asked = universe.universe.subwindow(
         WindowBounds(
@@ -85,14 +86,19 @@ def expected_lock(path: Path, universe: UniverseFile, window: WindowBounds | Non
 
 
 def compare_with_lock(
-    database: Path, universe: UniverseFile, lock: DatasetLock, clock: Clock, stop: threading.Event | None
+    database: Path,
+    universe: UniverseFile,
+    lock: DatasetLock,
+    clock: Clock,
+    stop: threading.Event | None,
+    report: Report | None = None,
 ) -> LockComparison:
     """Digest what the database holds of the lock's window, and name what is not the same.
 
     Raises StoreError when the database cannot be read, and Interrupted when `stop` is set.
     """
     with StoreReader.open(database) as store:
-        found = read_contents(store, universe.universe.active_days(lock.window), clock, stop).digests
+        found = read_contents(store, universe.universe.active_days(lock.window), clock, stop, report).digests
     comparison = LockComparison(lock.root, root_of(found), tuple(differences(lock.digests, found)))
     log.info("%d symbol-months compared with the lock, %d differ; root %s", len(found), len(comparison.differs), comparison.root)
     return comparison

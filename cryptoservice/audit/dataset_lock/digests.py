@@ -14,7 +14,7 @@ from cryptoservice.audit.dataset_lock.records import canonical_day
 from cryptoservice.clock import Clock, raise_if_stopped
 from cryptoservice.days import Window, day_number, month_end, month_of
 from cryptoservice.models import Record
-from cryptoservice.progress import Progress
+from cryptoservice.progress import Progress, Report
 from cryptoservice.storage.ledger import Series
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.universe.model import ActiveDays
@@ -78,7 +78,9 @@ def root_of(digests: Mapping[SymbolMonth, MonthDigest]) -> str:
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
-def read_contents(store: StoreReader, active: ActiveDays, clock: Clock, stop: threading.Event | None) -> Contents:
+def read_contents(
+    store: StoreReader, active: ActiveDays, clock: Clock, stop: threading.Event | None, report: Report | None = None
+) -> Contents:
     """Digest the rows of all active symbol-days, whatever the ledger says of them. A symbol-month without rows has no digest.
 
     Raises StoreError when the database cannot be read, and Interrupted when `stop` is set.
@@ -86,7 +88,7 @@ def read_contents(store: StoreReader, active: ActiveDays, clock: Clock, stop: th
     contents = Contents()
     wanted = sum(map(len, active.values()))
     known = {name: list(group) for name, group in groupby(store.series(), dataset_name)}
-    progress = Progress("lock", "symbol-days", len(known) * wanted, clock)
+    progress = Progress("lock", "symbol-days", len(known) * wanted, clock, report=report)
     try:
         for name, of_dataset in known.items():
             counts = DatasetContents(name, wanted)

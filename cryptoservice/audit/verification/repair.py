@@ -27,7 +27,7 @@ from cryptoservice.download.pipeline import Pipeline
 from cryptoservice.download.worklist import StoredSymbol
 from cryptoservice.errors import UsageError
 from cryptoservice.models import Dataset, Freq, Status
-from cryptoservice.progress import Progress
+from cryptoservice.progress import Progress, Report
 from cryptoservice.sources.datasets import DatasetPlan, FundingPlan, KlinesPlan, MetricsPlan, by_month
 from cryptoservice.sources.evidence import AnswerKind, Evidence, Source
 from cryptoservice.sources.fetcher import DatasetFetcher
@@ -81,6 +81,7 @@ def repair(
     workers: WorkerConfig,
     clock: Clock,
     stop: threading.Event | None,
+    report: Report | None = None,
 ) -> dict[Place, Answered]:
     """Fetch these symbol-days, with the kinds of their differences, and store what is better than what is there.
 
@@ -89,7 +90,7 @@ def repair(
     answered: dict[Place, Answered] = {}
     with StoreWriter.open(database, stop) as store:
         batch = CommitBatch(store, clock)
-        progress = Progress("repair", "symbol-days", len(places), clock, client.gauge)
+        progress = Progress("repair", "symbol-days", len(places), clock, client.gauge, report)
         pipeline = Pipeline(batch, DatasetFetcher(client).fetch, workers, clock, progress, stop=stop)
         try:
             pipeline.run(repair_jobs(store, places, clock.time(), batch.commit, answered))

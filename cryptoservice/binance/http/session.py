@@ -174,15 +174,17 @@ def _session(base_url: str, workers: int, headers: Mapping[str, str]) -> request
 
 
 def _require_versions(versions: Mapping[str, str]) -> None:
-    """Raise NetworkSetupError for a package that is older than what this module is written for."""
+    """Raise NetworkSetupError for packages that are older than what this module is written for; all of them are named."""
+    old = {}
     for name, needed in NEEDED_VERSIONS.items():
         numbers = re.match(r"(\d+)\.(\d+)", versions[name])
         if numbers and (int(numbers[1]), int(numbers[2])) < needed:
-            wanted = ".".join(map(str, needed))
-            raise NetworkSetupError(
-                f"{name} {versions[name]} is too old: version {wanted} or later is needed",
-                hint=f"install it with: pip install '{name}>={wanted}'",
-            )
+            old[name] = ".".join(map(str, needed))
+    if old:
+        raise NetworkSetupError(
+            "; ".join(f"{name} {versions[name]} is too old: version {wanted} or later is needed" for name, wanted in old.items()),
+            hint="install with: pip install " + " ".join(f"'{name}>={wanted}'" for name, wanted in old.items()),
+        )
 
 
 def _unusable_proxy() -> UsageError:

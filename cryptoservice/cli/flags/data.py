@@ -48,12 +48,8 @@ def add_download(commands: Any) -> None:
     )  # fmt: skip
     what.add_argument("--plan", action="store_true", help="show what would be fetched and how long that takes; fetch nothing")
     rate = parser.add_argument_group("rate control")
-    rate.add_argument(
-        "--max-api-workers", type=shared.count, default=5, metavar="N", help="API requests at once (default %(default)s)"
-    )
-    rate.add_argument(
-        "--max-vision-workers", type=shared.count, default=8, metavar="N", help="archive requests at once (default %(default)s)"
-    )
+    shared.add_api_workers(rate)
+    shared.add_vision_workers(rate)
     rate.add_argument(
         "--api-request-delay", type=shared.seconds, default=0.0, metavar="SECONDS",
         help="least time between two API requests, over all workers (default %(default)s)",

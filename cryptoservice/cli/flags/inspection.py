@@ -76,6 +76,9 @@ def add_verify(commands: Any) -> None:
         "--repair", action="store_true",
         help="ask every source for the symbol-days that differ, store what the most trusted of them say, verify these days again",
     )  # fmt: skip
+    rate = parser.add_argument_group("rate control, of --sample and --repair")
+    shared.add_api_workers(rate)
+    shared.add_vision_workers(rate)
     shared.add_network(parser)
     shared.add_output(parser)
 
@@ -125,5 +128,6 @@ def add_audit(commands: Any) -> None:
         help="of files that an earlier version noted without ETag, and that the listing cannot decide, compare at most N by a "
         "request each (default %(default)s)",
     )  # fmt: skip
+    shared.add_vision_workers(parser.add_argument_group("rate control"))
     shared.add_network(parser)
     shared.add_output(parser)

@@ -28,7 +28,7 @@ _CODES = {
 def exit_codes(*numbers: int, **meanings: str) -> str:
     """The codes that a command can end with; `c3="..."` gives code 3 another meaning."""
     lines = [f"  {number}  {meanings.get(f'c{number}', _CODES[number])}" for number in numbers]
-    return "\n".join(("exit codes:", *lines, "  130, 143  interrupted by SIGINT, SIGTERM")) + "\n"
+    return "\n".join(("exit codes:", *lines, "  129, 130, 143  interrupted by SIGHUP, SIGINT, SIGTERM")) + "\n"
 
 
 ALL_EXIT_CODES = exit_codes(0, 1, 2, 3, 4, 5)
@@ -116,6 +116,18 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--listing-base-url", metavar="URL", help="default: BINANCE_LISTING_BASE_URL, else the archive's bucket at Amazon S3"
+    )
+
+
+def add_api_workers(group: Any) -> None:
+    """How many requests to the API are under way at the same time."""
+    group.add_argument("--max-api-workers", type=count, default=5, metavar="N", help="API requests at once (default %(default)s)")
+
+
+def add_vision_workers(group: Any) -> None:
+    """How many requests to the archive are under way at the same time."""
+    group.add_argument(
+        "--max-vision-workers", type=count, default=8, metavar="N", help="archive requests at once (default %(default)s)"
     )
 
 

@@ -97,7 +97,7 @@ def test_what_is_refused(stored: Stored, tmp_path: Path) -> None:
         assert caught.value.remedy is remedy
 
     refused("seed without a sample", Remedy.NAME_A_SAMPLE, seed=1)
-    refused("sample of -1 symbol-days cannot be drawn", None, sample=-1)
+    refused("sample is -1", None, sample=-1)
     refused("outside the universe", None, window=WindowBounds("2026-01-31", None))
     refused("knows no active symbol-day of 2026-02-02 to 2026-02-02", Remedy.DOWNLOAD_FIRST, window=WindowBounds("2026-02-02"))
     write_universe(stored.universe, "2026-02-01", "2026-02-01", {"2026-02-01": dict.fromkeys((BTC, ETH), "no_kline_on_date")})

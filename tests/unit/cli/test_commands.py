@@ -50,7 +50,7 @@ class Library:
         )  # fmt: skip
         for where, name in (
             ("define.command", "define_universe"), ("download.command", "download_universe_data"),
-            ("download.preview", "preview_download"), ("export.command", "export_universe_data"),
+            ("download.preview", "plan_download"), ("export.command", "export_universe_data"),
             ("audit.status", "universe_status"), ("audit.verify", "verify_universe"), ("define.symbol_list", "list_symbols"),
             ("audit.provenance", "symbol_day_provenance"),
             ("audit.dataset_lock.command", "lock_universe"),
@@ -182,7 +182,7 @@ def test_download_and_its_plan_take_the_same(library: Library, capsys: pytest.Ca
     least = {**ONCE, "interval": "1m", "network": network(RATES, WORKERS)}
     assert library.called(DOWNLOAD) == (0, "download_universe_data", files, {**least, "executor": HELPERS})
     assert capsys.readouterr().err == ""
-    assert library.called(DOWNLOAD, "--plan") == (0, "preview_download", files, least)
+    assert library.called(DOWNLOAD, "--plan") == (0, "plan_download", files, least)
     assert capsys.readouterr().err == "plan_text of 1\n"
     more = ("--interval", "5m", "--start-date", "2026-02-03", "--end-date", "2026-02-04", "--download-market-metrics",
             "--no-incremental", "--retry-gaps", "--kline-source", "vision", "--max-api-workers", "2", "--max-vision-workers", "3",
@@ -195,7 +195,7 @@ def test_download_and_its_plan_take_the_same(library: Library, capsys: pytest.Ca
         "network": network(limits, WorkerConfig(2, 3)),
     }  # fmt: skip
     assert library.called(DOWNLOAD, *more) == (0, "download_universe_data", files, {**all_of_it, "executor": HELPERS})
-    assert library.called(DOWNLOAD, "--plan", *more) == (0, "preview_download", files, all_of_it)
+    assert library.called(DOWNLOAD, "--plan", *more) == (0, "plan_download", files, all_of_it)
 
 
 def test_export(library: Library) -> None:

@@ -285,3 +285,17 @@ def test_helpers_work_where_streams_are_closed(tmp_path: Path, ending: str) -> N
     running = start(tmp_path, "with HelperProcesses(2) as helpers: say(helpers.submit(divmod, 7, 2).result(20))", ending)
     out, err = running.communicate(timeout=PROMPT)
     assert (running.returncode, out, err) == (0, "[3, 1]\n", "")
+
+
+def test_a_helper_that_may_start_no_thread_is_gone_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        helpers = HelperProcesses(1)
+    with helpers:
+        assert isinstance(helpers.submit(abs, -1).exception(PROMPT), BrokenExecutor)
+    assert capfd.readouterr().err == ""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -82,10 +87,24 @@ def test_every_error_has_its_exit_code_and_its_lines(
 
 def test_a_thread_too_many_names_the_flags_of_the_command() -> None:
     error = RuntimeError("can't start new thread")
-    assert "--daily-check-workers" in str(known_error(error, "define").hint)
-    hint = str(known_error(error, "download").hint)
-    assert "--max-api-workers" in hint
-    assert "--max-vision-workers" in hint
+    flags = {
+        "define": ["--daily-check-workers"],
+        "download": ["--max-api-workers", "--max-vision-workers"],
+        "verify": ["--max-api-workers", "--max-vision-workers"],
+        "audit": ["--max-vision-workers"],
+        # One thread is all that these start.
+        "symbols": [],
+        "export": [],
+    }
+    for command, named in flags.items():
+        hint = str(known_error(error, command).hint)
+        assert re.findall(r"--[a-z-]+", hint) == named, command
+        assert "ulimit -u" in hint
+        # What is named can be given.
+        page = subprocess.run(
+            [sys.executable, "-m", "cryptoservice", "universe", command, "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        assert all(flag in page for flag in named)
 
 
 def test_all_families_of_errors_stand_in_the_table() -> None:
@@ -155,7 +174,7 @@ def test_help_and_version_go_to_stdout(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out.startswith("usage: cryptoservice universe")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_in_good_order(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
@@ -187,6 +206,32 @@ def test_a_second_signal_ends_the_process_at_once(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(Left) as left:
         main(STATUS)
     assert left.value.args == (130,)
+
+
+def test_an_ignored_hangup_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setitem(COMMANDS, "status", lambda *_: seen.append(signal.getsignal(signal.SIGHUP)) or 0)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert main(STATUS) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert seen == [signal.SIG_IGN]
+
+
+def test_the_exit_code_is_that_of_the_signal_where_nobody_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+    def work(_: object, __: object, stop: threading.Event) -> int:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.wait(5)
+        raise errors.Interrupted
+
+    monkeypatch.setitem(COMMANDS, "status", work)
+    monkeypatch.setattr(sys, "stderr", Gone())
+    assert main(STATUS) == 129
 
 
 def test_signals_are_left_alone_after_a_run_and_in_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:

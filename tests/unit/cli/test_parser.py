@@ -56,9 +56,10 @@ LEAST: dict[str, dict[str, Any]] = {
     STATUS: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "status", "db_path": None, "symbol": None, "date": None},
     VERIFY: {
         **OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "verify", "sample": 0, "seed": None, "repair": False, "lock": None,
+        "max_api_workers": 5, "max_vision_workers": 8,
     },
     LOCK: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "lock", "output": "l.json", "force": False},
-    AUDIT: {**OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "audit", "sample": DEFAULT_SAMPLE},
+    AUDIT: {**OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "audit", "sample": DEFAULT_SAMPLE, "max_vision_workers": 8},
 }  # fmt: skip
 
 
@@ -108,7 +109,8 @@ def test_every_flag_arrives() -> None:
         (f"{EXPORT} --no-klines --no-metrics --coverage-html --prune --api-key k",
          {"no_klines": True, "no_metrics": True, "coverage_html": True, "prune": True, "api_key": "k"}),
         (f"{STATUS} --db-path m.db --api-secret s", {"db_path": "m.db", "api_secret": "s"}),
-        (f"{VERIFY} --sample 9 --seed 0 --repair --lock l.json", {"sample": 9, "seed": 0, "repair": True, "lock": "l.json"}),
+        (f"{VERIFY} --sample 9 --seed 0 --repair --lock l.json --max-api-workers 1 --max-vision-workers 2",
+         {"sample": 9, "seed": 0, "repair": True, "lock": "l.json", "max_api_workers": 1, "max_vision_workers": 2}),
         (f"{LOCK} --force --start-date a --end-date b --api-key k",
          {"force": True, "start_date": "a", "end_date": "b", "api_key": "k"}),
         (f"{AUDIT} --sample 0 --start-date a --end-date b --listing-base-url http://l --max-ban-wait 0 -q",

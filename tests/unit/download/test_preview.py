@@ -11,7 +11,7 @@ import pytest
 
 from cryptoservice.config import Endpoints, NetworkConfig, RateConfig, WindowBounds, WorkerConfig
 from cryptoservice.download.command import download_universe_data
-from cryptoservice.download.preview import preview_download
+from cryptoservice.download.preview import plan_download
 from cryptoservice.errors import StoreError, UsageError
 from cryptoservice.models import Dataset
 from cryptoservice.sources.evidence import KlineSource, Source
@@ -38,7 +38,7 @@ def universe(tmp_path: Path) -> Path:
 
 
 def test_a_plan_by_dataset_and_source(tmp_path: Path, universe: Path) -> None:
-    result = preview_download(universe, tmp_path / "none.db", interval="5m", download_market_metrics=True, clock=CLOCK)
+    result = plan_download(universe, tmp_path / "none.db", interval="5m", download_market_metrics=True, clock=CLOCK)
     counts = {(share.dataset, share.source): (share.symbol_days, share.fetches, share.requests) for share in result.shares}
     # 2026-02-01 to 02-08 are older than the thirty days of /futures/data, but every day's first source is its object.
     assert counts == {
@@ -55,13 +55,13 @@ def test_a_plan_by_dataset_and_source(tmp_path: Path, universe: Path) -> None:
 def test_minutes_are_those_of_the_slowest_limit(tmp_path: Path, universe: Path) -> None:
     slow = NetworkConfig(rates=RateConfig(max_weight_per_minute=10, api_request_delay=0.5), workers=WorkerConfig(5, 2))
     options = {"interval": "5m", "kline_source": KlineSource.API, "network": slow, "clock": CLOCK}
-    result = preview_download(universe, tmp_path / "none.db", **options)  # type: ignore[arg-type]
+    result = plan_download(universe, tmp_path / "none.db", **options)  # type: ignore[arg-type]
     # Five days a fetch are 1,440 rows: pages of 499, 499 and 442, weight 2 each. 28 and 27 days are five such fetches each, and
     # one of three days (499 and 365 rows, weight 4) and one of two days (499 and 77 rows, weight 3).
     assert (result.requests, result.weight) == (2 * 5 * 3 + 2 + 2, 2 * 5 * 6 + 4 + 3)
     assert result.minutes == round(result.weight / 10, 1)
     lax = NetworkConfig(rates=RateConfig(vision_request_delay=3.0))
-    archive = preview_download(universe, tmp_path / "none.db", interval="5m", network=lax, clock=CLOCK)
+    archive = plan_download(universe, tmp_path / "none.db", interval="5m", network=lax, clock=CLOCK)
     assert (archive.requests, archive.minutes) == (4, 0.2)
 
 
@@ -71,9 +71,9 @@ def test_what_is_settled_is_not_planned_again(
     database = tmp_path / "market.db"
     assert download_universe_data(universe, database, interval="1h", network=network, clock=CLOCK).complete
     sent = len(exchange.requests)
-    done = preview_download(universe, database, interval="1h", network=network, clock=CLOCK)
+    done = plan_download(universe, database, interval="1h", network=network, clock=CLOCK)
     assert (done.already_complete, done.symbol_days, done.shares, done.minutes) == (55, 0, (), 0.0)
-    again = preview_download(universe, database, interval="1h", incremental=False, network=network, clock=CLOCK)
+    again = plan_download(universe, database, interval="1h", incremental=False, network=network, clock=CLOCK)
     assert (again.already_complete, again.symbol_days) == (0, 55)
     assert len(exchange.requests) == sent
 
@@ -86,15 +86,15 @@ def test_an_empty_database_file_is_as_good_as_none(tmp_path: Path, universe: Pat
     with contextlib.closing(sqlite3.connect(database)) as db:
         db.executescript(script)
     before = database.read_bytes()
-    assert preview_download(universe, database, interval="5m", clock=CLOCK) == preview_download(
+    assert plan_download(universe, database, interval="5m", clock=CLOCK) == plan_download(
         universe, tmp_path / "none.db", interval="5m", clock=CLOCK
     )
     assert database.read_bytes() == before
     database.write_text("symbol,open_time\n" * 100)
     with pytest.raises(StoreError, match="file is not a database"):
-        preview_download(universe, database, interval="5m", clock=CLOCK)
+        plan_download(universe, database, interval="5m", clock=CLOCK)
     with pytest.raises(UsageError, match="is a folder"):
-        preview_download(universe, tmp_path, interval="5m", clock=CLOCK)
+        plan_download(universe, tmp_path, interval="5m", clock=CLOCK)
 
 
 def test_a_refetch_begins_with_the_objects_that_the_days_came_from(
@@ -111,7 +111,7 @@ def test_a_refetch_begins_with_the_objects_that_the_days_came_from(
         download_universe_data(universe, database, window=WindowBounds("2026-02-12", None), network=network, **options)  # type: ignore[arg-type]
         exchange.reset_requests()
         for more in ({"incremental": False}, {}):
-            plan = preview_download(universe, database, **options, **more)  # type: ignore[arg-type]
+            plan = plan_download(universe, database, **options, **more)  # type: ignore[arg-type]
             assert exchange.requests == []
             planned = {(share.source, share.symbol_days, share.fetches) for share in plan.shares}
             # Eleven days are settled no day of their own: they come from the month's object, as those since the twelfth did.
@@ -128,5 +128,5 @@ def test_a_remembered_ban_does_not_matter_to_who_sends_nothing(
     bans = tmp_path / "state" / "cryptoservice" / "bans.json"
     bans.parent.mkdir(parents=True)
     bans.write_text(json.dumps({"fapi.binance.com": CLOCK.time() + 120}))
-    preview_download(universe, tmp_path / "none.db", interval="5m", clock=CLOCK)
+    plan_download(universe, tmp_path / "none.db", interval="5m", clock=CLOCK)
     assert caplog.text == ""

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
+import os
 import shutil
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
 
 from cryptoservice.errors import Remedy, StoreError, UsageError
-from cryptoservice.storage.database import is_unfilled, open_for_reading, open_for_writing, refuse_foreign, sqlite_errors
+from cryptoservice.storage.database import (
+    has_shared_memory,
+    is_unfilled,
+    open_for_reading,
+    open_for_writing,
+    refuse_foreign,
+    sqlite_errors,
+)
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.storage.writer import StoreWriter
 from tests.unit.fakes import FEBRUARY
@@ -104,6 +114,44 @@ def test_a_look_before_the_lock_accepts_what_can_become_a_database_and_leaves_no
         refuse_foreign(tmp_path)
 
 
+def no_mmap(*_: object) -> None:
+    raise OSError(errno.ENODEV, "No such device")
+
+
+def test_shared_memory_is_tried_and_leaves_no_trace(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert has_shared_memory(path)
+    # Of a folder that is not there nothing can be said, and opening the file says it.
+    assert has_shared_memory(tmp_path / "absent" / "market.db")
+    link = tmp_path / "link.db"
+    link.symlink_to(tmp_path / "absent" / "market.db")
+    monkeypatch.setattr(mmap, "mmap", no_mmap)
+    assert not has_shared_memory(path)
+    assert has_shared_memory(link), "the file that it leads to counts"
+    assert names(tmp_path) == ["link.db"]
+
+
+def test_without_shared_memory_there_is_no_log(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmap, "mmap", no_mmap)
+    with StoreWriter.open(path) as writer:
+        writer.write([symbol_day(BTC, minutes(0))])
+        assert names(tmp_path) == ["market.db"]
+        assert query(path, "SELECT count(*) FROM klines") == [(1,)]
+        writer.write([symbol_day(BTC, minutes(0, 1))])
+    assert query(path, "SELECT count(*) FROM klines") == [(2,)]
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o027])
+def test_a_new_database_is_what_the_umask_allows(path: Path, tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with StoreWriter.open(path) as store:
+            store.write([symbol_day(BTC, minutes(0))])
+            modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("market.db", "market.db-wal", "market.db-shm"), 0o666 & ~umask)
+
+
 @pytest.mark.parametrize("name", ["a?b#c%41.db", "数据 库.db", "with'quote.db", ":memory:"])
 def test_any_file_name_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
@@ -173,7 +221,8 @@ def test_the_hint_follows_what_sqlite_said(path: Path) -> None:
     hints = {
         "database is locked": "another program is writing to it: close that program and run again",
         "database or disk is full": "free some space and run again: everything committed so far is kept",
-        "disk I/O error": "free some space and run again: everything committed so far is kept",
+        "disk I/O error": "the disk is full, over its quota or failing: free some space, or see what the system's log says of "
+        "the disk, and run again; everything committed so far is kept",
         "attempt to write a readonly database": "check the permissions of the file and its folder",
         "unable to open database file": "check the permissions of the file and its folder",
         "database disk image is malformed": "restore it from a copy, or download again into another database file",
@@ -186,6 +235,32 @@ def test_the_hint_follows_what_sqlite_said(path: Path) -> None:
         assert caught.value.message == f"database {path}: {text}"
         found[text] = caught.value.hint
     assert found == hints
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("SQLITE_IOERR_SHMMAP", "shared memory"),
+        ("SQLITE_IOERR_SHMOPEN", "shared memory"),
+        ("SQLITE_IOERR_RDLOCK", "supports locks"),
+        ("SQLITE_IOERR_LOCK", "supports locks"),
+        ("SQLITE_IOERR_WRITE", "free some space"),
+        ("SQLITE_IOERR_READ", "the system's log"),
+    ],
+)
+def test_an_input_output_error_of_a_known_kind(path: Path, kind: str, words: str) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorname = kind  # type: ignore[misc, unused-ignore]
+    with pytest.raises(StoreError) as caught, sqlite_errors(path):
+        raise error
+    assert words in str(caught.value.hint)
+    assert ("free some space" in str(caught.value.hint)) == (kind in ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_READ"))
+
+
+def test_an_older_python_does_not_know_the_kind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmap, "mmap", no_mmap)
+    with pytest.raises(StoreError, match="shared memory"), sqlite_errors(path):
+        raise sqlite3.OperationalError("disk I/O error")
 
 
 def test_errors_that_are_not_of_sqlite_pass_through(path: Path) -> None:

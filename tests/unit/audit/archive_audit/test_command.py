@@ -136,7 +136,7 @@ def test_what_is_refused(audited: Audited, tmp_path: Path) -> None:
         assert audited.shelf.asked == []
         return caught.value
 
-    refused("sample of -1 objects cannot be drawn", sample=-1)
+    refused("sample is -1", sample=-1)
     refused("outside the universe", window=WindowBounds("2026-01-31", None))
     write_universe(audited.universe, "2026-02-01", "2026-02-01", {"2026-02-01": {"BTCUSDT": "no_kline_on_date"}})
     error = refused("knows no active symbol-day of 2026-02-01 to 2026-02-01")

@@ -297,8 +297,19 @@ def test_a_package_that_is_too_old_is_named_when_the_first_request_is_made(
         with pytest.raises(errors.NetworkSetupError) as caught:
             made.get()
         assert caught.value.message == f"{package} {version} is too old: version {needed} or later is needed"
-        assert caught.value.hint == f"install it with: pip install '{package}>={needed}'"
+        assert caught.value.hint == f"install with: pip install '{package}>={needed}'"
         assert made.seen == []
+
+
+def test_packages_that_are_too_old_are_named_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As Debian 12 has them.
+    monkeypatch.setattr(sys.modules["requests"], "__version__", "2.28.1")
+    monkeypatch.setattr(sys.modules["urllib3"], "__version__", "1.26.12")
+    with wired(GOOD) as made, pytest.raises(errors.NetworkSetupError) as caught:
+        made.get()
+    for words in ("requests 2.28.1 is too old", "urllib3 1.26.12 is too old"):
+        assert words in caught.value.message
+    assert caught.value.hint == "install with: pip install 'requests>=2.31' 'urllib3>=2.2'"
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_exit_codes_are_listed_in_the_words_of_the_command() -> None:
         "exit codes:\n"
         "  0  done, whatever is missing\n"
         "  5  another run holds this database\n"
-        "  130, 143  interrupted by SIGINT, SIGTERM\n"
+        "  129, 130, 143  interrupted by SIGHUP, SIGINT, SIGTERM\n"
     )
 
 
