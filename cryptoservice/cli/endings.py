@@ -115,12 +115,8 @@ def lock_ending(args: Args, result: LockResult) -> Iterator[str]:
 
 
 def audit_ending(result: AuditResult) -> Iterator[str]:
-    """How many archive files are what they were."""
-    counts = f"{len(result.republished):,} published anew, {len(result.gone):,} gone" + (
-        f", {result.not_compared:,} not compared" if result.not_compared else ""
-    )
-    share = percent(result.unchanged, result.checked)
-    yield f"{result.unchanged:,} of {counted(result.checked, 'archive file')} unchanged ({share}); {counts}"
+    """How many archive files are what they were; the log has counted the others."""
+    yield f"unchanged: {percent(result.unchanged, result.checked)} of {counted(result.checked, 'archive file')}"
 
 
 def typed(command: str, paths: dict[str, str], *words: str) -> str:

@@ -68,9 +68,9 @@ def status_lines(result: StatusResult) -> Iterator[str]:
         yield f"next download of {_name_of(one)}: {_next(one.next_download)}"
         for reason in one.unsettled_reasons:
             yield f"  {reason.status}, {reason.reason or 'no reason known'}: {counted(reason.symbol_days, 'symbol-day')}"
-    for dataset in unknown:
-        flag = "" if dataset is Dataset.KLINES else "; --download-market-metrics asks for them"
-        yield f"nothing of {dataset} has been downloaded{flag}"
+    if unknown:
+        flag = "" if unknown == [Dataset.KLINES] else "; --download-market-metrics asks for more than klines"
+        yield f"nothing has been downloaded of {', '.join(unknown)}{flag}"
 
 
 def _status_cells(name: str, freq: str, datasets: Sequence[DatasetStatus]) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ def test_each_command_leads_to_the_next(typed: Typed, workspace: Workspace) -> N
     ]
     lines = typed("audit", *files)
     used = query(workspace.folder / "data/market.db", "SELECT count(*) FROM source_objects")[0][0]
-    assert lines[-1] == f"{used} of {used} archive files unchanged (100 %); 0 published anew, 0 gone"
+    assert lines[-1] == f"unchanged: 100 % of {used} archive files"
     table = [line.split()[:5] for line in typed("status", *files)]
     assert table[5:9] == [
         ["klines", "1h", "100", "%", "9"], ["metrics", "5m", "100", "%", "9"], ["funding_rates", "-", "100", "%", "9"],

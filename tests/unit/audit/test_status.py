@@ -143,7 +143,7 @@ def test_the_table_for_people(case: Case) -> None:
         "next download of 5m klines: 50 symbol-days: first 48 from the monthly archive, 2 from the API",
         "  failed, no reason known: 1 symbol-day",
         "next download of funding_rates: 58 symbol-days: first 58 from the API",
-        "nothing of metrics has been downloaded; --download-market-metrics asks for them",
+        "nothing has been downloaded of metrics; --download-market-metrics asks for more than klines",
     ]
 
 
