@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from cryptoservice.audit.archive_audit.command import DEFAULT_SAMPLE, audit_universe
+from cryptoservice.audit.archive_audit.result import AuditResult
 from cryptoservice.audit.dataset_lock.command import LockResult, lock_universe
 from cryptoservice.clock import Clock
 from cryptoservice.config import Credentials, Endpoints, NetworkConfig, RateConfig, RetryConfig, WindowBounds, WorkerConfig
@@ -28,7 +30,7 @@ T = TypeVar("T")
 
 
 class MarketDataService:
-    """Runs define, download, export and lock in worker threads, so that the event loop goes on.
+    """Runs define, download, export, lock and audit in worker threads, so that the event loop goes on.
 
     Cancelling a call stops its work in good order, and so does leaving the `async with` block, which waits until the work has
     ended. What was committed stays, and the same call resumes it later. Errors are those of the plain functions.
@@ -180,6 +182,29 @@ class MarketDataService:
         """`lock_universe` with flat arguments. Dates are inclusive UTC days."""
         return await self._in_thread(
             lock_universe, universe_file, db_path, output_path, window=WindowBounds(start_date, end_date), force=force
+        )
+
+    async def audit_universe(
+        self,
+        universe_file: str | Path,
+        db_path: str | Path,
+        start_date: str | None = None,
+        end_date: str | None = None,
+        sample: int = DEFAULT_SAMPLE,
+        retry_config: RetryConfig | None = None,
+        max_vision_workers: int = WorkerConfig.vision,
+        vision_request_delay: float = 0.0,
+        max_ban_wait: float = 300.0,
+    ) -> AuditResult:
+        """`audit_universe` with flat arguments. Delays and waits are in seconds, dates are inclusive UTC days."""
+        rates = RateConfig(vision_request_delay=vision_request_delay, max_ban_wait=max_ban_wait)
+        return await self._in_thread(
+            audit_universe,
+            universe_file,
+            db_path,
+            window=WindowBounds(start_date, end_date),
+            sample=sample,
+            network=self._network(rates, retry_config, WorkerConfig(vision=max_vision_workers)),
         )
 
     def _network(self, rates: RateConfig, retry: RetryConfig | None, workers: WorkerConfig) -> NetworkConfig:

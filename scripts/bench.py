@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import datasets, exporting, footprint, loading, locking, planning, reading, reference, scaling, traffic
+from benchmarks import auditing, datasets, exporting, footprint, loading, locking, planning, reading, reference, scaling, traffic
 from benchmarks.results import Line, Report
 from benchmarks.world import loopback_world
 
@@ -47,6 +47,7 @@ def main() -> int:
 def _lines(folder: Path) -> Iterator[Line]:
     yield from planning.lines(folder)
     yield from planning.listing_lines(folder)
+    yield from auditing.lines(folder)
     yield from traffic.lines(folder)
     with loopback_world(folder / "exchange", [*datasets.SYMBOLS, *datasets.MINUTE_SYMBOLS]) as world:
         quarter = datasets.make_quarter(world, folder)

@@ -11,11 +11,14 @@ from cryptoservice.binance.http.limiter import RateLimiter
 from cryptoservice.binance.http.responses import Response, archive_response_parser
 from cryptoservice.binance.parsers.rows_by_day import InvalidData
 from cryptoservice.clock import Clock
+from cryptoservice.errors import Remedy, SourceError
 
 _CHECKSUM_FORM = re.compile(rb"\s*([0-9a-fA-F]{64})(?:\s|\Z)")
 _ETAG_FORM = re.compile(r"[0-9a-f]{32}(?:-[0-9]+)?\Z")
 _MAX_CHECKSUM_BYTES = 4096
 _MAX_OBJECT_BYTES = 64 * 1024 * 1024
+# A zip with members, and an empty one.
+_ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 
 
 class Archive:
@@ -67,9 +70,17 @@ class Archive:
         return match[1].decode().lower()
 
     def sha256_of(self, key: str) -> str | None:
-        """The SHA-256 of the object's own bytes, or None when the archive does not hold it. Raises what Host.fetch raises."""
+        """The SHA-256 of the object's own bytes, or None when the archive does not hold it.
+
+        Raises SourceError when something else than a zip comes, and what Host.fetch raises.
+        """
         response = self._get(key, "archive", _MAX_OBJECT_BYTES, fresh=True)
-        return None if response is None else hashlib.sha256(response.body).hexdigest()
+        if response is None:
+            return None
+        if not response.body.startswith(_ZIP_STARTS):
+            # Nothing else vouches for these bytes: they may be a web page of something on the way.
+            raise SourceError(f"{key}: the archive's answer is no zip", reason="zip_unreadable", hint=Remedy.MORE_RETRIES)
+        return hashlib.sha256(response.body).hexdigest()
 
     def _get(self, key: str, name: str, max_bytes: int, *, fresh: bool) -> Response | None:
         # The zip and its checksum are cached apart, so after a new publication one can be older (docs/wire.md, checksums).

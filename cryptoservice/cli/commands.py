@@ -247,7 +247,7 @@ def _verify(args: Args, clock: Clock | None, stop: threading.Event) -> int:
 
 def _audit(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.audit.archive_audit.command import audit_universe  # noqa: PLC0415
-    from cryptoservice.cli.summaries import audit_shortfall, refetch_lines, republished_lines  # noqa: PLC0415
+    from cryptoservice.cli.summaries import audit_lines, audit_shortfall, refetch_lines  # noqa: PLC0415
 
     result = audit_universe(
         args.universe_file,
@@ -258,10 +258,12 @@ def _audit(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         clock=clock,
         stop=stop,
     )
-    lines = refetch_lines(result, args.universe_file, args.db_path)
+    # A mirror of the archive is where the lines will have to look, too.
+    flags = ("--universe-file", "--db-path", "--api-base-url", "--vision-base-url", "--listing-base-url")
+    lines = refetch_lines(result, {flag: getattr(args, flag[2:].replace("-", "_")) for flag in flags})
     _print_report({**result.to_dict(), "refetch": lines})
-    for line, fields in republished_lines(result):
-        log.error("%s", line, extra={"fields": fields})
+    for level, line, fields in audit_lines(result):
+        log.log(level, "%s", line, extra={"fields": fields})
     return _exit_code(audit_shortfall(result, lines))
 
 

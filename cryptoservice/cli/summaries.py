@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -104,12 +105,13 @@ def _values(details: Mapping[str, Any]) -> str:
     return f": {told}" if told else ""
 
 
-def refetch_lines(result: AuditResult, universe_file: str, db_path: str) -> list[str]:
-    """The downloads that fetch changed days again, as they are typed."""
+def refetch_lines(result: AuditResult, given: Mapping[str, str | None]) -> list[str]:
+    """The downloads that fetch changed days again, as they are typed, with these flags of the audit where they were given."""
+    flags = [word for flag, value in given.items() if value is not None for word in (flag, value)]
     lines = []
     for one in result.refetch:
-        words = ["cryptoservice", "universe", "download", "--universe-file", universe_file, "--db-path", db_path]
-        words += ["--interval", one.interval, *(["--download-market-metrics"] if one.with_metrics else []), "--no-incremental"]
+        words = ["cryptoservice", "universe", "download", *flags, "--interval", one.interval]
+        words += [*(["--download-market-metrics"] if one.with_metrics else []), "--no-incremental"]
         words += ["--symbols", ",".join(one.symbols)]
         words += ["--start-date", one.window.start.isoformat(), "--end-date", one.window.end.isoformat()]
         lines.append(shlex.join(words))
@@ -125,9 +127,10 @@ def audit_shortfall(result: AuditResult, refetch: Sequence[str]) -> str | None:
     return f"{what}; to fetch their days again: {refetch[0]}{more}"
 
 
-def republished_lines(result: AuditResult) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The first ten files that were published anew or are gone, each as a line and as fields for a log of objects."""
-    anew = ((f"{one.object}: published anew, SHA-256 was {one.old}, is {one.new}", one.to_dict()) for one in result.republished)
-    gone = ((f"{one.object}: gone from the archive", one.to_dict()) for one in result.gone)
-    for line, fields in itertools.islice(itertools.chain(anew, gone), _LINES):
-        yield line, {"audited": fields}
+def audit_lines(result: AuditResult) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """The first ten files that were published anew, and the first ten that are gone: level, line, and fields for a log."""
+    for one in itertools.islice(result.republished, _LINES):
+        line = f"{one.object}: published anew, SHA-256 was {one.old}, is {one.new}"
+        yield logging.ERROR, line, {"audited": one.to_dict()}
+    for gone in itertools.islice(result.gone, _LINES):
+        yield logging.WARNING, f"{gone.object}: gone from the archive", {"audited": gone.to_dict()}

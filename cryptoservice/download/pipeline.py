@@ -20,12 +20,13 @@ from cryptoservice.download.jobs.job import EndedDay, Job, Step
 from cryptoservice.download.jobs.market_job import MarketJob
 from cryptoservice.download.pools import Decoded, DecodePool, Fetched, FetchPool, Messages, Task
 from cryptoservice.download.result import Tally
-from cryptoservice.models import Dataset, SourceObject, Status
+from cryptoservice.models import Dataset, Status
 from cryptoservice.progress import Progress
 from cryptoservice.sources.decoding import Answers
 from cryptoservice.sources.evidence import Source
 from cryptoservice.sources.fetcher import FetchResult
 from cryptoservice.sources.grouping import Fetch
+from cryptoservice.sources.verdict import PublishedAnew
 from cryptoservice.storage.ledger import SymbolDay
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Pipeline:
         self._open_klines: Counter[str] = Counter()
         self._deferred: dict[str, list[AnyJob]] = {}
         self.tallies: dict[Dataset, Tally] = {}
-        self._published_anew: set[str] = set()
+        self._published_anew: set[PublishedAnew] = set()
 
     def run(self, jobs: Iterable[AnyJob]) -> None:
         """Work until every day of every job is settled or given up; Interrupted keeps what is finished."""
@@ -169,15 +170,15 @@ class Pipeline:
                 )
             )
             tally.rows += len(verdict.rows)
-            if verdict.superseded and origin is not None:
-                self._say_anew(origin, verdict.superseded)
+            if verdict.superseded is not None:
+                self._say_anew(verdict.superseded)
         status, reason = (Status.FAILED, verdict.trouble) if verdict.trouble else (verdict.status, verdict.reason)
         tally.add(series.dataset, series.symbol, day, status, reason)
         self._progress.advance(rows=len(verdict.rows))
 
-    def _say_anew(self, origin: SourceObject, old: str) -> None:
+    def _say_anew(self, anew: PublishedAnew) -> None:
         """Name an object that has changed since it was stored; once, as it may hold many days."""
-        if origin.name not in self._published_anew:
-            self._published_anew.add(origin.name)
-            fields = {"event": "published_anew", "object": origin.name, "old": old, "new": origin.sha256}
-            log.warning("%s was published anew: SHA-256 was %s, is %s", origin.name, old, origin.sha256, extra={"fields": fields})
+        if anew not in self._published_anew:
+            self._published_anew.add(anew)
+            fields = {"event": "published_anew", "object": anew.name, "old": anew.old, "new": anew.new}
+            log.warning("%s was published anew: SHA-256 was %s, is %s", *anew, extra={"fields": fields})

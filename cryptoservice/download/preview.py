@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +20,7 @@ from cryptoservice.sources.datasets import DatasetPlan, dataset_plans, first_sou
 from cryptoservice.sources.evidence import KlineSource, Source
 from cryptoservice.sources.grouping import Fetch
 from cryptoservice.storage.database import is_unfilled
+from cryptoservice.storage.ledger import StoredDay, mark_of_text
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.universe.notices import nothing_active_notice
 
@@ -114,11 +116,14 @@ def preview_download(
         log.warning("nothing to do: %s", nothing_active)
     database = Path(db_path)
     plans = dataset_plans(wanted.interval, kline_source, clock.time(), metrics=download_market_metrics)
+    fetched_before: dict[tuple[Dataset, str], dict[date, StoredDay]] = {}
     # Download fills an empty file as it fills a new one.
     if not is_unfilled(database):
         with StoreReader.open(database) as store:
             retried = retried_gaps(clock.time(), all_gaps=retry_gaps)
             worklist = Worklist(store, plans, wanted.active, wanted.window, incremental=incremental, retried=retried)
+            if not incremental or retry_gaps:
+                fetched_before = _settled(store, plans, wanted.window)
     else:
         worklist = Worklist(None, plans, wanted.active, wanted.window, incremental=incremental)
     shares: dict[tuple[Dataset, Source], Share] = {}
@@ -128,7 +133,7 @@ def preview_download(
         for symbol, days in work.by_symbol():
             raise_if_stopped(stop)
             for part in work.plan.split(days):
-                sources = first_sources(work.plan, part)
+                sources = first_sources(work.plan, part, fetched_before.get((work.plan.dataset, symbol)))
                 without_request += len(part) - len(sources)
                 _add(shares, work.plan, work.plan.group(symbol, sources))
     order = [(dataset, source) for dataset in Dataset for source in Source]
@@ -136,6 +141,19 @@ def preview_download(
     settled = sum(worklist.settled.values())
     minutes = round(_minutes(parts, network or NetworkConfig()), 1)
     return PreviewResult(wanted.window, wanted.interval, settled, without_request, parts, minutes)
+
+
+def _settled(
+    store: StoreReader, plans: Iterable[DatasetPlan], window: Window
+) -> dict[tuple[Dataset, str], dict[date, StoredDay]]:
+    """The settled days of each dataset and symbol, without their rows: by their sources a refetch knows where to begin."""
+    found: dict[tuple[Dataset, str], dict[date, StoredDay]] = {}
+    for plan in plans:
+        for entry in store.entries(plan.dataset, plan.freq, window):
+            if entry.status.settled:
+                day = StoredDay(entry.status, entry.reason, (), mark_of_text(entry.source))
+                found.setdefault((plan.dataset, entry.symbol), {})[entry.day] = day
+    return found
 
 
 def _add(shares: dict[tuple[Dataset, Source], Share], plan: DatasetPlan, fetches: Iterable[Fetch]) -> None:

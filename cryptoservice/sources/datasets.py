@@ -244,7 +244,11 @@ def by_month(days: Sequence[date]) -> Iterator[list[date]]:
         yield list(month)
 
 
-def first_sources(plan: DatasetPlan, days: Sequence[date]) -> dict[date, Source]:
-    """The source that is asked first for each of a symbol's days; days that are settled without asking are left out."""
-    steps = {route.day: plan.next_step(route, {}) for route in plan.routes(days)}
+def first_sources(plan: DatasetPlan, days: Sequence[date], stored: Mapping[date, StoredDay] | None = None) -> dict[date, Source]:
+    """The source that is asked first for each of a symbol's days; days that are settled without asking are left out.
+
+    With `stored`, which needs no rows, days that are fetched again begin with the object that they came from.
+    """
+    known = stored or {}
+    steps = {route.day: plan.next_step(route, {}, known.get(route.day)) for route in plan.routes(days)}
     return {day: step for day, step in steps.items() if isinstance(step, Source)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptoservice.models import Row, SourceObject, Status
 from cryptoservice.sources.evidence import AnswerKind, Evidence, Source, SourceAnswer, sources_of
@@ -32,6 +32,17 @@ MONTHLY_ABSENCE_AGE_DAYS = 62
 DISTRUSTED_MARK = "distrusted"
 
 
+class PublishedAnew(NamedTuple):
+    """An archive object that has changed since rows were stored from it."""
+
+    name: str
+    """The path of the object inside the archive."""
+    old: str
+    """SHA-256 of the version that the stored rows came from."""
+    new: str
+    """SHA-256 of the version that has answered now."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """How a symbol-day ends in this run."""
@@ -46,8 +57,8 @@ class Verdict:
     """False when what is stored stays as it is, the ledger line too."""
     trouble: str | None = None
     """Why this run failed although what is stored is settled; for this run's report alone."""
-    superseded: str | None = None
-    """The SHA-256 of the archive object that the rows came from before it was published anew."""
+    superseded: PublishedAnew | None = None
+    """The archive object that the ledger names, when it has been published anew."""
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -64,11 +75,23 @@ def next_step(route: DayRoute, evidence: Evidence, stored: StoredDay | None = No
             if stored is None or stored.is_stale:
                 marks = marks_of(source, answer.rows)
                 return Verdict(Status.COMPLETE, answer.reason, answer.rows, marks, route.expected_rows)
-            return _end(route, {source: answer}, stored)
-    for source in route.sources:
+            return _end(route, {source: answer}, stored, superseded=_superseded(evidence, stored))
+    for source in _in_order(route, stored):
         if source not in evidence:
             return source
     return _end(route, evidence, stored)
+
+
+def _in_order(route: DayRoute, stored: StoredDay | None) -> Sequence[Source]:
+    """The sources of the route. A settled day begins with the object that its rows came from, which may have changed.
+
+    A day's own object outranks that of the month, so after it the month's alone would bring nothing new. And a month's object
+    is asked for a single day too, where rows of its older version are stored.
+    """
+    if stored is None or not stored.status.settled or Source.DAILY not in route.sources:
+        return route.sources
+    archived = [source for source in sources_of(stored.marks) if source is not Source.REST]
+    return list(dict.fromkeys((*archived[-1:], *route.sources)))
 
 
 def next_funding_step(route: DayRoute, evidence: Evidence, stored: StoredDay | None = None) -> Source | Verdict:
@@ -108,8 +131,12 @@ def _end(
     *,
     judge: Callable[[DayRoute, Evidence, RowUnion], _Judgement] | None = None,
     key_of: Callable[[Row], Any] = by_time,
+    superseded: PublishedAnew | None = None,
 ) -> Verdict:
-    """The verdict on all evidence, with what is stored as a part of it. What is stored never becomes less."""
+    """The verdict on all evidence, with what is stored as a part of it. What is stored never becomes less.
+
+    The newer version of an object brings its values. A row that it lacks stays: it was published once, and verified.
+    """
     judge = judge or _judge
     if stored is not None and stored.is_stale:
         return _replace(route, evidence, stored)
@@ -118,8 +145,8 @@ def _end(
     if stored is not None and stored.status is Status.COMPLETE:
         # It has all its rows still, blanks that a source gave as final among them.
         status, reason = Status.COMPLETE, None
-    superseded = _superseded(evidence, stored)
-    anew = f"published_anew (was {superseded})" if superseded else None
+    superseded = superseded or _superseded(evidence, stored)
+    anew = f"published_anew (was {superseded.old})" if superseded else None
     reason = "; ".join(filter(None, (reason, *_notes(evidence), anew))) or None
     expected = route.expected_rows or len(union.rows)
     if stored is None:
@@ -131,20 +158,24 @@ def _end(
     fresh_status, fresh_reason = judge(route, evidence, fresh)
     if not adds_nothing or not stored.status.settled or (status.settled and (status is not stored.status or not same_object)):
         return Verdict(status, reason, union.rows, union.marks, expected, superseded=superseded)
-    trouble = None
     if not fresh_status.settled or (len(fresh.rows) < len(stored.rows) and _trouble(evidence, AnswerKind.DISTRUSTED)):
         brought = f"refetch brought {fresh_status} with {len(fresh.rows)} rows ({fresh_reason})"
         trouble = f"{brought}: {stored.status} with {len(stored.rows)} kept"
+        return Verdict(stored.status, stored.reason, stored.rows, stored.marks, expected, is_news=False, trouble=trouble)
     # The age of a gap that rests on a distrusted object counts from the last time that its sources said so.
-    renewed = trouble is None and status is Status.CONFIRMED_GAP and DISTRUSTED_MARK in (stored.reason or "")
-    return Verdict(stored.status, stored.reason, stored.rows, stored.marks, expected, is_news=renewed, trouble=trouble)
+    renewed = status is Status.CONFIRMED_GAP and DISTRUSTED_MARK in (stored.reason or "")
+    return Verdict(stored.status, stored.reason, stored.rows, stored.marks, expected, is_news=renewed)
 
 
-def _superseded(evidence: Evidence, stored: StoredDay | None) -> str | None:
-    """The SHA-256 of the object that the ledger names, when a source has answered with another version of it."""
-    name, sha256 = (stored.object_key if stored is not None else None) or (None, None)
-    origins = (answer.origin for answer in evidence.values() if answer.origin is not None)
-    return sha256 if any(origin.name == name and origin.sha256 != sha256 for origin in origins) else None
+def _superseded(evidence: Evidence, stored: StoredDay | None) -> PublishedAnew | None:
+    """The object that the ledger names, when a source has answered with another version of it."""
+    if stored is None or stored.object_key is None:
+        return None
+    name, old = stored.object_key
+    for answer in evidence.values():
+        if answer.origin is not None and answer.origin.name == name and answer.origin.sha256 != old:
+            return PublishedAnew(name, old, answer.origin.sha256)
+    return None
 
 
 def _replace(route: DayRoute, evidence: Evidence, stored: StoredDay) -> Verdict:

@@ -228,6 +228,13 @@ class StoreReader:
         with sqlite_errors(self.path):
             return [Series(known[name], freq, symbol) for name, freq, symbol in self._db.execute(query) if name in known]
 
+    def has_lines(self, series: Series, window: Window) -> bool:
+        """Whether the ledger has a line of the series in the window."""
+        query = "SELECT 1 FROM ledger WHERE series_id = ? AND day BETWEEN ? AND ? LIMIT 1"
+        with sqlite_errors(self.path):
+            bounds = (self._series_id(series), day_number(window.start), day_number(window.end))
+            return self._db.execute(query, bounds).fetchone() is not None
+
     def object_ids(self, series: Series, window: Window) -> dict[int, int]:
         """By day number, the id of the archive object that the ledger names for a day of the series."""
         query = "SELECT day, object_id FROM ledger WHERE series_id = ? AND day BETWEEN ? AND ? AND object_id IS NOT NULL"

@@ -23,7 +23,7 @@ from cryptoservice.universe.selection import Selection
 _WHAT = "universe file"
 # All symbols of the archive over seven years are about 110 MB. A file above this limit is not a universe, and reading it would
 # fill the memory.
-MAX_FILE_BYTES = 512 * 1024 * 1024
+MAX_FILE_BYTES = 192 * 1024 * 1024
 
 
 class UniverseError(UsageError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from cryptoservice.config import WindowBounds
-from cryptoservice.days import Window, parse_day
+from cryptoservice.days import Window, parse_day, shorten
 from cryptoservice.errors import UsageError
 from cryptoservice.models import Word
 from cryptoservice.reasons import MissingReason
@@ -38,7 +38,7 @@ class Listing(Word):
         try:
             return cls(text)
         except ValueError:
-            raise UsageError(f"unknown listing {text!r}", hint=f"one of: {' '.join(cls)}") from None
+            raise UsageError(f"unknown listing {shorten(text)}", hint=f"one of: {' '.join(cls)}") from None
 
 
 @dataclass(frozen=True)

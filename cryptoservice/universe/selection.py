@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, ClassVar
 
+from cryptoservice.days import shorten
 from cryptoservice.errors import UsageError
 from cryptoservice.models import Record, Word
 
@@ -48,7 +49,7 @@ class Selection(Record):
             object.__setattr__(self, "rebalance", Rebalance(self.rebalance))
         except ValueError:
             valid = ", ".join(Rebalance)
-            raise UsageError(f"rebalance is {self.rebalance!r}", hint=f"it must be one of: {valid}") from None
+            raise UsageError(f"rebalance is {shorten(self.rebalance)}", hint=f"it must be one of: {valid}") from None
 
     def lookback_start(self, day: date) -> date:
         """The first day whose volume counts for the choice that holds on `day`."""
@@ -58,10 +59,10 @@ class Selection(Record):
     def from_record(cls, record: dict[str, Any]) -> Selection:
         """The selection that a universe file holds. Raises UsageError when it is none."""
         if record.get("by") != cls.by:
-            raise UsageError(f"by is {record.get('by')!r}, not {cls.by!r}")
+            raise UsageError(f"by is {shorten(record.get('by'))}, not {cls.by!r}")
         return cls(record.get("top"), record.get("lookback_days"), record.get("rebalance"))  # type: ignore[arg-type]
 
 
 def _require_count(name: str, value: object, most: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise UsageError(f"{name} is {value!r}", hint=f"it must be a whole number from 1 to {most:,}")
+        raise UsageError(f"{name} is {shorten(value)}", hint=f"it must be a whole number from 1 to {most:,}")

@@ -42,9 +42,14 @@ class Pair:
 
 
 def run(
-    command: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: str | None = None, watch_memory: bool = False
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    watch_memory: bool = False,
+    code: int = 0,
 ) -> Run:
-    """Run it; a command that fails ends the benchmark with what it said."""
+    """Run it; a command that ends with another exit code ends the benchmark with what it said."""
     with TemporaryFile("w+") as stdout, TemporaryFile("w+") as stderr:
         started = time.perf_counter()
         child = subprocess.Popen(
@@ -56,7 +61,7 @@ def run(
         seconds = time.perf_counter() - started
         stdout.seek(0)
         stderr.seek(0)
-        if child.returncode != 0:
+        if child.returncode != code:
             raise SystemExit(f"{' '.join(command)} ended with exit code {child.returncode}:\n{stderr.read()}")
         return Run(seconds, stdout.read(), watch.peak if isinstance(watch, _MemoryWatch) else 0)
 

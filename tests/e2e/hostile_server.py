@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import socket
 import subprocess
@@ -108,6 +109,8 @@ def call(workspace: Workspace, *arguments: str) -> Outcome:
     """The same as workspace.run, in this process: for long lists of cases."""
     stdout, stderr = io.StringIO(), io.StringIO()
     before, environment = Path.cwd(), dict(os.environ)
+    logger = logging.getLogger("cryptoservice")
+    logging_before = (list(logger.handlers), logger.level, logger.propagate)
     try:
         os.chdir(workspace.folder)
         os.environ.clear()
@@ -118,4 +121,7 @@ def call(workspace: Workspace, *arguments: str) -> Outcome:
         os.chdir(before)
         os.environ.clear()
         os.environ.update(environment)
+        # Tests that come later in this process look at the same logger.
+        logger.handlers[:], logger.propagate = logging_before[0], logging_before[2]
+        logger.setLevel(logging_before[1])
     return Outcome(code, stdout.getvalue(), stderr.getvalue())

@@ -67,7 +67,11 @@ def write_universe(folder: Path, *arguments: Any, name: str = "universe.json", *
 
 
 def query(database: Path, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-    """Rows of a query on a finished database, opened read-only."""
+    """Rows of a query on a database, opened read-only."""
+    if database.with_name(f"{database.name}-journal").exists():
+        # A kill left a transaction half done; only a connection that may write can undo it.
+        with contextlib.closing(sqlite3.connect(database)) as db:
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
         return db.execute(sql, parameters).fetchall()
 

@@ -14,7 +14,7 @@ SYMBOL, DAY = "LINKUSDT", "2026-02-10"
 MIDNIGHT = truth.moment(DAY)
 BAR = 5 * truth.MINUTE
 # Months later, when nothing new can be expected of that day.
-LATER, A_MONTH_LATER = "2026-09-01T12:00:00+00:00", "2026-10-01T12:00:01+00:00"
+LATER, A_MONTH_LATER = "2026-09-01T12:00:00+00:00", "2026-10-01T12:01:00+00:00"
 OBJECT = f"{SYMBOL}-5m-{DAY}"
 
 

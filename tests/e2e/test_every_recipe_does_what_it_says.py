@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import hostile_klines as hostile
 from tests.e2e import truth
 from tests.e2e.conftest import ROOT, Workspace
 from tests.e2e.crash_steps import csvs, json_file, temps
+from tests.e2e.published_anew import field, publish
 from tests.e2e.recipe_steps import RECIPES, Server, block, blocks_of, page, tool
 from tests.e2e.steps import assert_stored, contents, query, stamps, write_universe
 from tests.exchange import Fault, Market, ReplayExchange
@@ -44,7 +46,7 @@ def test_the_page_links_every_file_and_every_block_is_known_here() -> None:
     assert linked == {path.name for path in RECIPES.iterdir() if path.is_file()}
     # Those of bash are run by test_every_command_of_the_docs_runs.py.
     fences = sorted(name for name, _ in blocks_of(page()) if name != "bash")
-    assert fences == ["crontab", "ini", "make", *["python"] * 9, *["sh"] * 6, "sql"], "a block that no test runs?"
+    assert fences == ["crontab", "ini", "make", *["python"] * 9, *["sh"] * 8, "sql"], "a block that no test runs?"
 
 
 def test_make_does_what_is_needed_and_nothing_else(server: Server, exchange: ReplayExchange) -> None:
@@ -224,7 +226,9 @@ def test_a_machine_that_forgets_its_window_takes_no_day_of_the_others(split: Ser
     assert len(csvs(split.folder / "shared")) == 10
 
 
-LOCKED, REBUILT, SIGNED = "universe lock ", "--lock dataset.lock.json", "ssh-keygen"
+# The line of a first lock; one that is written anew ends with a flag.
+LOCKED = "--output dataset.lock.json\n"
+REBUILT, SIGNED = "--lock dataset.lock.json", "ssh-keygen"
 
 
 def test_a_dataset_is_rebuilt_and_proven_on_another_machine(server: Server) -> None:
@@ -249,6 +253,37 @@ def test_a_dataset_is_rebuilt_and_proven_on_another_machine(server: Server) -> N
     done = server.run(rebuild.splitlines()[1], other)
     assert done.code == 3
     assert re.search(r"lock: klines/5m \w+ 2026-02 differs: 2026-02-09 differs\n", done.stderr)
+
+
+def test_a_dataset_follows_what_was_published_anew(server: Server, market: Market) -> None:
+    write_universe(server.folder, ["LINKUSDT", PEPE], "2026-02-05", "2026-02-09")
+    audit, follow = block("sh", "universe audit"), block("sh", "refetch.sh")
+    assert server.run(block("sh", REBUILT).splitlines()[0].replace("rebuilt.db", "market.db")).code == 0
+    assert server.run(block("sh", LOCKED)).code == 0
+    before = json_file(server.folder / "dataset.lock.json")
+    assert server.run(audit).code == 0
+    ten, key = truth.moment("2026-02-07T10:00"), hostile.key(PEPE, "2026-02")
+    sha256 = publish(market, key, field(str(ten), 5, "4321.5"))
+    done = server.run(audit)
+    assert done.code == 3, done
+    assert [(one["object"], one["new"]) for one in json_file(server.folder / "audit.json")["republished"]] == [(key, sha256)]
+    done = server.run(f"set -e\n{follow}")
+    assert done.code == 0, done
+    assert server.run(audit).code == 0
+    after = json_file(server.folder / "dataset.lock.json")
+    changed = [
+        (name, symbol, month)
+        for name, symbols in after["datasets"].items()
+        for symbol, months in symbols.items()
+        for month, digest in months.items()
+        if before["datasets"][name][symbol][month] != digest
+    ]
+    assert changed == [("klines/5m", PEPE, "2026-02")]
+    assert {"name": key, "sha256": sha256} in after["objects"]
+    assert query(server.folder / "market.db", "SELECT volume FROM klines WHERE symbol = ? AND open_time = ?", PEPE, ten) == [
+        (4321.5,)
+    ]
+    assert query(server.folder / "market-before.db", "SELECT count(*) FROM klines WHERE volume = 4321.5") == [(0,)]
 
 
 # Takes the place of ssh-keygen where a machine has none: a key, a signature and its check, with the flags of the recipe.

@@ -37,7 +37,7 @@ def test_define_says_that_nothing_is_active_when_it_is_quiet_too(workspace: Work
     assert (outcome.code, outcome.report["active_symbol_days"]) == (0, 0)
     assert outcome.stderr == (
         "warning: no requested symbol is active on any day of 2026-02-01 to 2026-02-02 (4 not_in_current_trading_list): "
-        "the universe file says so under missing_symbols\n"
+        "the universe file says so under missing_symbols; did you mean LINKUSDT, AVAXUSDT?\n"
     )
     outcome = workspace.define("-q", "--force", "--log-format", "json", symbols="LINKUSD", window=window)
     (line,) = outcome.stderr.splitlines()

@@ -312,7 +312,7 @@ def test_nothing_but_429_ends_the_run(tmp_path: Path) -> None:
         assert len(exchange.requests) <= 5
 
 
-@pytest.mark.parametrize(("fault", "hint"), [(Fault.forbidden_html, "firewall"), (Fault.restricted_451, "--kline-source vision")])
+@pytest.mark.parametrize(("fault", "hint"), [(Fault.forbidden_html, "firewall"), (Fault.restricted_451, "--listing archive")])
 def test_refused_by_the_host(tmp_path: Path, fault: object, hint: str) -> None:
     with ReplayExchange(Market.recorded()) as exchange:
         workspace = workspace_for(tmp_path, exchange)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
 
 from cryptoservice.config import Endpoints, NetworkConfig, RetryConfig
 from tests.exchange import Market, ReplayExchange
+
+
+@pytest.fixture(autouse=True)
+def logger_of_a_library() -> Iterator[None]:
+    """The package's logger as a library's user finds it: a test of another folder may have run a command in this process."""
+    logger = logging.getLogger("cryptoservice")
+    before = (logger.propagate, logger.level, logger.disabled, logger.handlers)
+    logger.propagate, logger.disabled, logger.handlers = True, False, []
+    logger.setLevel(logging.NOTSET)
+    yield
+    logger.propagate, logger.disabled, logger.handlers = before[0], before[2], before[3]
+    logger.setLevel(before[1])
 
 
 @pytest.fixture

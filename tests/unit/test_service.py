@@ -101,6 +101,21 @@ CALLS: list[Call] = [
         "lock_universe", {**LOCK, "start_date": DATES[0], "end_date": DATES[1], "force": True}, ("u.json", "m.db", "l.json"),
         {"window": WindowBounds(*DATES), "force": True},
     ),
+    ("audit_universe", DOWNLOAD, ("u.json", "m.db"), {"window": WindowBounds(), "sample": 1000, "network": DEFAULT}),
+    (
+        "audit_universe",
+        {
+            **DOWNLOAD, "start_date": DATES[0], "end_date": DATES[1], "sample": 7, "retry_config": RetryConfig(jitter=False),
+            "max_vision_workers": 3, "vision_request_delay": 0.2, "max_ban_wait": 8.0,
+        },
+        ("u.json", "m.db"),
+        {
+            "window": WindowBounds(*DATES), "sample": 7,
+            "network": NetworkConfig(
+                ENDPOINTS, KEY, RateConfig(1800, 0.0, 0.2, 8.0), RetryConfig(jitter=False), WorkerConfig(vision=3)
+            ),
+        },
+    ),
 ]  # fmt: skip
 
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 import logging
-import random
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cryptoservice.audit.archive_audit.comparison import Compared, Doubt, Fate, compare_with_checksum, compare_with_listing
+from cryptoservice.audit.archive_audit.comparison import Compared, Doubt, Doubtful, Fate, compare, doubtful
 from cryptoservice.audit.archive_audit.result import AuditResult, GoneObject, RepublishedObject, refetches
-from cryptoservice.audit.archive_audit.used_objects import UsedObject, used_objects, used_series
+from cryptoservice.audit.archive_audit.used_objects import used_objects, used_series
 from cryptoservice.binance.client import BinanceClient
-from cryptoservice.binance.parsers.rows_by_day import InvalidData
 from cryptoservice.clock import Clock, wait_for_some
 from cryptoservice.config import NetworkConfig, WindowBounds
-from cryptoservice.errors import Remedy, SourceError, UsageError
+from cryptoservice.days import ONE_DAY, Window
+from cryptoservice.errors import Remedy, UsageError
 from cryptoservice.models import Dataset
 from cryptoservice.progress import Progress
 from cryptoservice.storage.ledger import Series
@@ -32,9 +33,9 @@ Answer = TypeVar("Answer")
 
 DEFAULT_SAMPLE = 1000
 """So many objects of an earlier version, which noted no ETag, are compared by a request each."""
-# The same objects are drawn again when nothing has changed.
-_SEED = 0
 _MOST_PENDING = 64
+# So many objects wait for requests of their own before the listing goes on, so that memory does not grow with their number.
+_MOST_DOUBTS = 5_000
 _NOTHING: Any = object()
 
 
@@ -68,34 +69,45 @@ def audit_universe(
     if nothing_active:
         raise UsageError(f"nothing to audit: {nothing_active}", hint="name a universe, or a window, with active symbols")
     database = Path(db_path)
-    active = universe.active_days(days)
-    listed = used_series(database, active)
-    sweep = _Sweep()
+    active = universe.active_days(Window(max(universe.start_date, days.start - ONE_DAY), days.end))
+    listed = used_series(database, active, days)
+    if not listed:
+        what = f"database {database} knows no active symbol-day of {days.start} to {days.end}"
+        raise UsageError(what, hint=Remedy.DOWNLOAD_FIRST)
+    found = _Found()
     pool = ThreadPoolExecutor(network.workers.vision, thread_name_prefix="audit")
     with BinanceClient(network, clock) as client:
         progress = Progress("audit", "series", len(listed), clock, client.gauge)
+
+        def look(series: Series) -> tuple[int, list[Doubtful]]:
+            objects = used_objects(database, series, active, days)
+            return len(objects), list(doubtful(client.listing, objects))
+
+        def ask(doubts: list[Doubtful]) -> None:
+            for compared in _each(pool, lambda one: compare(client.archive, one), doubts, stop):
+                found.add(compared)
+                progress.tick()
+
         try:
             client.open()
-
-            def compare(series: Series) -> list[tuple[UsedObject, Doubt | None]]:
-                return list(compare_with_listing(client.listing, used_objects(database, series, active, days)))
-
-            for doubts in _each(pool, compare, listed, stop):
-                sweep.add(doubts)
+            sweep = _Sweep(sample)
+            for objects, doubts in _each(pool, look, listed, stop):
+                sweep.add(objects, doubts)
                 progress.advance()
-            chosen = sweep.to_be_asked(sample)
-            compared = list(_each(pool, lambda used: _with_checksum(client, used), chosen, stop))
+                if len(sweep.doubts) >= _MOST_DOUBTS:
+                    ask(sweep.take())
+            ask(sweep.take())
+            ask(sweep.drawn())
         finally:
             progress.end()
             pool.shutdown(wait=False, cancel_futures=True)
-    republished = [one for one in compared if one.fate is Fate.REPUBLISHED]
     result = AuditResult(
         window=days,
-        unchanged=sweep.unchanged + sum(one.fate is Fate.UNCHANGED for one in compared),
-        republished=tuple(sorted((_republished(one) for one in republished), key=lambda one: one.object)),
-        gone=tuple(sorted((_gone(one) for one in compared if one.fate is Fate.GONE), key=lambda one: one.object)),
-        not_compared=len(sweep.changed) + len(sweep.unknown) - len(chosen),
-        refetch=refetches((one.used for one in republished), _kline_intervals(database)),
+        unchanged=sweep.unchanged + found.unchanged,
+        republished=tuple(sorted(map(_republished, found.republished), key=lambda one: (one.object, one.old))),
+        gone=tuple(sorted(map(_gone, found.gone), key=lambda one: one.object)),
+        not_compared=sweep.not_drawn,
+        refetch=refetches((one.used for one in found.republished), _kline_intervals(database)),
         requests=client.traffic.requests,
         retries=client.traffic.retries,
         waited_seconds=round(client.waited_seconds, 3),
@@ -108,24 +120,58 @@ def audit_universe(
 class _Sweep:
     """What the listing has said so far. Only what it leaves open is kept."""
 
+    def __init__(self, sample: int) -> None:
+        self.unchanged = 0
+        self.not_drawn = 0
+        """Objects of which nothing was noted, and which are not in the sample."""
+        self.doubts: list[Doubtful] = []
+        """Objects that are asked for in any case."""
+        self._sample = sample
+        self._drawn: list[tuple[int, str, str, Doubtful]] = []
+
+    def add(self, objects: int, doubts: Iterable[Doubtful]) -> None:
+        """Note the objects of one series: so many, and those of them that the listing does not prove unchanged."""
+        self.unchanged += objects
+        for one in doubts:
+            self.unchanged -= 1
+            if one.doubt is Doubt.UNKNOWN:
+                self._draw(one)
+            else:
+                self.doubts.append(one)
+
+    def take(self) -> list[Doubtful]:
+        """The objects that are asked for in any case, once."""
+        taken, self.doubts = self.doubts, []
+        return taken
+
+    def drawn(self) -> list[Doubtful]:
+        """The sample of the objects of which nothing was noted."""
+        return [one for *_, one in self._drawn]
+
+    def _draw(self, one: Doubtful) -> None:
+        """Those of the smallest hashes are drawn: at random, the same ones again, and without keeping all the others."""
+        name, sha256 = one.used.name, one.used.version.sha256
+        rank = int.from_bytes(hashlib.sha256(f"{name} {sha256}".encode()).digest()[:8], "big")
+        heapq.heappush(self._drawn, (-rank, name, sha256, one))
+        if len(self._drawn) > self._sample:
+            heapq.heappop(self._drawn)
+            self.not_drawn += 1
+
+
+class _Found:
+    """What the objects' own CHECKSUMs have said."""
+
     def __init__(self) -> None:
         self.unchanged = 0
-        self.changed: list[UsedObject] = []
-        self.unknown: list[UsedObject] = []
+        self.republished: list[Compared] = []
+        self.gone: list[Compared] = []
 
-    def add(self, doubts: Iterable[tuple[UsedObject, Doubt | None]]) -> None:
-        """Note the objects of one series."""
-        for used, doubt in doubts:
-            if doubt is None:
-                self.unchanged += 1
-            else:
-                (self.changed if doubt is Doubt.CHANGED else self.unknown).append(used)
-
-    def to_be_asked(self, sample: int) -> list[UsedObject]:
-        """The objects to compare one by one: all that seem changed, and at most so many of which nothing was noted."""
-        unknown = sorted(self.unknown, key=lambda used: (used.name, used.version.sha256))
-        drawn = unknown if len(unknown) <= sample else random.Random(_SEED).sample(unknown, sample)  # noqa: S311
-        return self.changed + drawn
+    def add(self, compared: Compared) -> None:
+        """Note one object."""
+        if compared.fate is Fate.UNCHANGED:
+            self.unchanged += 1
+        else:
+            (self.gone if compared.fate is Fate.GONE else self.republished).append(compared)
 
 
 def _each(
@@ -147,15 +193,6 @@ def _each(
             pending -= done
             for future in done:
                 yield future.result()
-
-
-def _with_checksum(client: BinanceClient, used: UsedObject) -> Compared:
-    try:
-        return compare_with_checksum(client.archive, used)
-    except InvalidData as invalid:
-        raise SourceError(
-            f"the CHECKSUM of {used.name} cannot be read ({invalid.reason})", reason=invalid.reason, hint=Remedy.MORE_RETRIES
-        ) from None
 
 
 def _kline_intervals(database: Path) -> dict[str, list[str]]:
@@ -180,6 +217,8 @@ def _say(result: AuditResult) -> None:
         "%s archive objects compared: %s unchanged, %s published anew, %s gone",
         *(f"{count:,}" for count in (result.checked, result.unchanged, len(result.republished), len(result.gone))),
     )
+    if not result.checked:
+        log.warning("nothing to compare: no symbol-day of %s to %s came from the archive", result.window.start, result.window.end)
     if result.not_compared:
         log.warning(
             "%s objects were not compared: no ETag of them was noted, and the listing does not prove their SHA-256",

@@ -16,6 +16,7 @@ from cryptoservice.audit.archive_audit.used_objects import UsedObject
 from cryptoservice.binance.archive import Archive
 from cryptoservice.binance.listing import BucketListing
 from cryptoservice.binance.parsers.listing import ListedObject
+from cryptoservice.binance.parsers.rows_by_day import InvalidData
 
 _CHECKSUM = ".CHECKSUM"
 
@@ -29,26 +30,37 @@ class Fate(Enum):
 
 
 class Doubt(Enum):
-    """What a listing leaves open."""
+    """What a listing leaves open, and so what has to be asked."""
 
     CHANGED = "changed"
-    """It differs from what was noted, or the object is not listed."""
+    """Its bytes cannot be those that were noted, or it is gone while its CHECKSUM is listed. That a CHECKSUM still says the same
+    proves nothing then: it may have been forgotten."""
+    UNSURE = "unsure"
+    """It is not listed, as a listing may lag behind, or its ETag is of another kind than the one that was noted."""
     UNKNOWN = "unknown"
     """Nothing was noted that a listing could be compared with."""
 
 
 @dataclass(frozen=True)
+class Doubtful:
+    """An object that its listing does not prove unchanged."""
+
+    used: UsedObject
+    doubt: Doubt
+
+
+@dataclass(frozen=True)
 class Compared:
-    """An object after its CHECKSUM was asked for."""
+    """An object after it was asked for."""
 
     used: UsedObject
     fate: Fate
     new_sha256: str | None = None
-    """What the archive publishes now; None when the object is gone or is unchanged."""
+    """What the archive holds now; None when the object is gone or is unchanged."""
 
 
-def compare_with_listing(listing: BucketListing, objects: Sequence[UsedObject]) -> Iterator[tuple[UsedObject, Doubt | None]]:
-    """For each object of one series, what its listing leaves open; None when it proves that the object is unchanged.
+def doubtful(listing: BucketListing, objects: Sequence[UsedObject]) -> Iterator[Doubtful]:
+    """Those objects of one series that their listing does not prove unchanged.
 
     Raises SourceError when a page of the listing cannot be had, and Interrupted when the client is closed.
     """
@@ -56,23 +68,34 @@ def compare_with_listing(listing: BucketListing, objects: Sequence[UsedObject]) 
         wanted = list(group)
         listed = _listed(listing, prefix, wanted)
         for used in wanted:
-            yield used, _doubt(used, listed.get(used.name), listed.get(used.name + _CHECKSUM))
+            doubt = _doubt(used, listed.get(used.name), listed.get(used.name + _CHECKSUM))
+            if doubt is not None:
+                yield Doubtful(used, doubt)
 
 
-def compare_with_checksum(archive: Archive, used: UsedObject) -> Compared:
-    """The word of the object's own CHECKSUM, and of the object itself where that is missing.
+def compare(archive: Archive, one: Doubtful) -> Compared:
+    """The word of the object's own CHECKSUM, and of the object itself where that is missing, unreadable or no proof.
 
-    Raises SourceError when the archive gives no usable answer, InvalidData when the CHECKSUM cannot be read.
+    Raises SourceError when the archive gives no usable answer.
     """
-    published = archive.published_sha256(used.name)
-    if published is None:
-        # A CHECKSUM can be missing beside an object that is there (docs/wire.md, checksums).
+    used = one.used
+    known = used.version.sha256
+    published = _published(archive, used.name)
+    if published is None or (published == known and one.doubt is Doubt.CHANGED):
         published = archive.sha256_of(used.name)
     if published is None:
         return Compared(used, Fate.GONE)
-    if published == used.version.sha256:
+    if published == known:
         return Compared(used, Fate.UNCHANGED)
     return Compared(used, Fate.REPUBLISHED, published)
+
+
+def _published(archive: Archive, name: str) -> str | None:
+    """What the object's CHECKSUM says. It can be missing or broken beside an object that is there (docs/wire.md, checksums)."""
+    try:
+        return archive.published_sha256(name)
+    except InvalidData:
+        return None
 
 
 def _listed(listing: BucketListing, prefix: str, wanted: Sequence[UsedObject]) -> dict[str, ListedObject]:
@@ -81,8 +104,8 @@ def _listed(listing: BucketListing, prefix: str, wanted: Sequence[UsedObject]) -
     names |= {name + _CHECKSUM for name in names}
     first, last = min(names), max(names)
     found = {}
-    # A marker need not exist: this one stands before the first name and after all earlier ones.
-    for listed in listing.objects(prefix, after=first.removesuffix(".zip")):
+    # A marker need not exist, and what it names is left out: this one stands right before the first name.
+    for listed in listing.objects(prefix, after=first[:-1]):
         if listed.key in names:
             found[listed.key] = listed
         if listed.key.encode() >= last.encode():
@@ -92,11 +115,15 @@ def _listed(listing: BucketListing, prefix: str, wanted: Sequence[UsedObject]) -
 
 def _doubt(used: UsedObject, listed: ListedObject | None, checksum: ListedObject | None) -> Doubt | None:
     if listed is None:
-        return Doubt.CHANGED
+        return Doubt.UNSURE if checksum is None else Doubt.CHANGED
     version = used.version
     if version.etag is not None:
-        same = listed.etag == version.etag and version.size in (None, listed.size)
-        return None if same else Doubt.CHANGED
+        if version.size is not None and listed.size != version.size:
+            return Doubt.CHANGED
+        if listed.etag == version.etag:
+            return None
+        is_md5 = listed.md5 is not None and "-" not in version.etag
+        return Doubt.CHANGED if is_md5 else Doubt.UNSURE
     if checksum is not None and checksum.md5 is not None and checksum.md5 in _checksum_md5s(used.name, version.sha256):
         return None
     return Doubt.UNKNOWN

@@ -88,11 +88,15 @@ def refetches(changed: Iterable[UsedObject], kline_intervals: Mapping[str, list[
     for used in changed:
         is_klines = used.series.dataset is Dataset.KLINES
         interval = used.series.freq if is_klines else (kline_intervals.get(used.series.symbol) or ["1d"])[-1]
-        spans.setdefault((interval, not is_klines, used.series.symbol), set()).add((min(used.days), max(used.days)))
+        spans.setdefault((interval, not is_klines, used.series.symbol), set()).add((used.days[0], used.days[-1]))
+    windows = {key: _joined(sorted(found)) for key, found in spans.items()}
     symbols: dict[tuple[str, bool, Window], list[str]] = {}
-    for (interval, with_metrics, symbol), found in sorted(spans.items()):
-        for window in _joined(sorted(found)):
-            symbols.setdefault((interval, with_metrics, window), []).append(symbol)
+    for (interval, with_metrics, symbol), found in sorted(windows.items()):
+        for window in found:
+            # What is fetched with metrics brings these klines as well.
+            wider = () if with_metrics else windows.get((interval, True, symbol), ())
+            if not any(other.start <= window.start and window.end <= other.end for other in wider):
+                symbols.setdefault((interval, with_metrics, window), []).append(symbol)
     return tuple(Refetch(*key, tuple(names)) for key, names in sorted(symbols.items()))
 
 

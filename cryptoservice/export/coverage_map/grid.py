@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cryptoservice.export.coverage_map.states import (
-    ALWAYS_SHOWN,
     COMPLETE,
     MISSING,
+    ORDINARY,
     PARTIAL,
     REASON_INDEX,
     REASONS,
@@ -51,8 +51,12 @@ class CellCounts:
 
     @property
     def shown_states(self) -> list[int]:
-        """The states that are worth a card and a column, when this counts all symbol-days."""
-        return [index for index, count in enumerate(self.states) if count or index < ALWAYS_SHOWN]
+        """The states that are worth a card and a column, when this counts all symbol-days.
+
+        A state without any symbol-day is shown only where a reader expects it, in the words of that kind of universe.
+        """
+        expected = MISSING + 1 if any(self.states[ORDINARY:]) else ORDINARY
+        return [index for index, count in enumerate(self.states) if count or index < expected]
 
     @property
     def lacking(self) -> int:

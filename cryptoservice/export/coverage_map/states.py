@@ -41,8 +41,8 @@ STATES = (
     State(MissingReason.NOT_IN_ARCHIVE.value, "not in archive", "the archive's listing does not hold it", (0.2, 0.8, 0.6, 0.2)),
     State(MissingReason.BELOW_RANK.value, "below rank", "other symbols had more volume before that day", (0, 0.65, 1, 0.2)),
 )
-ALWAYS_SHOWN = 5
-"""So many of the first states have a card and a column even where no symbol-day has them; the others only when one has."""
+ORDINARY = 5
+"""So many of the first states are those of an ordinary universe, by the exchange's list and without a rank."""
 STATE_OF_REASON = {reason.value: [state.key for state in STATES].index(reason.value) for reason in MissingReason}
 
 

@@ -17,6 +17,7 @@ from cryptoservice.binance.http.host import Host
 from cryptoservice.binance.http.limiter import LimitPolicy, RateLimiter
 from cryptoservice.binance.parsers.rows_by_day import InvalidData
 from cryptoservice.config import RetryConfig
+from cryptoservice.errors import SourceError
 from cryptoservice.models import Dataset, Freq
 from tests.unit.binance.loopback import Loopback, Reply, Seen
 from tests.unit.fakes import FakeClock
@@ -112,3 +113,56 @@ def test_a_file_that_was_just_republished_is_caught_in_step() -> None:
 def test_a_file_that_vanishes_meanwhile_is_absent() -> None:
     with archive([Reply(body=BODY), ABSENT], [Reply(body=line(OTHER))]) as (made, _):
         assert made.fetch(SOURCE) is None
+
+
+# -- what is published now, without storing anything ------------------------------------------------------------------------
+
+NAME_OF = SOURCE.key
+
+
+@pytest.mark.parametrize("checksum", [line(BODY), line(BODY).rstrip(b"\n"), line(BODY).upper(), b"\n" + line(BODY)])
+def test_the_published_sha256_costs_one_request(checksum: bytes) -> None:
+    with archive([ABSENT], [Reply(body=checksum)]) as (made, server):
+        assert made.published_sha256(NAME_OF) == hashlib.sha256(BODY).hexdigest()
+        assert [(seen.target, seen.headers["cache-control"]) for seen in server.seen] == [(KEY + ".CHECKSUM", "no-cache")]
+
+
+def test_a_checksum_that_is_missing_or_unreadable() -> None:
+    with archive([Reply(body=BODY)], [ABSENT]) as (made, _):
+        assert made.published_sha256(NAME_OF) is None
+    for broken in (b"", b"<html>", line(BODY)[:63]):
+        with archive([Reply(body=BODY)], [Reply(body=broken)]) as (made, _), pytest.raises(InvalidData) as caught:
+            made.published_sha256(NAME_OF)
+        assert caught.value.reason == "checksum_unreadable"
+    with archive([Reply(body=BODY)], [Reply(503)]) as (made, _), pytest.raises(SourceError):
+        made.published_sha256(NAME_OF)
+
+
+def test_the_sha256_of_the_bytes_themselves() -> None:
+    zipped, empty = b"PK\x03\x04 first edition", b"PK\x05\x06" + bytes(18)
+    for content in (zipped, empty):
+        with archive([Reply(body=content)], [ABSENT]) as (made, server):
+            assert made.sha256_of(NAME_OF) == hashlib.sha256(content).hexdigest()
+            assert [(seen.target, seen.headers["cache-control"]) for seen in server.seen] == [(KEY, "no-cache")]
+    with archive([ABSENT], [ABSENT]) as (made, _):
+        assert made.sha256_of(NAME_OF) is None
+    for content in (b"<!DOCTYPE html>", b""):
+        with archive([Reply(body=content)], [ABSENT]) as (made, _), pytest.raises(SourceError, match="no zip"):
+            made.sha256_of(NAME_OF)
+
+
+@pytest.mark.parametrize(
+    ("header", "noted"),
+    [
+        (f'"{"0aF" * 10}12"', f"{'0af' * 10}12"),
+        (f'W/"{"0af" * 10}12"', f"{'0af' * 10}12"),
+        (f'"{"0af" * 10}12-7"', f"{'0af' * 10}12-7"),
+        ('"0af"', None), ("", None), (f'"{"0xf" * 10}12"', None), (None, None),
+    ],
+)  # fmt: skip
+def test_the_etag_is_noted_without_its_quotes(header: str | None, noted: str | None) -> None:
+    headers = {} if header is None else {"ETag": header}
+    with archive([Reply(body=BODY, headers=headers)], [Reply(body=line(BODY))]) as (made, _):
+        found = made.fetch(SOURCE)
+        assert found is not None
+        assert found.etag == noted

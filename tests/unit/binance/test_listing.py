@@ -54,6 +54,20 @@ def test_objects_of_all_pages() -> None:
         assert [query(seen) for seen in made.seen] == [{"prefix": PREFIX}, {"prefix": PREFIX, "marker": f"{PREFIX}b"}]
 
 
+def test_objects_after_a_name_that_need_not_exist() -> None:
+    first, last = Reply(body=page(listed("龙-2"), truncated="true")), Reply(body=page(listed("龙-3")))
+    with wired(first, last) as made:
+        found = listing_of(made).objects(PREFIX, after=f"{PREFIX}龙-1")
+        assert made.seen == [], "a page is fetched when it is needed"
+        assert next(found).key == f"{PREFIX}龙-2"
+        assert [query(seen) for seen in made.seen] == [{"prefix": PREFIX, "marker": f"{PREFIX}龙-1"}]
+        assert [one.key for one in found] == [f"{PREFIX}龙-3"]
+        assert query(made.seen[1]) == {"prefix": PREFIX, "marker": f"{PREFIX}龙-2"}
+    # A server that does not go on from there goes in circles from the first page on.
+    with wired(first) as made, pytest.raises(SourceError, match="goes in circles"):
+        list(listing_of(made).objects(PREFIX, after=f"{PREFIX}龙-2"))
+
+
 def test_the_base_url_may_hold_the_buckets_name() -> None:
     server = Loopback(lambda *_: Reply(body=page(folder("A"))))
     with server.running(), wired_to(f"{server.url}/data.binance.vision") as made:

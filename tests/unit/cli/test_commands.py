@@ -8,6 +8,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from importlib import import_module
 from pathlib import Path
@@ -16,18 +17,20 @@ from typing import Any
 
 import pytest
 
+from cryptoservice.audit.archive_audit.result import GoneObject, Refetch, RepublishedObject
 from cryptoservice.cli import helper_processes
 from cryptoservice.cli.commands import COMMANDS
 from cryptoservice.cli.parser import build_parser
 from cryptoservice.clock import Clock
 from cryptoservice.config import Credentials, Endpoints, NetworkConfig, RateConfig, RetryConfig, WindowBounds, WorkerConfig
+from cryptoservice.days import Window
 from cryptoservice.define.symbol_list import ListedSymbol, SymbolList
 from cryptoservice.errors import OutputError, SourceRefused, UsageError
 from cryptoservice.sources.evidence import KlineSource
 from cryptoservice.universe.file import from_json
 from cryptoservice.universe.model import DailySnapshot, Listing, Universe
 from cryptoservice.universe.selection import Rebalance, Selection
-from tests.unit.cli.test_parser import DEFINE, DOWNLOAD, EXPORT, LOCK, STATUS, VERIFY
+from tests.unit.cli.test_parser import AUDIT, DEFINE, DOWNLOAD, EXPORT, LOCK, STATUS, VERIFY
 
 REPORT = {"a": "币", "b": 1}
 CLOCK, STOP = Clock(), threading.Event()
@@ -43,6 +46,7 @@ class Library:
         self.result = SimpleNamespace(
             to_dict=lambda: dict(REPORT), active_symbol_days=1, refused=None, complete=True, universe_file="u.json",
             differences=(), remaining=(), unlike_lock=(), repair=None, sample=None, kept_files=0,
+            refetch=(), republished=(), gone=(),
         )  # fmt: skip
         for where, name in (
             ("define.command", "define_universe"), ("download.command", "download_universe_data"),
@@ -50,6 +54,7 @@ class Library:
             ("audit.status", "universe_status"), ("audit.verify", "verify_universe"), ("define.symbol_list", "list_symbols"),
             ("audit.provenance", "symbol_day_provenance"),
             ("audit.dataset_lock.command", "lock_universe"),
+            ("audit.archive_audit.command", "audit_universe"),
         ):  # fmt: skip
             monkeypatch.setattr(import_module(f"cryptoservice.{where}"), name, self._recorder(name))
         for name in ("status_text", "plan_text", "provenance_text"):
@@ -243,6 +248,37 @@ def test_lock(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
     bounds = ("--start-date", "2026-02-03", "--end-date", "2026-02-04")
     options = {"window": WindowBounds("2026-02-03", "2026-02-04"), "force": True}
     assert library.called(LOCK, "--force", *bounds) == (0, "lock_universe", paths, options)
+
+
+def test_audit(library: Library, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    least = {"window": WindowBounds(), "sample": 1000, "network": network(RATES, WORKERS)}
+    assert library.called(AUDIT) == (0, "audit_universe", ("u.json", "m.db"), least)
+    assert json.loads(capsys.readouterr().out) == {**REPORT, "refetch": []}
+    flags = ("--sample", "0", "--start-date", "2026-02-03", "--max-ban-wait", "0", "--vision-base-url", "http://mirror.test")
+    waits = network(RateConfig(max_ban_wait=0.0), WORKERS)
+    mirrored = replace(waits, endpoints=Endpoints("https://fapi.binance.com", "http://mirror.test"))
+    options = {"window": WindowBounds("2026-02-03"), "sample": 0, "network": mirrored}
+    assert library.called(AUDIT, *flags)[3] == options
+    capsys.readouterr()
+
+    anew, gone = RepublishedObject("a.zip", "AUSDT", "2026-02", "ab", "cd"), GoneObject("b.zip", "BUSDT", "2026-02-01")
+    window = Window(date(2026, 2, 1), date(2026, 2, 28))
+    library.result.checked, library.result.republished, library.result.gone = 7, (anew,), (gone,)
+    library.result.refetch = (Refetch("5m", False, window, ("AUSDT",)),)
+    assert library.called(AUDIT, *flags)[0] == 3
+    line = (
+        "cryptoservice universe download --universe-file u.json --db-path m.db --vision-base-url http://mirror.test "
+        "--interval 5m --no-incremental --symbols AUSDT --start-date 2026-02-01 --end-date 2026-02-28"
+    )
+    assert json.loads(capsys.readouterr().out)["refetch"] == [line]
+    assert [(record.levelname, record.getMessage(), record.__dict__["fields"]) for record in caplog.records] == [
+        ("ERROR", "a.zip: published anew, SHA-256 was ab, is cd", {"audited": anew.to_dict()}),
+        ("WARNING", "b.zip: gone from the archive", {"audited": gone.to_dict()}),
+        (
+            "ERROR", f"1 of 7 archive files were published anew since they were downloaded; to fetch their days again: {line}",
+            {"exit_code": 3},
+        ),
+    ]  # fmt: skip
 
 
 def test_status_of_a_symbol_day(library: Library, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import cryptoservice
+from cryptoservice.audit.archive_audit.command import DEFAULT_SAMPLE
 from cryptoservice.cli.parser import build_parser
 from cryptoservice.errors import CryptoserviceError, OutputError, UsageError
 
@@ -25,6 +26,7 @@ EXPORT = "universe export --universe-file u.json --db-path m.db --export-base-pa
 STATUS = "universe status --universe-file u.json"
 VERIFY = "universe verify --universe-file u.json --db-path m.db"
 LOCK = "universe lock --universe-file u.json --db-path m.db --output l.json"
+AUDIT = "universe audit --universe-file u.json --db-path m.db"
 
 OUTPUT = {"quiet": False, "verbose": False, "log_format": "text"}
 CREDENTIALS = {"api_key": None, "api_secret": None}
@@ -56,6 +58,7 @@ LEAST: dict[str, dict[str, Any]] = {
         **OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "verify", "sample": 0, "seed": None, "repair": False, "lock": None,
     },
     LOCK: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "lock", "output": "l.json", "force": False},
+    AUDIT: {**OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "audit", "sample": DEFAULT_SAMPLE},
 }  # fmt: skip
 
 
@@ -108,6 +111,8 @@ def test_every_flag_arrives() -> None:
         (f"{VERIFY} --sample 9 --seed 0 --repair --lock l.json", {"sample": 9, "seed": 0, "repair": True, "lock": "l.json"}),
         (f"{LOCK} --force --start-date a --end-date b --api-key k",
          {"force": True, "start_date": "a", "end_date": "b", "api_key": "k"}),
+        (f"{AUDIT} --sample 0 --start-date a --end-date b --listing-base-url http://l --max-ban-wait 0 -q",
+         {"sample": 0, "start_date": "a", "end_date": "b", "listing_base_url": "http://l", "max_ban_wait": 0.0, "quiet": True}),
     ):  # fmt: skip
         least = next(rest for start, rest in LEAST.items() if line.startswith(start))
         assert parse(line) == {**least, **expected}

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import shlex
 from collections import Counter
 from dataclasses import replace
 from datetime import date
 from typing import Any
 
+from cryptoservice.audit.archive_audit.result import AuditResult, GoneObject, Refetch, RepublishedObject
 from cryptoservice.audit.dataset_lock.comparison import LockComparison, LockDifference, LockKind
 from cryptoservice.audit.findings import RepairedDay, RepairResult, SampleResult, VerifyResult
 from cryptoservice.audit.verification.cross_check import CrossCheck, Sampled
 from cryptoservice.audit.verification.differences import Difference
-from cryptoservice.cli.summaries import difference_line, difference_lines, download_shortfall, lock_lines, verify_shortfall
+from cryptoservice.cli.summaries import (
+    audit_lines,
+    audit_shortfall,
+    difference_line,
+    difference_lines,
+    download_shortfall,
+    lock_lines,
+    refetch_lines,
+    verify_shortfall,
+)
 from cryptoservice.days import Window
 from cryptoservice.download.result import DatasetCounts, DownloadResult, Unsettled
 from cryptoservice.models import Dataset, Freq, Status
@@ -154,3 +166,51 @@ def test_the_first_ten_that_are_left_are_named() -> None:
     assert lines[0][1] == found.differences[0].to_dict()
     assert len(list(difference_lines(replace(found, repair=RepairResult((), found.differences[:2]))))) == 2
     assert list(difference_lines(verify({}))) == []
+
+
+# -- what an audit found --------------------------------------------------------------------------------------------------
+
+
+def audited(anew: int = 0, gone: int = 0, refetch: tuple[Refetch, ...] = ()) -> AuditResult:
+    republished = tuple(RepublishedObject(f"{number:02}.zip", "AUSDT", "2026-02", "ab", "cd") for number in range(anew))
+    lost = tuple(GoneObject(f"{number:02}.zip", "AUSDT", "2026-02") for number in range(gone))
+    return AuditResult(WINDOW, 1000, republished, lost, 0, refetch, {}, 0, 0.0, 0.0)
+
+
+def test_lines_that_fetch_again_can_be_typed() -> None:
+    february = Window(DAY, date(2026, 2, 28))
+    result = audited(1, 0, (Refetch("5m", False, february, ("AUSDT", "币安人生USDT")), Refetch("1d", True, WINDOW, ("BUSDT",))))
+    given = {"--universe-file": "my data/u.json", "--db-path": "it's.db", "--vision-base-url": None, "--api-base-url": "http://a"}
+    lines = refetch_lines(result, given)
+    start = ["cryptoservice", "universe", "download", "--universe-file", "my data/u.json", "--db-path", "it's.db"]
+    start += ["--api-base-url", "http://a"]
+    assert [shlex.split(line) for line in lines] == [
+        [
+            *start, "--interval", "5m", "--no-incremental", "--symbols", "AUSDT,币安人生USDT",
+            "--start-date", "2026-02-01", "--end-date", "2026-02-28",
+        ],
+        [
+            *start, "--interval", "1d", "--download-market-metrics", "--no-incremental", "--symbols", "BUSDT",
+            "--start-date", "2026-02-01", "--end-date", "2026-02-01",
+        ],
+    ]  # fmt: skip
+
+
+def test_an_audit() -> None:
+    assert audit_shortfall(audited(), []) is None
+    assert audit_shortfall(audited(gone=3), []) is None, "nothing could be fetched again"
+    told = "2 of 1,002 archive files were published anew since they were downloaded; to fetch their days again: "
+    assert audit_shortfall(audited(2), ["one"]) == f"{told}one"
+    assert audit_shortfall(audited(2), ["one", "two", "three"]) == f"{told}one (and 2 more lines, which the report has)"
+
+
+def test_only_the_first_files_are_named() -> None:
+    assert list(audit_lines(audited())) == []
+    lines = list(audit_lines(audited(11, 12)))
+    assert [level for level, *_ in lines] == [logging.ERROR] * 10 + [logging.WARNING] * 10
+    assert [line for _, line, _ in lines][8:12] == [
+        "08.zip: published anew, SHA-256 was ab, is cd", "09.zip: published anew, SHA-256 was ab, is cd",
+        "00.zip: gone from the archive", "01.zip: gone from the archive",
+    ]  # fmt: skip
+    assert lines[0][2] == {"audited": {"object": "00.zip", "symbol": "AUSDT", "date": "2026-02", "old": "ab", "new": "cd"}}
+    assert lines[10][2] == {"audited": {"object": "00.zip", "symbol": "AUSDT", "date": "2026-02"}}

@@ -7,6 +7,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from cryptoservice.download.pipeline import Pipeline
 from cryptoservice.download.result import Tally
 from cryptoservice.download.worklist import Worklist
 from cryptoservice.errors import Interrupted
-from cryptoservice.models import Dataset, Freq, Row, Status
+from cryptoservice.models import Dataset, Freq, Row, SourceObject, Status
 from cryptoservice.progress import Progress
 from cryptoservice.sources.datasets import FundingPlan, KlinesPlan
 from cryptoservice.sources.evidence import AnswerKind, Source, SourceAnswer
@@ -240,6 +241,26 @@ def test_archive_objects_are_decoded_here_or_in_an_executor(tmp_path: Path, with
         for day in days:
             line, found = stored(path, day, Series(Dataset.KLINES, "6h", symbol))
             assert (line, found) == (LedgerLine(COMPLETE, None, 4, 4), bars(day, 0, 1, 2, 3))
+
+
+def test_an_object_that_was_published_anew_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    days = [FEBRUARY, FEBRUARY + timedelta(days=1)]
+    path, was, now = tmp_path / "market.db", "ab" * 32, "cd" * 32
+
+    def published(sha256: str) -> dict[tuple[Source, date], SourceAnswer]:
+        origin = SourceObject("a.zip", sha256, None, "then")
+        return {(MONTHLY, day): replace(rows(day, 0, 1, 2, 3), origin=origin) for day in days}
+
+    for sha256 in (was, was, now, now):
+        run(path, Sources(published(sha256)).fetch, days, incremental=False)
+    assert caplog.messages == [f"a.zip was published anew: SHA-256 was {was}, is {now}"]
+    assert caplog.records[0].__dict__["fields"] == {"event": "published_anew", "object": "a.zip", "old": was, "new": now}
+    with StoreReader.open(path) as store:
+        assert [origin.sha256 for _, origin in store.objects(SERIES, Window(*days))] == [now, now]
+        # The same version once more says nothing new, so the line stays.
+        assert {line.reason for line in store.ledger(SERIES.dataset, "6h", Window(*days))["AUSDT"].values()} == {
+            f"published_anew (was {was})"
+        }
 
 
 def test_an_error_of_a_fetch_ends_the_run_and_keeps_what_is_finished(tmp_path: Path) -> None:

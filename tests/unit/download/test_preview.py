@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cryptoservice.config import NetworkConfig, RateConfig, WorkerConfig
+from cryptoservice.config import Endpoints, NetworkConfig, RateConfig, WindowBounds, WorkerConfig
 from cryptoservice.download.command import download_universe_data
 from cryptoservice.download.preview import preview_download
 from cryptoservice.errors import StoreError, UsageError
@@ -95,6 +95,30 @@ def test_an_empty_database_file_is_as_good_as_none(tmp_path: Path, universe: Pat
         preview_download(universe, database, interval="5m", clock=CLOCK)
     with pytest.raises(UsageError, match="is a folder"):
         preview_download(universe, tmp_path, interval="5m", clock=CLOCK)
+
+
+def test_a_refetch_begins_with_the_objects_that_the_days_came_from(
+    tmp_path: Path, universe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Days that came from their own objects are asked of these again, not of the month's, which is trusted less."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    options = {"interval": "5m", "symbols": ["LINKUSDT"], "clock": CLOCK}
+    database = tmp_path / "market.db"
+    with ReplayExchange() as exchange:
+        network = NetworkConfig(Endpoints(exchange.api_url, exchange.vision_url))
+        for day in ("2026-02-09", "2026-02-11"):
+            download_universe_data(universe, database, window=WindowBounds(day, day), network=network, **options)  # type: ignore[arg-type]
+        download_universe_data(universe, database, window=WindowBounds("2026-02-12", None), network=network, **options)  # type: ignore[arg-type]
+        exchange.reset_requests()
+        for more in ({"incremental": False}, {}):
+            plan = preview_download(universe, database, **options, **more)  # type: ignore[arg-type]
+            assert exchange.requests == []
+            planned = {(share.source, share.symbol_days, share.fetches) for share in plan.shares}
+            # Eleven days are settled no day of their own: they come from the month's object, as those since the twelfth did.
+            assert planned == ({(Source.MONTHLY, 26, 1), (Source.DAILY, 2, 2)} if more else {(Source.MONTHLY, 9, 1)})
+        download_universe_data(universe, database, incremental=False, network=network, **options)  # type: ignore[arg-type]
+        asked = sorted(request.path.rsplit("/", 1)[-1] for request in exchange.requests if request.path.endswith(".zip"))
+    assert asked == [f"LINKUSDT-5m-2026-02{day}.zip" for day in ("-09", "-11", "")]
 
 
 def test_a_remembered_ban_does_not_matter_to_who_sends_nothing(

@@ -12,7 +12,6 @@ from cryptoservice.models import Row, SourceObject, Status
 from cryptoservice.sources.evidence import AnswerKind, Source, SourceAnswer
 from cryptoservice.sources.routing import DayRoute
 from cryptoservice.sources.verdict import Verdict, next_funding_step, next_step, origin_of
-from cryptoservice.storage.ledger import StoredDay
 from tests.unit.fakes import FEBRUARY, FEBRUARY_MS, kline
 
 FIVE = 300_000
@@ -340,36 +339,3 @@ def test_the_archive_stands_in_where_rest_refuses(answer: SourceAnswer) -> None:
     funding = DayRoute(FEBRUARY, PAST, (REST, MONTHLY), 0)
     assert next_funding_step(funding, {}) is REST
     assert next_funding_step(funding, {REST: answer}) is MONTHLY
-
-
-# -- objects that were published anew ------------------------------------------------------------------------------
-
-
-def test_a_newer_version_of_an_object_takes_the_place_of_the_older_one() -> None:
-    old, new = SourceObject("a.zip", "ab" * 32, None, "then"), SourceObject("a.zip", "cd" * 32, None, "now")
-    route = DayRoute(FEBRUARY, OLD, (DAILY, REST), 3)
-    changed = [(0, 9.0), (1, 1.0), (2, 2.0)]
-    for brought, sha256 in (([(0, 0.0), (1, 1.0), (2, 2.0)], old.sha256), (changed, old.sha256)):
-        stored = StoredDay(
-            Status.COMPLETE, None, [(at, float(at)) for at in range(3)], bytes([DAILY.mark]) * 3, ("a.zip", sha256)
-        )
-        verdict = next_step(route, {DAILY: SourceAnswer(AnswerKind.ROWS, brought, origin=new)}, stored)
-        assert isinstance(verdict, Verdict)
-        assert (verdict.status, list(verdict.rows), verdict.is_news) == (Status.COMPLETE, brought, True)
-        assert (verdict.superseded, verdict.reason) == (old.sha256, f"published_anew (was {old.sha256})")
-        # The same version again says nothing new.
-        again = next_step(route, {DAILY: SourceAnswer(AnswerKind.ROWS, brought, origin=old)}, stored)
-        assert isinstance(again, Verdict)
-        assert again.superseded is None
-
-
-def test_rows_of_rest_stay_when_an_object_is_published_anew() -> None:
-    route = DayRoute(FEBRUARY, OLD, (DAILY, REST), 3)
-    marks = bytes([DAILY.mark, REST.mark, DAILY.mark])
-    stored = StoredDay(Status.COMPLETE, None, [(at, float(at)) for at in range(3)], marks, ("a.zip", "ab" * 32))
-    new = SourceObject("a.zip", "cd" * 32, None, "now")
-    answer = SourceAnswer(AnswerKind.ROWS, [(0, 9.0), (1, 9.0), (2, 9.0)], origin=new)
-    verdict = next_step(route, {DAILY: answer}, stored)
-    assert isinstance(verdict, Verdict)
-    assert list(verdict.rows) == [(0, 9.0), (1, 1.0), (2, 9.0)]
-    assert verdict.superseded == "ab" * 32

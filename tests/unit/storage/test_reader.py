@@ -354,3 +354,27 @@ def test_symbols_are_those_of_a_dataset_and_frequency(path: Path) -> None:
         assert store.symbols(Dataset.KLINES, "1m") == ["BTCUSDT", "ETHUSDT"]
         assert store.symbols(Dataset.KLINES, "5m") == []
         assert store.symbols(Dataset.FUNDING_RATES, "") == ["BTCUSDT"]
+
+
+def test_the_object_of_each_day_of_a_window(path: Path) -> None:
+    other = OBJECT._replace(sha256="cd" * 32, etag="12" * 16, size=4096)
+    days = [date(2026, 2, day) for day in range(1, 6)]
+    written(
+        path,
+        *(
+            symbol_day(BTC, [], day, origin=origin)
+            for day, origin in zip(days, (OBJECT, OBJECT, None, other, OBJECT), strict=True)
+        ),
+        symbol_day(ETH, [], days[0], origin=other),
+    )
+    with StoreReader.open(path) as store:
+        assert list(store.objects(BTC, Window(days[1], days[4]))) == [(days[1], OBJECT), (days[3], other), (days[4], OBJECT)]
+        assert list(store.objects(ETH, BOTH_DAYS)) == [(days[0], other)]
+        assert list(store.objects(METRICS, BOTH_DAYS)) == []
+        assert [store.has_lines(BTC, Window(day, day)) for day in (days[0], days[2], date(2026, 2, 6))] == [True, True, False]
+        assert not store.has_lines(METRICS, BOTH_DAYS)
+    # Version 2 kept neither ETag nor size.
+    run_script(path, "ALTER TABLE source_objects DROP COLUMN etag; ALTER TABLE source_objects DROP COLUMN size;")
+    run_script(path, "PRAGMA user_version = 2")
+    with StoreReader.open(path) as store:
+        assert list(store.objects(ETH, BOTH_DAYS)) == [(days[0], other._replace(etag=None, size=None))]

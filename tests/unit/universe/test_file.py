@@ -317,8 +317,8 @@ def test_a_fault_of_the_content_is_answered_with_its_own_hint_or_with_defining_a
 def test_loading_refuses_a_file_too_large_to_be_a_universe(tmp_path: Path) -> None:
     path = tmp_path / "huge.json"
     with path.open("wb") as handle:
-        handle.truncate(512 * 1024 * 1024 + 1)
-    with pytest.raises(UniverseError, match="is larger than 512 MiB"):
+        handle.truncate(192 * 1024 * 1024 + 1)
+    with pytest.raises(UniverseError, match="is larger than 192 MiB"):
         UniverseFile.load(path)
 
 

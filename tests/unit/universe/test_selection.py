@@ -46,6 +46,18 @@ def test_what_is_no_ranking_is_refused(arguments: tuple[Any, ...], words: str) -
     assert caught.value.hint
 
 
+def test_a_value_of_any_length_is_shown_in_short() -> None:
+    for record in (
+        {"top": 10**500},
+        {"top": 1, "lookback_days": "x" * 5000},
+        {"top": 1, "rebalance": ["y"] * 5000},
+        {"by": "z" * 5000},
+    ):
+        with pytest.raises(UsageError) as caught:
+            Selection.from_record({"top": 1, "by": "quote_volume", "lookback_days": 1, "rebalance": "day", **record})
+        assert len(caught.value.message) < 200
+
+
 def test_a_ranking_is_read_as_it_was_written() -> None:
     for selection in (Selection(1), Selection(50, 90, Rebalance.WEEK)):
         assert Selection.from_record(selection.to_dict()) == selection

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 
 from cryptoservice.binance.http.responses import Response, Throttled, Transient, api_response_parser, archive_response_parser
-from cryptoservice.errors import HistoryEnded, SourceError, SourceRefused, SymbolRefused
+from cryptoservice.errors import HistoryEnded, NetworkSetupError, SourceError, SourceRefused, SymbolRefused
 from tests.e2e import hostile_strategies as odd
 from tests.unit.fakes import FakeClock
 from tests.unit.fuzzing import Fuzz, Test
@@ -30,6 +30,8 @@ def test_any_response_is_one_of_the_documented_outcomes(status: int, headers: di
         except (SymbolRefused, HistoryEnded, SourceRefused, SourceError) as error:
             odd.assert_plain(error.reason, 60)
             odd.assert_plain(error.message, 400)
+        except NetworkSetupError as refused_key:
+            odd.assert_plain(refused_key.message, 400)
         except Transient as trouble:
             odd.assert_plain(trouble.reason, 60)
             odd.assert_plain(str(trouble), 400)

@@ -69,7 +69,10 @@ def test_universes_by_listing_and_rank_have_states_of_their_own() -> None:
         "complete",
     ]
     assert [STATES[int(grid.kinds[index][0])] for index in unpacked(grid.rows[1])] == ["not_in_archive", "complete", "complete"]
-    assert grid.total.shown_states == list(range(8))
+    # Where there are words of such universes, those of others are left out unless a symbol-day has them.
+    assert grid.total.shown_states == [0, 1, 2, 5, 6, 7]
+    report["define_missing"][days[2]] = {"BUSDT": "no_kline_on_date"}
+    assert Grid(report, Dataset.KLINES, ["AUSDT", "BUSDT"]).total.shown_states == [0, 1, 2, 3, 5, 6, 7]
 
 
 @given(st.lists(st.integers(0, 3), max_size=60))

@@ -98,8 +98,8 @@ def test_the_tables_name_every_state_that_occurs() -> None:
     days = days_of(report)
     report["define_missing"] = {days[0]: {"AUSDT": "below_rank"}, days[2]: {"AUSDT": "below_rank"}}
     by_symbol = dict(Page(render(report, ["AUSDT"])).tables)["Totals per symbol: klines"]
-    assert by_symbol[0][2:8] == ["complete", "partial", "missing", "no kline that day", "not in trading list", "below rank"]
-    assert by_symbol[1][1:8] == ["2", "2", "0", "0", "0", "0", "2"]
+    assert by_symbol[0][1:6] == ["active", "complete", "partial", "missing", "below rank"]
+    assert by_symbol[1][1:6] == ["2", "2", "0", "0", "2"]
 
 
 def test_rows_by_day_are_the_report_s_own() -> None:
