@@ -168,8 +168,7 @@ class FuturesApi:
     def market_funding_rates(self, rates: MarketRates) -> None:
         """Fill in the rates of all symbols at once, from the same endpoint and budget.
 
-        Whatever is raised, they hold what is known by then (`known_until`). It ends before the end of their window where a full
-        page holds one single moment, whose rest nobody can ask for.
+        Whatever is raised, they hold what is known by then (`known_until`), and where pages end early, the reason (`trouble`).
         """
         is_last = False
         while not is_last:

@@ -70,9 +70,9 @@ class DatasetFetcher:
     def _ask_for_all(self, fetch: MarketFetch) -> FetchResult:
         """Funding rates of all symbols at once. What could not be had by then is no answer, so it is asked for by symbol."""
         rates = MarketRates(fetch.wanted.keys(), fetch.window)
-        trouble = "more symbols are paid at one moment than a page holds"
         try:
             self._client.api.market_funding_rates(rates)
+            trouble = rates.trouble
         except SourceError as error:
             trouble = error.reason
         if rates.known_until < fetch.window.end_ms:

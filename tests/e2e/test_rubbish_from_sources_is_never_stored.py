@@ -405,7 +405,7 @@ def test_rubbish_among_the_funding_of_all_symbols_is_never_stored(tmp_path: Path
     market = Market()
     market.without_objects(lambda key: "/fundingRate/" in key)
     symbols = {f"BAD{number:02}USDT": name for number, name in enumerate(BAD_RATES)}
-    good = [f"GOOD{number:03}USDT" for number in range(200)]
+    good = [f"GOOD{number:03}USDT" for number in range(350)]
     for symbol in (*symbols, *good):
         market.add_symbol(symbol, first_day=date(2026, 2, 1))
 
@@ -415,6 +415,9 @@ def test_rubbish_among_the_funding_of_all_symbols_is_never_stored(tmp_path: Path
         texts = list(map(json.dumps, entries))
         for symbol, name in symbols.items():
             places = [place for place, entry in enumerate(entries) if entry["symbol"] == symbol]
+            if len(places) < 2:
+                # The second page begins with the last moment of the first, which is not spoiled.
+                continue
             rewritten = FUNDING[name](json.dumps([entries[place] for place in places]).encode()).decode()
             for place, text in zip(places, rewritten[2:-2].split("}, {"), strict=True):
                 texts[place] = f"{{{text}}}"
@@ -426,7 +429,7 @@ def test_rubbish_among_the_funding_of_all_symbols_is_never_stored(tmp_path: Path
         write_universe(tmp_path, [*symbols, *good[:3]], **ONE_DAY)
         outcome = workspace.download("--download-market-metrics", "--max-retries", "0", interval="5m", at=NOON)
         asked = [request.params.get("symbol") for request in exchange.requests if request.path == "/fapi/v1/fundingRate"]
-    assert (outcome.code, asked) == (3, [None]), outcome.stderr
+    assert (outcome.code, asked) == (3, [None, None]), outcome.stderr
     failed = [(entry["dataset"], entry["symbol"]) for entry in outcome.report["failed"]]
     assert failed == [("funding_rates", symbol) for symbol in symbols]
     for symbol in (*symbols, *good[:3]):

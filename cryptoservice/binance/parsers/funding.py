@@ -83,7 +83,9 @@ class MarketPage(NamedTuple):
     known_until: int
     """The time (ms UTC) before which the pages up to this one hold every rate: the next page starts there."""
     is_last: bool
-    """Nothing more can be asked for: the window is done, or the page is full of one single moment."""
+    """Nothing more can be asked for."""
+    trouble: str | None = None
+    """Why nothing more can be asked for although the window is not done; a short stable word."""
 
 
 class MarketRates:
@@ -93,6 +95,8 @@ class MarketRates:
         self.window = window
         self.known_until = window.start_ms
         """The time (ms UTC) before which every rate is known."""
+        self.trouble: str | None = None
+        """Why there are no more pages although the window is not done."""
         self._rows: dict[str, dict[Row, None]] = {symbol: {} for symbol in symbols}
         self._invalid: dict[str, tuple[str, str, int]] = {}
 
@@ -133,15 +137,21 @@ class MarketRates:
                 rows.append((symbol, row))
         sieve.left_out(len(page), at_least=1)
         if len(page) < limit:
-            return MarketPage(rows, invalid, self.window.end_ms, is_last=True)
+            # Nobody has confirmed that so many rows are sent where no symbol is named (docs/wire.md, funding rates). A page that
+            # was full has shown it; a first page that is not might as well be cut short.
+            if self.known_until == self.window.start_ms:
+                return MarketPage(rows, invalid, self.known_until, True, "no_full_page")
+            return MarketPage(rows, invalid, self.window.end_ms, True)
         if not moments:
             raise InvalidData("unexpected_answer")
+        if moments[0] == moments[-1]:
+            return MarketPage(rows, invalid, moments[0], True, "one_moment_fills_a_page")
         # The last moment of a full page may go on in the next one, which begins with all of it once more.
-        return MarketPage(rows, invalid, moments[-1], is_last=moments[0] == moments[-1])
+        return MarketPage(rows, invalid, moments[-1], False)
 
     def add(self, page: MarketPage) -> None:
         """Take in a page."""
-        self.known_until = page.known_until
+        self.known_until, self.trouble = page.known_until, page.trouble
         self._invalid.update(page.invalid)
         for symbol, row in page.rows:
             self._rows[symbol][row] = None

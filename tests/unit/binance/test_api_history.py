@@ -173,7 +173,14 @@ def test_all_symbols_at_once_are_asked_for_without_a_symbol_and_from_the_last_mo
     assert rates.known_until == window.end_ms
 
 
-@pytest.mark.parametrize(("count", "pages"), [(1, 1), (5, 1), (6, 2), (30, 6), (999, 180)])
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_less_than_a_page_of_all_symbols_proves_nothing(count: int) -> None:
+    """Whether the limit holds without a symbol, a full page must have shown."""
+    rates, wire = market_of(of_all(*(f"S{number}USDT" for number in range(count))), "S0USDT")
+    assert (len(wire.calls), rates.known_until, rates.trouble) == (1, FEBRUARY_MS, "no_full_page")
+
+
+@pytest.mark.parametrize(("count", "pages"), [(6, 2), (30, 6), (999, 180)])
 def test_the_pages_of_all_symbols_hold_every_moment(count: int, pages: int) -> None:
     names = [f"S{number:03}USDT" for number in range(count)]
     rates, wire = market_of(of_all(*names), names[-1])
@@ -188,6 +195,7 @@ def test_a_full_page_of_a_single_moment_is_where_all_symbols_at_once_end(count: 
     rates, wire = market_of(entries, "AUSDT")
     assert [call.params["startTime"] for call in wire.calls] == [FEBRUARY_MS, FEBRUARY_MS + 40 * HOUR]
     assert rates.known_until == FEBRUARY_MS + 40 * HOUR
+    assert rates.trouble == "one_moment_fills_a_page"
     assert len(moments(rates.of("AUSDT"))) == 5
 
 

@@ -116,7 +116,8 @@ class MarketClient:
 
     def fill(self, rates: MarketRates) -> None:
         rows = [(symbol, (FEBRUARY_MS + day * DAY, 0.5, None, "Regular")) for day in range(2) for symbol in ("AUSDT", "BUSDT")]
-        rates.add(MarketPage(rows, {}, self._known_until, is_last=True))
+        trouble = "one_moment_fills_a_page" if self._known_until < WINDOW.end_ms else None
+        rates.add(MarketPage(rows, {}, self._known_until, is_last=True, trouble=trouble))
         if self._outcome is not None:
             raise self._outcome
 
@@ -145,7 +146,7 @@ def test_what_all_symbols_at_once_do_not_say_is_left_for_each_symbol(
     caplog.set_level("INFO")
     assert found_for_all(MarketClient(FEBRUARY_MS + DAY + 5, error)) == {"AUSDT": [DAYS[0]], "BUSDT": []}
     (message,) = caplog.messages
-    reason = error.reason if isinstance(error, SourceError) else "more symbols are paid at one moment than a page holds"
+    reason = error.reason if isinstance(error, SourceError) else "one_moment_fills_a_page"
     assert message == f"funding rates of 2026-02-02 to 2026-02-02 are asked for by symbol: {reason}"
     with pytest.raises(Interrupted):
         found_for_all(MarketClient(FEBRUARY_MS, Interrupted()))

@@ -48,7 +48,7 @@ def test_rows_of_the_wanted_symbols_are_kept_by_day() -> None:
         entry("AUSDT"), entry("BUSDT", rate="-0.5", markPrice=""), entry("CUSDT"), entry("BUSDT", 5, rateType="Special"),
         entry("AUSDT", DAY - 1), entry("AUSDT", DAY),
     ]  # fmt: skip
-    rates = collected(page)
+    rates = collected([*page, *(entry("CUSDT", DAY + number) for number in range(LIMIT - len(page)))], [])
     assert flat(rates, "AUSDT") == [(FEBRUARY_MS + at, 0.0001, 50.5, "Regular") for at in (0, DAY - 1, DAY)]
     assert {day: len(rows) for day, rows in rates.of("AUSDT").days.items()} == {FIRST: 2, NEXT: 1}
     assert flat(rates, "BUSDT") == [
@@ -64,17 +64,27 @@ def test_a_full_page_is_known_up_to_its_last_moment() -> None:
     page = [entry(f"S{number}USDT", number // 4 * HOUR) for number in range(LIMIT)]
     rates = MarketRates(["AUSDT"], WINDOW)
     found = rates.parse(page, LIMIT)
-    assert (found.known_until, found.is_last) == (FEBRUARY_MS + 2 * HOUR, False)
+    assert (found.known_until, found.is_last, found.trouble) == (FEBRUARY_MS + 2 * HOUR, False, None)
     assert rates.known_until == FEBRUARY_MS, "only what is added counts"
     rates.add(found)
     found = rates.parse(page[8:], LIMIT)
-    assert (found.known_until, found.is_last) == (WINDOW.end_ms, True)
+    assert (found.known_until, found.is_last, found.trouble) == (WINDOW.end_ms, True, None)
 
 
 def test_a_full_page_of_one_moment_is_the_last_and_leaves_that_moment_open() -> None:
     rates = MarketRates(["AUSDT"], WINDOW)
     found = rates.parse([entry(f"S{number}USDT", HOUR) for number in range(LIMIT)], LIMIT)
-    assert (found.known_until, found.is_last) == (FEBRUARY_MS + HOUR, True)
+    assert (found.known_until, found.is_last, found.trouble) == (FEBRUARY_MS + HOUR, True, "one_moment_fills_a_page")
+    rates.add(found)
+    assert rates.trouble == "one_moment_fills_a_page"
+
+
+@pytest.mark.parametrize("count", [0, 1, LIMIT - 1])
+def test_a_first_page_that_is_not_full_may_be_cut_short(count: int) -> None:
+    """A server that sends fewer rows than it is asked for must not make a day look whole."""
+    rates = MarketRates(["AUSDT"], WINDOW)
+    found = rates.parse([entry("AUSDT", number * HOUR) for number in range(count)], LIMIT)
+    assert (found.known_until, found.is_last, found.trouble) == (WINDOW.start_ms, True, "no_full_page")
 
 
 def test_entries_that_two_pages_share_count_once() -> None:
