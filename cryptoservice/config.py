@@ -116,6 +116,11 @@ class Endpoints:
     vision: str = VISION_BASE_URL
     listing: str = LISTING_BASE_URL
 
+    @property
+    def lists_its_archive(self) -> bool:
+        """Whether the listing is that of the archive, as far as one can know: Amazon lists no copy of it elsewhere."""
+        return self.listing != LISTING_BASE_URL or self.vision == VISION_BASE_URL
+
     @classmethod
     def resolve(
         cls,
