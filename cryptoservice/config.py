@@ -167,6 +167,11 @@ class Endpoints:
         for name, value in (("API", self.api), ("vision", self.vision), ("listing", self.listing)):
             _require_text(value, f"{name} base URL")
 
+    @property
+    def lists_its_archive(self) -> bool:
+        """Whether the listing is that of the archive, as far as one can know: Amazon lists no copy of it elsewhere."""
+        return self.listing != LISTING_BASE_URL or self.vision == VISION_BASE_URL
+
     @classmethod
     def resolve(
         cls,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import zipfile
 import zlib
@@ -18,6 +19,8 @@ from cryptoservice.models import Dataset, Freq
 # The longest line seen has 150 bytes, and some files hold every row twice (docs/wire.md, metrics files).
 _MAX_ROW_BYTES = 2 * 256
 _ENCRYPTED = 0x1
+CHECKSUM = ".CHECKSUM"
+"""How the name of a file's CHECKSUM ends; before that it is the name of the file."""
 # Pieces of this size stay in the processor's cache while they are parsed, and keep memory from growing with the file.
 _PIECE_BYTES = 100_000
 
@@ -76,9 +79,36 @@ class ArchiveFile:
         return f"data/futures/um/{period}/{_KINDS[self.dataset]}/{folder}/{self.stem}.zip"
 
     @property
+    def checksum_key(self) -> str:
+        """The whole name of its CHECKSUM."""
+        return self.key + CHECKSUM
+
+    @property
     def max_rows(self) -> int:
         """The most rows that the file can hold when none is there twice."""
         return self.window.length * self.freq.bars_per_day
+
+
+@dataclass(frozen=True)
+class FileRange:
+    """The files of one series from the first to the last: days, or months. The bucket lists them one after the other."""
+
+    first: ArchiveFile
+    last: ArchiveFile
+
+    @property
+    def length(self) -> int:
+        """How many files there are when none is missing."""
+        start, end = self.first.window.start, self.last.window.start
+        if self.first.is_monthly:
+            return 12 * (end.year - start.year) + end.month - start.month + 1
+        return (end - start).days + 1
+
+    @property
+    def prefix(self) -> str:
+        """What all of their names begin with."""
+        pairs = zip(self.first.key, self.last.key, strict=True)
+        return "".join(one for one, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 _ALIAS_ENDING = re.compile(r"(?:_?SETTLED[0-9]*)+\Z")

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from cryptoservice.binance.api import ApiLimits, FuturesApi
 from cryptoservice.binance.archive import Archive
+from cryptoservice.binance.checksums import ListedChecksums
 from cryptoservice.binance.http.ban_memory import BanMemory, default_path
 from cryptoservice.binance.http.bans import Gate
 from cryptoservice.binance.http.counters import Traffic
@@ -66,8 +67,9 @@ class BinanceClient:
         self._hosts = (self._api_host, self._vision_host, self._listing_host)
         self._limiters = (*limits.all, vision_limiter, listing_limiter)
         self.api = FuturesApi(self._api_host, limits, clock, config.credentials.redact)
-        self.archive = Archive(self._vision_host, vision_limiter, clock)
         self.listing = BucketListing(self._listing_host, listing_limiter, clock)
+        listed = ListedChecksums(self.listing if endpoints.lists_its_archive else None)
+        self.archive = Archive(self._vision_host, vision_limiter, clock, listed)
 
     @property
     def waited_seconds(self) -> float:

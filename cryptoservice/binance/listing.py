@@ -6,8 +6,9 @@ bucket listing).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from cryptoservice.binance.archive_files import CHECKSUM, FileRange
 from cryptoservice.binance.http.host import Call, Host
 from cryptoservice.binance.http.limiter import RateLimiter
 from cryptoservice.binance.http.responses import Response, Transient, archive_response_parser
@@ -18,6 +19,8 @@ from cryptoservice.errors import Remedy, SourceError
 
 # A page of 1000 objects has 270 KB.
 _MAX_PAGE_BYTES = 8 * 1024 * 1024
+MOST_ENTRIES = 1000
+"""So many a page has at most (docs/wire.md, bucket listing)."""
 
 
 class BucketListing:
@@ -47,15 +50,30 @@ class BucketListing:
         With `after` only those whose names come after it; it need not be the name of an object. A page is fetched when its first
         object is asked for.
         """
-        # Two pages may overlap.
-        known: set[str] = set()
-        for page in self._pages(prefix, {}, after):
-            yield from (listed for listed in page.objects if listed.key not in known)
-            known = {listed.key for listed in page.objects}
+        return _objects(self._pages(prefix, {}, after))
 
-    def _pages(self, prefix: str, options: dict[str, str], marker: str | None = None) -> Iterator[ListingPage]:
+    def checksums(self, files: FileRange, within: float) -> Iterator[ListedObject]:
+        """The CHECKSUMs that are listed from the first of these files to the last, for a run that can do without them.
+
+        Each page is asked for once: SourceError when it is not there within so many seconds.
+        """
+        # A marker need not exist, and what it names is left out: this one stands right before the first name.
+        options = {"max-keys": str(min(2 * files.length, MOST_ENTRIES))}
+        last = files.last.checksum_key
+        for listed in _objects(self._pages(files.prefix, options, files.first.key[:-1], within)):
+            if listed.key.encode() > last.encode():
+                return
+            if listed.key.endswith(CHECKSUM):
+                yield listed
+            if listed.key == last:
+                return
+
+    def _pages(
+        self, prefix: str, options: dict[str, str], marker: str | None = None, within: float | None = None
+    ) -> Iterator[ListingPage]:
         while True:
-            page = self._page(prefix, {**options, "prefix": prefix, **({"marker": marker} if marker is not None else {})})
+            params = {**options, "prefix": prefix, **({"marker": marker} if marker is not None else {})}
+            page = self._page(prefix, params, within)
             yield page
             if page.next_marker is None:
                 return
@@ -63,7 +81,7 @@ class BucketListing:
                 raise SourceError(f"the listing of {prefix} goes in circles", reason="invalid_listing", hint=Remedy.MORE_RETRIES)
             marker = page.next_marker
 
-    def _page(self, prefix: str, params: dict[str, str]) -> ListingPage:
+    def _page(self, prefix: str, params: dict[str, str], within: float | None) -> ListingPage:
         def parse_response(response: Response) -> ListingPage:
             found = self._parse_response(response)
             if found is None:
@@ -75,8 +93,16 @@ class BucketListing:
                     raise _no_bucket("a web page, as the download host does; the bucket is another host") from None
                 raise Transient(invalid.reason, "a listing that cannot be trusted") from None
 
-        call = Call("archive_listing", "", params, self._limiter, max_bytes=_MAX_PAGE_BYTES)
+        call = Call("archive_listing", "", params, self._limiter, max_bytes=_MAX_PAGE_BYTES, one_try_within=within)
         return self._host.fetch(call, parse_response)
+
+
+def _objects(pages: Iterable[ListingPage]) -> Iterator[ListedObject]:
+    # Two pages may overlap.
+    known: set[str] = set()
+    for page in pages:
+        yield from (listed for listed in page.objects if listed.key not in known)
+        known = {listed.key for listed in page.objects}
 
 
 def _no_bucket(what: str) -> SourceError:

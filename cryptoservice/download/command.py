@@ -79,7 +79,10 @@ def download_universe_data(
         BinanceClient(network, clock) as client,
     ):
         retried = retried_gaps(clock.time(), all_gaps=retry_gaps)
-        worklist = Worklist(store, plans, wanted.active, wanted.window, incremental=incremental, retried=retried)
+        may_list = network.endpoints.lists_its_archive
+        worklist = Worklist(
+            store, plans, wanted.active, wanted.window, incremental=incremental, retried=retried, may_list=may_list
+        )
         _say_what_is_to_do(wanted, worklist)
         shown = Progress("download", "symbol-days", worklist.symbol_days, clock, client.gauge, progress)
         is_long = worklist.expected_rows >= _ROWS_FOR_HELPERS
@@ -104,6 +107,7 @@ def download_universe_data(
         datasets={plan.dataset: _counts(wanted.active, plan, worklist, pipeline) for plan in plans},
         failed=failed,
         requests=client.traffic.requests,
+        checksums_by_listing=client.archive.verified_by_listing,
         retries=client.traffic.retries,
         waited_seconds=round(client.waited_seconds, 3),
         elapsed_seconds=round(clock.monotonic() - started, 3),

@@ -10,6 +10,8 @@ from datetime import date
 from pathlib import Path
 from typing import ClassVar
 
+from cryptoservice.binance.archive_files import FileRange
+from cryptoservice.binance.checksums import TRIALS
 from cryptoservice.binance.client import DATA_POLICY, FUNDING_POLICY
 from cryptoservice.clock import Clock, raise_if_stopped
 from cryptoservice.config import AnyWindow, NetworkConfig, require_controls, require_flags, require_kind
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 # A request to the archive, connection kept alive, takes about this long over the public network.
 _ARCHIVE_SECONDS = 0.15
+# An object and its CHECKSUM, in the listing (docs/wire.md, bucket listing).
+_BYTES_A_LISTED_OBJECT = 540
 
 
 @dataclass
@@ -70,7 +74,7 @@ class PreviewResult(Record):
 
     @property
     def requests(self) -> int:
-        """Requests to all sources, checksums included."""
+        """Requests to all sources, checksums and pages of the bucket listing included."""
         return sum(share.requests for share in self.shares)
 
     @property
@@ -123,31 +127,36 @@ def plan_download(
     if nothing_active:
         log.warning("nothing to do: %s", nothing_active)
     database = path_of(db_path, "database")
+    network = network or NetworkConfig()
+    may_list = network.endpoints.lists_its_archive
     plans = dataset_plans(wanted.interval, KlineSource.parse(kline_source), clock.time(), metrics=download_market_metrics)
     fetched_before: dict[tuple[Dataset, str], dict[date, StoredDay]] = {}
     # Download fills an empty file as it fills a new one.
     if not is_unfilled(database):
         with StoreReader.open(database) as store:
             retried = retried_gaps(clock.time(), all_gaps=retry_gaps)
-            worklist = Worklist(store, plans, wanted.active, wanted.window, incremental=incremental, retried=retried)
+            worklist = Worklist(
+                store, plans, wanted.active, wanted.window, incremental=incremental, retried=retried, may_list=may_list
+            )
             if not incremental or retry_gaps:
                 fetched_before = _settled(store, plans, wanted.window)
     else:
-        worklist = Worklist(None, plans, wanted.active, wanted.window, incremental=incremental)
-    shares: dict[tuple[Dataset, Source], Share] = {}
+        worklist = Worklist(None, plans, wanted.active, wanted.window, incremental=incremental, may_list=may_list)
+    shares = _Shares()
     without_request = 0
     for work in worklist.datasets:
-        _add(shares, work.plan, work.at_once)
+        shares.add(work.plan, work.at_once)
         for symbol, days in work.by_symbol():
             raise_if_stopped(stop)
-            for part in work.plan.split(days):
-                sources = first_sources(work.plan, part, fetched_before.get((work.plan.dataset, symbol)))
+            plan = worklist.plan_of(work, symbol, days)
+            for part in plan.split(days):
+                sources = first_sources(plan, part, fetched_before.get((plan.dataset, symbol)))
                 without_request += len(part) - len(sources)
-                _add(shares, work.plan, work.plan.group(symbol, sources))
-    order = [(dataset, source) for dataset in Dataset for source in Source]
-    parts = tuple(shares[key] for key in order if key in shares)
+                shares.add(plan, plan.group(symbol, sources))
+            shares.end_symbol()
+    parts = shares.in_order()
     settled = sum(worklist.settled.values())
-    minutes = round(_minutes(parts, network or NetworkConfig()), 1)
+    minutes = round(_minutes(parts, network), 1)
     return PreviewResult(wanted.window, wanted.interval, settled, without_request, parts, minutes)
 
 
@@ -164,16 +173,43 @@ def _settled(
     return found
 
 
-def _add(shares: dict[tuple[Dataset, Source], Share], plan: DatasetPlan, fetches: Iterable[Fetch]) -> None:
-    for fetch in fetches:
-        share = shares.setdefault((plan.dataset, fetch.source), Share(plan.dataset, fetch.source))
-        cost = plan.cost(fetch)
-        share.symbol_days += fetch.symbol_days
-        share.fetches += 1
-        share.requests += cost.requests
-        share.weight += cost.weight
-        share.rows += cost.rows
-        share.bytes += cost.bytes
+class _Shares:
+    """The shares of a plan, while fetches are added to them."""
+
+    def __init__(self) -> None:
+        self._shares: dict[tuple[Dataset, Source], Share] = {}
+        self._pages: set[FileRange] = set()
+        """Of this symbol."""
+        self._trials = TRIALS
+
+    def add(self, plan: DatasetPlan, fetches: Iterable[Fetch]) -> None:
+        """Count these fetches, and the pages of the bucket listing that they are the first to need."""
+        for fetch in fetches:
+            share = self._shares.setdefault((plan.dataset, fetch.source), Share(plan.dataset, fetch.source))
+            cost = plan.cost(fetch)
+            share.symbol_days += fetch.symbol_days
+            share.fetches += 1
+            share.requests += cost.requests
+            share.weight += cost.weight
+            share.rows += cost.rows
+            share.bytes += cost.bytes
+            if fetch.among is not None:
+                if fetch.among not in self._pages:
+                    self._pages.add(fetch.among)
+                    share.requests += 1
+                    share.bytes += fetch.among.length * _BYTES_A_LISTED_OBJECT
+                # The first of a run are verified by their CHECKSUM as well.
+                share.requests += self._trials > 0
+                self._trials -= self._trials > 0
+
+    def end_symbol(self) -> None:
+        """No page is shared with the next one."""
+        self._pages.clear()
+
+    def in_order(self) -> tuple[Share, ...]:
+        """By dataset and source."""
+        order = [(dataset, source) for dataset in Dataset for source in Source]
+        return tuple(self._shares[key] for key in order if key in self._shares)
 
 
 def _minutes(shares: tuple[Share, ...], network: NetworkConfig) -> float:

@@ -68,7 +68,8 @@ class DownloadResult(Record):
 
     KEYS: ClassVar = (
         "status", "window", "interval", "wanted_symbol_days", "already_complete", "downloaded", "confirmed_gaps", "failed",
-        "failed_total", "failed_by_reason", "rows", "datasets", "requests", "retries", "waited_seconds", "elapsed_seconds",
+        "failed_total", "failed_by_reason", "rows", "datasets", "requests", "checksums_by_listing", "retries", "waited_seconds",
+        "elapsed_seconds",
     )  # fmt: skip
 
     window: Window
@@ -77,6 +78,8 @@ class DownloadResult(Record):
     failed: tuple[Unsettled, ...]
     requests: Mapping[str, int]
     """Requests sent, by source name."""
+    checksums_by_listing: int
+    """Archive objects whose published checksum the bucket listing has verified, without a request for it."""
     retries: int
     waited_seconds: float
     elapsed_seconds: float

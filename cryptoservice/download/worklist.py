@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from cryptoservice.binance.checksums import TRIALS
 from cryptoservice.config import AnyWindow
 from cryptoservice.days import Window
 from cryptoservice.download.jobs.job import Job
@@ -61,7 +62,8 @@ class Wanted:
 class Worklist:
     """For each dataset and symbol, the days to fetch. Without a store nothing is settled.
 
-    Confirmed gaps that are `retried` count as not settled.
+    Confirmed gaps that are `retried` count as not settled. With `may_list` archive objects are looked up in the bucket listing,
+    where that spares the run more requests than it takes.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Worklist:
         *,
         incremental: bool,
         retried: RetriedGaps = NO_GAPS,
+        may_list: bool = False,
     ) -> None:
         self.settled: dict[Dataset, int] = {}
         """Wanted symbol-days that the ledger knows as settled."""
@@ -93,6 +96,7 @@ class Worklist:
                 if wanted:
                     left[symbol] = wanted
             self.datasets.append(DatasetWork(plan, left, lines))
+        self._lists = may_list and self._listing_pays()
 
     @property
     def symbol_days(self) -> int:
@@ -104,21 +108,36 @@ class Worklist:
         """An estimate of the rows that they hold."""
         return sum(len(days) * work.plan.rows_a_day for work in self.datasets for days in work.wanted.values())
 
+    def plan_of(self, work: DatasetWork, symbol: str, days: Sequence[date]) -> DatasetPlan:
+        """The plan for all the days of a symbol."""
+        return work.plan.with_listing(symbol, days) if self._lists else work.plan
+
+    def _listing_pays(self) -> bool:
+        """Whether the listing spares more than the requests that check the listing itself."""
+        spared = 0
+        for work in self.datasets:
+            for symbol, days in work.by_symbol():
+                spared += sum(wanted.wanted - 1 for wanted in work.plan.with_listing(symbol, days).listed.values())
+                if spared > TRIALS:
+                    return True
+        return False
+
     def jobs(self, commit: Callable[[], None] = lambda: None) -> Iterator[Job | MarketJob]:
         """Jobs in the order of the universe; made one by one, as there may be many.
 
         `commit` writes what the run has finished so far: a job reads what is stored, klines of this very run included.
         """
         for work in self.datasets:
-            plan = work.plan
             if work.at_once:
                 stored = {symbol: self._stored_symbol(work, symbol, commit).stored for symbol in work.wanted}
-                yield MarketJob(plan, work.at_once, stored)
+                yield MarketJob(work.plan, work.at_once, stored)
             for symbol, days in work.by_symbol():
                 reads = self._stored_symbol(work, symbol, commit)
+                plan = self.plan_of(work, symbol, days)
                 for part in plan.split(days):
                     if isinstance(plan, MetricsPlan):
                         klines = KlinesPlan(Freq.m5, plan.now.date())
+                        klines = klines.with_listing(symbol, days) if self._lists else klines
                         yield MetricsJob(plan, symbol, part, klines, reads.stored, reads.bars)
                     else:
                         yield Job(plan, symbol, part, reads.stored)

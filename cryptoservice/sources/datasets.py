@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timezone
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from cryptoservice.days import month_of
 from cryptoservice.models import Dataset, Freq
 from cryptoservice.sources import routing, verdict
 from cryptoservice.sources.evidence import Evidence, KlineSource, Source
-from cryptoservice.sources.grouping import Cost, Fetch, Grouping, MarketFetch, days_at_once
+from cryptoservice.sources.grouping import Cost, Fetch, Grouping, Listed, MarketFetch, days_at_once
 from cryptoservice.sources.routing import DayRoute
 from cryptoservice.sources.verdict import Verdict
 from cryptoservice.storage.ledger import StoredDay
@@ -41,8 +41,9 @@ _MARKET_DAYS_A_FETCH = 3
 # Measured on recorded objects and answers, as sent: zip and gzip.
 _BYTES_AN_ARCHIVED_ROW = 34
 _BYTES_A_REST_ROW = 50
-# An archive object is one request, its checksum another.
+# An archive object is one request, and its checksum another where the bucket listing does not verify it.
 _REQUESTS_AN_OBJECT = 2
+_REQUESTS_A_LISTED_OBJECT = 1
 
 
 class DatasetPlan(Protocol):
@@ -59,6 +60,13 @@ class DatasetPlan(Protocol):
     @property
     def rows_a_day(self) -> int:
         """An estimate of the rows of a symbol-day."""
+
+    @property
+    def listed(self) -> Listed:
+        """The archive objects that it looks up in the bucket listing: none, but for a plan made by `with_listing`."""
+
+    def with_listing(self, symbol: str, days: Sequence[date]) -> DatasetPlan:
+        """The same plan for all wanted days of one symbol, which looks up its objects where the listing spares requests."""
 
     def split(self, days: Sequence[date]) -> Iterator[list[date]]:
         """A symbol's wanted days cut into jobs."""
@@ -87,6 +95,7 @@ class KlinesPlan:
     today: date
     choice: KlineSource = KlineSource.AUTO
     dataset: Dataset = Dataset.KLINES
+    listed: Listed = field(default_factory=dict)
 
     @property
     def freq(self) -> str:
@@ -101,7 +110,11 @@ class KlinesPlan:
     @property
     def _rest(self) -> Grouping:
         bars = self.interval.bars_per_day
-        return Grouping(self.dataset, self.interval, max(1, _REST_ROWS_A_FETCH // bars), _REST_GAP_ROWS // bars)
+        return Grouping(self.dataset, self.interval, max(1, _REST_ROWS_A_FETCH // bars), _REST_GAP_ROWS // bars, self.listed)
+
+    def with_listing(self, symbol: str, days: Sequence[date]) -> KlinesPlan:
+        """The monthly objects of a symbol share a page, and so do the daily ones of a month."""
+        return replace(self, listed=self._rest.worth_listing(symbol, _asked_first(self.routes(days))))
 
     def split(self, days: Sequence[date]) -> Iterator[list[date]]:
         """By month, as the archive does; by fetch where REST alone is asked and one fetch holds more than a month."""
@@ -132,7 +145,7 @@ class KlinesPlan:
             pages, rest = divmod(fetch.window.length * self.interval.bars_per_day, KLINES_PAGE_ROWS)
             weight = pages * klines_weight(KLINES_PAGE_ROWS) + (klines_weight(rest) if rest else 0)
             return Cost(pages + (rest > 0), weight, rows, rows * _BYTES_A_REST_ROW)
-        return Cost(_REQUESTS_AN_OBJECT, 0, rows, fetch.archive_file.max_rows * _BYTES_AN_ARCHIVED_ROW)
+        return Cost(_requests_of_object(fetch), 0, rows, fetch.archive_file.max_rows * _BYTES_AN_ARCHIVED_ROW)
 
 
 @dataclass(frozen=True)
@@ -143,6 +156,15 @@ class MetricsPlan:
     dataset: Dataset = Dataset.METRICS
     freq: str = Freq.m5.value
     rows_a_day: int = Freq.m5.bars_per_day
+    listed: Listed = field(default_factory=dict)
+
+    @property
+    def _grouping(self) -> Grouping:
+        return Grouping(self.dataset, Freq.m5, _REST_ROWS_A_FETCH // self.rows_a_day, listed=self.listed)
+
+    def with_listing(self, symbol: str, days: Sequence[date]) -> MetricsPlan:
+        """The objects of a month share a page."""
+        return replace(self, listed=self._grouping.worth_listing(symbol, _asked_first(self.routes(days))))
 
     def split(self, days: Sequence[date]) -> Iterator[list[date]]:
         """By month, to keep jobs small."""
@@ -158,7 +180,7 @@ class MetricsPlan:
 
     def group(self, symbol: str, sources: Mapping[date, Source]) -> Iterator[Fetch]:
         """One object a day; REST over runs of neighbouring days."""
-        return Grouping(self.dataset, Freq.m5, _REST_ROWS_A_FETCH // self.rows_a_day).fetches(symbol, sources)
+        return self._grouping.fetches(symbol, sources)
 
     def at_once(self, wanted: Mapping[str, Sequence[date]]) -> list[MarketFetch]:
         """None: metrics are asked for by symbol."""
@@ -170,7 +192,7 @@ class MetricsPlan:
         if fetch.source is Source.REST:
             requests = len(RestSeries) * math.ceil(rows / METRICS_PAGE_ROWS)
             return Cost(requests, requests, rows, len(RestSeries) * rows * _BYTES_A_REST_ROW)
-        return Cost(_REQUESTS_AN_OBJECT, 0, rows, rows * _BYTES_AN_ARCHIVED_ROW)
+        return Cost(_requests_of_object(fetch), 0, rows, rows * _BYTES_AN_ARCHIVED_ROW)
 
 
 @dataclass(frozen=True)
@@ -181,6 +203,11 @@ class FundingPlan:
     dataset: Dataset = Dataset.FUNDING_RATES
     freq: str = ""
     rows_a_day: int = _FUNDING_ROWS_A_DAY
+    listed: Listed = field(default_factory=dict)
+
+    def with_listing(self, symbol: str, days: Sequence[date]) -> FundingPlan:
+        """The same: an object is asked for only where the API does not serve the symbol."""
+        return self
 
     def split(self, days: Sequence[date]) -> Iterator[list[date]]:
         """All at once: a page of 1000 rows covers most of a year."""
@@ -221,7 +248,15 @@ class FundingPlan:
         if fetch.source is Source.REST:
             requests = math.ceil(fetch.window.length * _FUNDING_ROWS_A_DAY / FUNDING_PAGE_ROWS)
             return Cost(requests, requests, rows, rows * _BYTES_A_REST_ROW)
-        return Cost(_REQUESTS_AN_OBJECT, 0, rows, rows * _BYTES_AN_ARCHIVED_ROW)
+        return Cost(_requests_of_object(fetch), 0, rows, rows * _BYTES_AN_ARCHIVED_ROW)
+
+
+def _asked_first(routes: Sequence[DayRoute]) -> dict[date, Source]:
+    return {route.day: route.sources[0] for route in routes if route.sources}
+
+
+def _requests_of_object(fetch: Fetch) -> int:
+    return _REQUESTS_AN_OBJECT if fetch.among is None else _REQUESTS_A_LISTED_OBJECT
 
 
 def plan_of(dataset: Dataset, freq: str, now: float, choice: KlineSource = KlineSource.AUTO) -> DatasetPlan:

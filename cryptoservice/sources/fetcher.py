@@ -52,7 +52,7 @@ class DatasetFetcher:
 
     def _ask_archive(self, fetch: Fetch) -> FetchResult:
         try:
-            archived = self._client.archive.fetch(fetch.archive_file)
+            archived = self._client.archive.fetch(fetch.archive_file, fetch.among)
         except InvalidData as invalid:
             return FetchResult(same_for_all(fetch, AnswerKind.DISTRUSTED, invalid.reason))
         except SourceError as error:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
-from cryptoservice.binance.archive_files import ArchiveFile
+from cryptoservice.binance.archive_files import ArchiveFile, FileRange
 from cryptoservice.days import Window, month_of
 from cryptoservice.models import Dataset, Freq
 from cryptoservice.sources.evidence import Source
+
+# For two objects a page of the bucket listing spares one request, and those that check the listing itself cost more than that.
+_LEAST_LISTED = 3
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Fetch:
     symbol: str
     days: tuple[date, ...]
     """The wanted days, in order; for REST others may lie between them."""
+    among: FileRange | None = field(default=None, kw_only=True)
+    """The archive objects that one page of the bucket listing may verify, this one among them; None: nothing is listed."""
 
     @property
     def window(self) -> Window:
@@ -64,11 +69,28 @@ class MarketFetch(Fetch):
 
 
 @dataclass(frozen=True)
+class WantedFiles:
+    """Archive objects of one series that lie near to one another, so that a page of the bucket listing shows them all."""
+
+    files: FileRange
+    window: Window
+    """From the first to the last wanted day of them."""
+    wanted: int
+    """How many of them are wanted."""
+
+
+FileGroup = tuple[Source, "date | None"]
+"""Which objects share a page: all monthly ones of a symbol, the daily ones of a month."""
+Listed = Mapping[FileGroup, WantedFiles]
+"""The objects of one symbol that are looked up in the bucket listing."""
+
+
+@dataclass(frozen=True)
 class Cost:
     """What a fetch takes, if all goes well."""
 
     requests: int
-    """Checksums included."""
+    """Checksums included, without pages of the bucket listing, which several fetches share."""
     weight: int
     """Request weight on the API; 0 for the archive."""
     rows: int
@@ -87,6 +109,8 @@ class Grouping:
     """Most days from the first to the last of one fetch."""
     max_gap: int = 0
     """Most unwanted days between two wanted ones of one fetch."""
+    listed: Listed = field(default_factory=dict)
+    """What is looked up in the bucket listing."""
 
     def fetches(self, symbol: str, sources: Mapping[date, Source]) -> Iterator[Fetch]:
         """The fetches of a symbol's days, each with the source to ask: a month's object once, REST over runs of days."""
@@ -97,13 +121,35 @@ class Grouping:
             if source is Source.MONTHLY:
                 months.setdefault(month_of(day), []).append(day)
             elif source is Source.DAILY:
-                yield Fetch(self.dataset, self.freq, Source.DAILY, symbol, (day,))
+                yield Fetch(self.dataset, self.freq, Source.DAILY, symbol, (day,), among=self._among(source, day))
             else:
                 by_rest.append(day)
         for run in self.runs(by_rest):
             yield Fetch(self.dataset, self.freq, Source.REST, symbol, tuple(run))
-        for days in months.values():
-            yield Fetch(self.dataset, self.freq, Source.MONTHLY, symbol, tuple(days))
+        for month, days in months.items():
+            among = self._among(Source.MONTHLY, month)
+            yield Fetch(self.dataset, self.freq, Source.MONTHLY, symbol, tuple(days), among=among)
+
+    def worth_listing(self, symbol: str, sources: Mapping[date, Source]) -> Listed:
+        """Those of a symbol's archive objects of which one page of the listing spares more requests than it takes."""
+        groups: dict[FileGroup, list[Fetch]] = {}
+        for fetch in self.fetches(symbol, {day: source for day, source in sources.items() if source is not Source.REST}):
+            groups.setdefault(_group_of(fetch.source, fetch.days[0]), []).append(fetch)
+        return {
+            group: WantedFiles(
+                FileRange(fetches[0].archive_file, fetches[-1].archive_file),
+                Window(fetches[0].archive_file.window.start, fetches[-1].archive_file.window.end),
+                len(fetches),
+            )
+            for group, fetches in groups.items()
+            if len(fetches) >= _LEAST_LISTED
+        }
+
+    def _among(self, source: Source, day: date) -> FileRange | None:
+        if not self.listed:
+            return None
+        found = self.listed.get(_group_of(source, day))
+        return found.files if found is not None and day in found.window else None
 
     def market_fetches(self, wanted: Mapping[str, Sequence[date]]) -> Iterator[MarketFetch]:
         """The fetches of all symbols at once that cover these days."""
@@ -131,6 +177,10 @@ class Grouping:
 
     def _continues(self, first: date, last: date, day: date) -> bool:
         return (day - first).days < self.max_days and (day - last).days <= self.max_gap + 1
+
+
+def _group_of(source: Source, day: date) -> FileGroup:
+    return (source, month_of(day) if source is Source.DAILY else None)
 
 
 def days_at_once(

@@ -1,4 +1,4 @@
-"""define and --plan: how few requests a large universe takes."""
+"""define and --plan: how few requests a large universe takes. A download that the plan foretells sends exactly these."""
 
 from __future__ import annotations
 
@@ -23,16 +23,21 @@ _DAYS = [date(2025, 1, 1) + timedelta(days=number) for number in range(365)]
 
 
 def lines(folder: Path) -> Iterator[Line]:
-    """define 500 symbols x 365 days, and the plan for the same in 5m klines."""
+    """define 500 symbols x 365 days, and the plan for the same in 5m klines and in metrics."""
     universe = folder / "year.json"
     yield from _define(folder, universe)
     where = ("--universe-file", universe, "--db-path", folder / "none.db", "--interval", "5m")
-    plan = json.loads(World(folder, NOWHERE).run("download", *where, "--plan").stdout)
+    plan = json.loads(World(folder, NOWHERE).run("download", *where, "--download-market-metrics", "--plan").stdout)
     assert_same("plan, symbol-days", sum(share["symbol_days"] for share in plan["shares"]), plan["symbol_days"])
-    pages = sum(share["requests"] for share in plan["shares"] if share["source"] == "rest")
+    shares = {(share["dataset"], share["source"]): share for share in plan["shares"]}
+    klines, metrics = shares["klines", "monthly"], shares["metrics", "daily"]
+    days = plan["symbol_days"] // 3
+    assert_same("plan, days of klines and metrics", (klines["symbol_days"], metrics["symbol_days"]), (days, days))
     what = f"plan for klines 5m, {SYMBOLS} symbols x 2025"
-    yield at_most(f"{what}: archive objects", 6500, plan["archive_objects"])
-    yield at_most(f"{what}: REST pages", 0, pages)
+    yield at_most(f"{what}: archive objects", 6500, klines["fetches"])
+    yield at_most(f"{what}: requests", 6600, klines["requests"])
+    yield at_most(f"{what}: REST pages", 0, sum(key in shares for key in (("klines", "rest"), ("klines", "daily"))))
+    yield at_most(f"plan for metrics, {SYMBOLS} symbols x 365 days: requests", 190_000, metrics["requests"])
 
 
 def listing_lines(folder: Path) -> Iterator[Line]:

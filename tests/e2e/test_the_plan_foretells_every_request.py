@@ -35,8 +35,8 @@ def exchange() -> Iterator[ReplayExchange]:
 
 def dataset_and_source(request: RecordedRequest) -> tuple[str, str]:
     """What a request is for: the words of a plan's share."""
-    if request.host == "vision":
-        kind, span = request.path.split("/")[5], request.path.split("/")[4]
+    if request.host in ("vision", "listing"):
+        span, kind = request.params.get("prefix", request.path.lstrip("/")).split("/")[3:5]
         return {"fundingRate": "funding_rates"}.get(kind, kind), span
     return _OF_API.get(request.path.rsplit("/", 1)[-1], "metrics"), "rest"
 
@@ -62,14 +62,15 @@ CASES = {
     "a night of few symbols": Case(
         5, YESTERDAY, YESTERDAY, (ALL,), {("klines", "rest"): 5, ("metrics", "daily"): 10, ("funding_rates", "rest"): 5}, "5m"
     ),
-    # Three days: eighteen symbols would not pay, as six pages a day are what it may take at most.
+    # Three days: eighteen symbols would not pay, as six pages a day are what it may take at most. A page of the listing spares
+    # three checksums, and the first three objects are verified both ways.
     "some days of many symbols": Case(
         19, "2026-02-02", "2026-02-04", (ALL,),
-        {("klines", "monthly"): 38, ("metrics", "daily"): 2 * 19 * 3, ("funding_rates", "rest"): 9}, "5m",
+        {("klines", "monthly"): 38, ("metrics", "daily"): 19 * 3 + 19 + 3, ("funding_rates", "rest"): 9}, "5m",
     ),
     "a month of some symbols": Case(
         12, "2026-02-01", "2026-02-28", (ALL,),
-        {("klines", "monthly"): 24, ("metrics", "daily"): 2 * 12 * 28, ("funding_rates", "rest"): 12}, "5m",
+        {("klines", "monthly"): 24, ("metrics", "daily"): 12 * 28 + 12 + 3, ("funding_rates", "rest"): 12}, "5m",
     ),
     "daily bars over the API alone": Case(
         6, "2024-01-02", YESTERDAY, ("--kline-source", "api"), {("klines", "rest"): 12}
@@ -81,8 +82,15 @@ CASES = {
     # 68 days of hours: 62 days are pages of 499, 499 and 490 rows, the other six one of 144.
     "hours over the API alone": Case(3, "2026-01-01", YESTERDAY, ("--kline-source", "api"), {("klines", "rest"): 12}, "1h"),
     "5 minutes of months": Case(
-        2, "2026-01-15", YESTERDAY, (), {("klines", "monthly"): 8, ("klines", "daily"): 2 * 2 * 8, ("klines", "rest"): 2}, "5m"
+        2, "2026-01-15", YESTERDAY, (),
+        {("klines", "monthly"): 8, ("klines", "daily"): 2 * (8 + 1) + 3, ("klines", "rest"): 2}, "5m",
     ),
+    "a year of months": Case(
+        3, "2025-01-01", "2025-12-31", (), {("klines", "monthly"): 3 * (12 + 1) + 3}, "12h"
+    ),
+    # One page spares two checksums, and the trial of the listing takes three requests.
+    "three objects of one symbol": Case(1, "2025-12-01", "2026-02-28", (), {("klines", "monthly"): 6}, "12h"),
+    "three objects of each of two": Case(2, "2025-12-01", "2026-02-28", (), {("klines", "monthly"): 2 * (3 + 1) + 3}, "12h"),
 }  # fmt: skip
 
 

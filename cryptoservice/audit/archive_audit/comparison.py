@@ -6,19 +6,18 @@ may lag behind, and an ETag may change although the bytes do not (docs/wire.md, 
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from cryptoservice.audit.archive_audit.used_objects import UsedObject
 from cryptoservice.binance.archive import Archive
+from cryptoservice.binance.archive_files import CHECKSUM
+from cryptoservice.binance.checksums import is_checksum_of
 from cryptoservice.binance.listing import BucketListing
 from cryptoservice.binance.parsers.listing import ListedObject
 from cryptoservice.binance.parsers.rows_by_day import InvalidData
-
-_CHECKSUM = ".CHECKSUM"
 
 
 class Fate(Enum):
@@ -68,7 +67,7 @@ def doubtful(listing: BucketListing, objects: Sequence[UsedObject]) -> Iterator[
         wanted = list(group)
         listed = _listed(listing, prefix, wanted)
         for used in wanted:
-            doubt = _doubt(used, listed.get(used.name), listed.get(used.name + _CHECKSUM))
+            doubt = _doubt(used, listed.get(used.name), listed.get(used.name + CHECKSUM))
             if doubt is not None:
                 yield Doubtful(used, doubt)
 
@@ -101,7 +100,7 @@ def _published(archive: Archive, name: str) -> str | None:
 def _listed(listing: BucketListing, prefix: str, wanted: Sequence[UsedObject]) -> dict[str, ListedObject]:
     """The wanted objects and their CHECKSUMs, from the pages on which they can stand."""
     names = {used.name for used in wanted}
-    names |= {name + _CHECKSUM for name in names}
+    names |= {name + CHECKSUM for name in names}
     first, last = min(names), max(names)
     found = {}
     # A marker need not exist, and what it names is left out: this one stands right before the first name.
@@ -124,12 +123,6 @@ def _doubt(used: UsedObject, listed: ListedObject | None, checksum: ListedObject
             return None
         is_md5 = listed.md5 is not None and "-" not in version.etag
         return Doubt.CHANGED if is_md5 else Doubt.UNSURE
-    if checksum is not None and checksum.md5 is not None and checksum.md5 in _checksum_md5s(used.name, version.sha256):
+    if checksum is not None and is_checksum_of(checksum, version.sha256):
         return None
     return Doubt.UNKNOWN
-
-
-def _checksum_md5s(name: str, sha256: str) -> Iterable[str]:
-    """The MD5 of the CHECKSUM that the archive would publish for that SHA-256: its text ends with a newline, or without one."""
-    line = f"{sha256}  {name.rsplit('/', 1)[-1]}"
-    return [hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() for text in (line + "\n", line)]

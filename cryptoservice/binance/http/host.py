@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time as _time
 from collections.abc import Callable, Mapping
@@ -45,6 +46,8 @@ class Call:
     max_bytes: int = 2 * 1024 * 1024
     """Limit of the unpacked body."""
     headers: Mapping[str, str] | None = None
+    one_try_within: float | None = None
+    """For what a run can do without: one attempt of so many seconds, no retry, and no wait for a pause or a ban to end."""
 
     def target(self) -> str:
         """Path and query, percent-encoded as UTF-8."""
@@ -113,7 +116,7 @@ class Host:
         `parse_response` raises Transient or Throttled for a response that is worth another attempt. Throttling uses up no
         retries: the gate decides how long it may last. Raises SourceError after the last retry or when the host is given up,
         SourceRefused when the host is closed to this run, NetworkSetupError when no attempt can succeed on this machine, and
-        Interrupted when this object is closed.
+        Interrupted when this object is closed. A call with one try raises SourceError where others would wait.
         """
         try:
             with self._calls:
@@ -126,7 +129,10 @@ class Host:
     def _fetch(self, call: Call, parse_response: Callable[[Response], T]) -> T:
         retries = Retries(self._retry, self._clock, self._stop)
         raise_if_stopped(self._stop)
-        self.gate.wait()
+        has_one_try = call.one_try_within is not None
+        pause = self.gate.wait()
+        if pause and has_one_try:
+            raise SourceError(f"{self.gate.host} asks for a pause of {pause:.0f} s", reason="paused", hint=Remedy.MORE_RETRIES)
         # Opening takes a while. After the grant it would bring this request closer to the next one than the spacing allows.
         self._opened()
         granted = call.limiter.acquire(call.weight, self._stop)
@@ -138,8 +144,13 @@ class Host:
                 return self._parsed(response, parse_response)
             except Throttled as throttled:
                 self._slow_down(throttled, call.limiter, granted)
+                if has_one_try:
+                    what = f"{self.gate.host}{call.path}: {throttled.what}"
+                    raise SourceError(what, reason="paused", hint=Remedy.MORE_RETRIES) from None
             except Transient as trouble:
                 retries.failed()
+                if has_one_try:
+                    raise self._exhausted(call, trouble, retries, responses) from None
                 self._hold_back(trouble)
                 if retries.are_used_up:
                     raise self._exhausted(call, trouble, retries, responses) from None
@@ -202,7 +213,8 @@ class Host:
         raise_if_stopped(self._stop)
         self.traffic.sent(call.source)
         started = _time.perf_counter()
-        response = session.get(call.target(), call.headers, call.max_bytes)
+        longest = math.inf if call.one_try_within is None else call.one_try_within
+        response = session.get(call.target(), call.headers, call.max_bytes, longest)
         if log.isEnabledFor(logging.DEBUG):
             log.debug(
                 "GET %s%s -> %d, %d bytes, %.0f ms",

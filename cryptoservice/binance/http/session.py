@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 import os
 import re
 import ssl
@@ -58,8 +59,8 @@ class Session:
         """Close the connections."""
         self._requests.close()
 
-    def get(self, target: str, headers: Mapping[str, str] | None, max_bytes: int) -> Response:
-        """One GET, with its whole body unpacked; of a refusal as much of the body as arrived.
+    def get(self, target: str, headers: Mapping[str, str] | None, max_bytes: int, max_seconds: float = math.inf) -> Response:
+        """One GET, with its whole body unpacked; of a refusal as much of the body as arrived. It takes `max_seconds` at most.
 
         Raises Transient when no whole response came, NetworkSetupError for a certificate that is refused, Interrupted on `stop`.
         """
@@ -67,13 +68,13 @@ class Session:
             response = self._requests.get(
                 self._base_url + target,
                 headers=dict(headers or {}),
-                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                timeout=(min(CONNECT_TIMEOUT, max_seconds), min(READ_TIMEOUT, max_seconds)),
                 allow_redirects=False,
                 stream=True,
             )
             self._responded()
             with response:
-                body = self._refusal(response) if response.status_code in _REFUSALS else self._read(response, max_bytes)
+                body = self._body(response, max_bytes, max_seconds)
         except (requests.exceptions.Timeout, UrllibTimeout):
             raise Transient("timeout", "no response in time") from None
         except requests.exceptions.ProxyError as error:
@@ -99,18 +100,22 @@ class Session:
                 hint="if the network has a certificate authority of its own, name its file in REQUESTS_CA_BUNDLE",
             ) from None
 
-    def _refusal(self, response: requests.Response) -> bytes:
+    def _body(self, response: requests.Response, max_bytes: int, max_seconds: float) -> bytes:
+        is_refusal = response.status_code in _REFUSALS
+        return self._refusal(response, max_seconds) if is_refusal else self._read(response, max_bytes, max_seconds)
+
+    def _refusal(self, response: requests.Response, max_seconds: float) -> bytes:
         arrived: list[bytes] = []
         # Also a request to stop ends only the reading: this may be a ban, and then it must be noted.
         with contextlib.suppress(Transient, Interrupted, requests.exceptions.RequestException, UrllibError, OSError, ValueError):
-            self._read(response, _REFUSAL_BYTES, arrived)
+            self._read(response, _REFUSAL_BYTES, max_seconds, arrived)
         return b"".join(arrived)
 
-    def _read(self, response: requests.Response, max_bytes: int, arrived: list[bytes] | None = None) -> bytes:
+    def _read(self, response: requests.Response, max_bytes: int, max_seconds: float, arrived: list[bytes] | None = None) -> bytes:
         """The whole body; `arrived` is given each piece at once."""
         chunks: list[bytes] = [] if arrived is None else arrived
         size = 0
-        deadline = _time.monotonic() + WHOLE_TIMEOUT
+        deadline = _time.monotonic() + min(WHOLE_TIMEOUT, max_seconds)
         for chunk in _chunks(response):
             chunks.append(chunk)
             raise_if_stopped(self._stop)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptoservice.binance.archive_files import ArchiveFile, VerifiedZip, read_zip
+from cryptoservice.binance.archive_files import ArchiveFile, FileRange, VerifiedZip, read_zip
 from cryptoservice.binance.parsers.rows_by_day import InvalidData
 from cryptoservice.models import Dataset, Freq
 from tests.unit.fakes import FEBRUARY, FEBRUARY_MS, RECORDINGS, recorded_fields, recorded_rows
@@ -259,3 +259,19 @@ def test_the_files_of_an_alias_may_keep_the_name_of_its_earlier_life_inside(alia
     assert refusal(GOOD, klines) == "zip_member_name"
     other = zipped((f"{alias}-metrics-2026-02-01.csv", line.format("BTCUSDT").encode()))
     assert refusal(other, metrics) == "wrong_symbol"
+
+
+def test_a_range_of_files_says_what_the_listing_is_asked_for() -> None:
+    def days(first: date, last: date) -> FileRange:
+        return FileRange(*(ArchiveFile.daily(Dataset.METRICS, "龙虾USDT", Freq.m5, day) for day in (first, last)))
+
+    folder = "data/futures/um/daily/metrics/龙虾USDT/龙虾USDT-metrics-"
+    assert (days(date(2026, 1, 30), date(2026, 2, 2)).length, days(date(2026, 1, 30), date(2026, 2, 2)).prefix) == (
+        4, f"{folder}2026-0",
+    )  # fmt: skip
+    assert days(date(2026, 2, 1), date(2026, 2, 9)).prefix == f"{folder}2026-02-0"
+    months = FileRange(
+        *(ArchiveFile.monthly(Dataset.KLINES, "AUSDT", Freq.h1, date(*day)) for day in ((2024, 12, 5), (2026, 2, 1)))
+    )
+    assert (months.length, months.prefix) == (15, "data/futures/um/monthly/klines/AUSDT/1h/AUSDT-1h-202")
+    assert months.last.checksum_key == "data/futures/um/monthly/klines/AUSDT/1h/AUSDT-1h-2026-02.zip.CHECKSUM"

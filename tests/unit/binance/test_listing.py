@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from cryptoservice.binance.archive_files import ArchiveFile, FileRange
 from cryptoservice.binance.http.limiter import LimitPolicy, RateLimiter
 from cryptoservice.binance.listing import BucketListing
 from cryptoservice.config import RetryConfig
 from cryptoservice.errors import Remedy, SourceError, SourceRefused
+from cryptoservice.models import Dataset, Freq
 from tests.unit.binance.loopback import Loopback, Reply, Seen
 from tests.unit.binance.parsers.test_listing import PREFIX, folder, listed, page
 from tests.unit.binance.wired import Wired, wired, wired_to
@@ -132,3 +135,34 @@ def test_a_page_in_the_place_of_another_is_no_answer() -> None:
         assert listing_of(made).folders(PREFIX) == ["A", "B", "C"]
     with wired(first, third, retry=ONCE) as made, pytest.raises(SourceError, match="cannot be trusted"):
         listing_of(made).folders(PREFIX)
+
+
+# -- CHECKSUMs of a run that can do without them -------------------------------------------------------------------------
+
+
+def day_file(number: int) -> ArchiveFile:
+    return ArchiveFile.daily(Dataset.KLINES, "A", Freq.m1, date(2026, 2, number))
+
+
+def test_checksums_of_a_range_are_those_between_its_ends() -> None:
+    names = [f"A/1m/A-1m-2026-02-0{number}.zip{ending}" for number in (3, 4, 5, 6) for ending in ("", ".CHECKSUM")]
+    prefix = f"{PREFIX}A/1m/A-1m-2026-02-0"
+    first = page(*map(listed, names[:3]), prefix=prefix, truncated="true")
+    rest = page(*map(listed, names[3:]), prefix=prefix, marker=names[2])
+    with wired(Reply(body=first), Reply(body=rest)) as made:
+        found = listing_of(made).checksums(FileRange(day_file(3), day_file(5)), 5.0)
+        assert [one.key for one in found] == [f"{PREFIX}{names[at]}" for at in (1, 3, 5)]
+        start = {"prefix": prefix, "max-keys": "6"}
+        assert [query(seen) for seen in made.seen] == [
+            {**start, "marker": f"{PREFIX}{names[0][:-1]}"}, {**start, "marker": f"{PREFIX}{names[2]}"},
+        ]  # fmt: skip
+
+
+def test_no_page_is_asked_for_beyond_the_last_checksum() -> None:
+    names = [f"A/1m/A-1m-2026-02-0{number}.zip{ending}" for number in (3, 5, 6) for ending in ("", ".CHECKSUM")]
+    prefix = f"{PREFIX}A/1m/A-1m-2026-02-0"
+    for last, shown in ((5, names[:4]), (4, names[:3])):
+        with wired(Reply(body=page(*map(listed, shown), prefix=prefix, truncated="true"))) as made:
+            found = list(listing_of(made).checksums(FileRange(day_file(3), day_file(last)), 5.0))
+            assert [one.key for one in found] == [f"{PREFIX}{name}" for name in shown[1 : last - 1 : 2]]
+            assert len(made.seen) == 1

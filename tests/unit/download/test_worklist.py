@@ -215,3 +215,24 @@ def test_a_gap_that_was_asked_for_again_is_as_old_as_its_last_answer(
     verdict = ended.verdict
     assert (verdict.status, verdict.reason, list(verdict.rows)) == (Status.CONFIRMED_GAP, DISTRUSTED, [])
     assert (verdict.is_news, verdict.trouble) == (is_news, trouble)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "count", "listed"),
+    [
+        # Three objects: the page spares two checksums, and the trial of the listing takes three requests.
+        (1, 3, False), (1, 4, False), (1, 5, True), (2, 3, True), (3, 2, False), (100, 2, False),
+    ],
+)  # fmt: skip
+def test_the_listing_is_asked_where_the_run_spares_more_than_the_trial_takes(symbols: int, count: int, listed: bool) -> None:
+    days = [FEBRUARY + timedelta(days=number) for number in range(count)]
+    active = {f"S{number}USDT": days for number in range(symbols)}
+    plans: list[DatasetPlan] = [MetricsPlan(datetime(2026, 6, 1, tzinfo=timezone.utc))]
+    for may_list in (True, False):
+        worklist = Worklist(None, plans, active, Window(days[0], days[-1]), incremental=True, may_list=may_list)
+        fetches = [fetch for job in worklist.jobs() for fetch in job.begin().fetches]
+        assert len(fetches) == symbols * count
+        assert {fetch.among is not None for fetch in fetches} == {listed and may_list}
+        (work,) = worklist.datasets
+        planned = worklist.plan_of(work, "S0USDT", days)
+        assert {planned.cost(fetch).requests for fetch in fetches} == {1 if listed and may_list else 2}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from cryptoservice.binance.archive_files import ArchiveFile, VerifiedZip
+from cryptoservice.binance.archive_files import ArchiveFile, FileRange, VerifiedZip
 from cryptoservice.binance.parsers.funding import MarketPage, MarketRates
 from cryptoservice.binance.parsers.rows_by_day import InvalidData, RowsByDay
 from cryptoservice.days import Window
@@ -72,8 +73,10 @@ def test_an_archive_object_comes_home_unopened() -> None:
     file = ArchiveFile.daily(Dataset.KLINES, "BTCUSDT", Freq.h1, FEBRUARY)
     archived = VerifiedZip(file, b"not opened here", "", None, 0.0)
     client = Client(archived)
-    result = DatasetFetcher(client).fetch(fetch(Dataset.KLINES, Freq.h1, Source.DAILY, DAYS[:1]))  # type: ignore[arg-type]
-    assert client.asked == [("archive", file)]
+    single = fetch(Dataset.KLINES, Freq.h1, Source.DAILY, DAYS[:1])
+    result = DatasetFetcher(client).fetch(single)  # type: ignore[arg-type]
+    DatasetFetcher(client).fetch(replace(single, among=FileRange(file, file)))  # type: ignore[arg-type]
+    assert client.asked == [("archive", file, None), ("archive", file, FileRange(file, file))]
     assert (result.archived, dict(result.answers)) == (archived, {})
 
 

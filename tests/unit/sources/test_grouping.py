@@ -10,10 +10,11 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cryptoservice.binance.archive_files import ArchiveFile, FileRange
 from cryptoservice.days import Window
 from cryptoservice.models import Dataset, Freq
 from cryptoservice.sources.evidence import Source
-from cryptoservice.sources.grouping import Fetch, Grouping, days_at_once
+from cryptoservice.sources.grouping import Fetch, Grouping, WantedFiles, days_at_once
 
 MONTHLY, DAILY, REST = Source.MONTHLY, Source.DAILY, Source.REST
 KLINES = Dataset.KLINES
@@ -123,3 +124,56 @@ def test_a_few_days_of_many_symbols_pay_and_years_of_some_do_not() -> None:
     assert days_at_once(dict.fromkeys("ABCDEF", last), 6, cost) == frozenset()
     assert days_at_once(dict.fromkeys("ABCDEFG", last), 6, cost) == frozenset(last)
     assert days_at_once({}, 6, cost) == frozenset()
+
+
+# -- what is looked up in the bucket listing -----------------------------------------------------------------------------
+
+
+def daily(symbol: str, day: date) -> ArchiveFile:
+    return ArchiveFile.daily(Dataset.METRICS, symbol, Freq.m5, day)
+
+
+def test_three_objects_of_a_month_share_a_page_and_two_do_not() -> None:
+    grouping = Grouping(Dataset.METRICS, Freq.m5, 5)
+    january = [date(2026, 1, number) for number in (3, 17, 30)]
+    february = [date(2026, 2, 1), date(2026, 2, 2)]
+    sources = dict.fromkeys([*january, *february], DAILY) | {date(2026, 1, 4): REST}
+    listed = grouping.worth_listing("AUSDT", sources)
+    files = FileRange(daily("AUSDT", january[0]), daily("AUSDT", january[-1]))
+    assert listed == {(DAILY, date(2026, 1, 1)): WantedFiles(files, Window(january[0], january[-1]), 3)}
+    grouping = Grouping(Dataset.METRICS, Freq.m5, 5, listed=listed)
+    # A file that is fetched although nobody wants its day is among them when it lies between them.
+    steps = dict.fromkeys([date(2026, 1, 2), *january, date(2026, 1, 18), date(2026, 1, 31), *february], DAILY)
+    assert {fetch.days[0].isoformat(): fetch.among for fetch in grouping.fetches("AUSDT", steps)} == {
+        "2026-01-02": None, "2026-01-03": files, "2026-01-17": files, "2026-01-18": files, "2026-01-30": files,
+        "2026-01-31": None, "2026-02-01": None, "2026-02-02": None,
+    }  # fmt: skip
+    assert all(fetch.among is None for fetch in grouping.fetches("AUSDT", dict.fromkeys(january, REST)))
+
+
+def test_the_months_of_a_symbol_share_a_page() -> None:
+    grouping = Grouping(KLINES, Freq.m5, 5)
+    days = [date(2025, 11, 20), date(2025, 11, 21), date(2025, 12, 31), date(2026, 2, 5)]
+    listed = grouping.worth_listing("AUSDT", dict.fromkeys(days, MONTHLY))
+    first, last = (ArchiveFile.monthly(KLINES, "AUSDT", Freq.m5, day) for day in (days[0], days[-1]))
+    assert listed == {(MONTHLY, None): WantedFiles(FileRange(first, last), Window(date(2025, 11, 1), date(2026, 2, 28)), 3)}
+    fetches = list(Grouping(KLINES, Freq.m5, 5, listed=listed).fetches("AUSDT", dict.fromkeys(days, MONTHLY)))
+    assert [fetch.among for fetch in fetches] == [FileRange(first, last)] * 3
+    # The day's own object is not among the months.
+    assert next(Grouping(KLINES, Freq.m5, 5, listed=listed).fetches("AUSDT", {days[0]: DAILY})).among is None
+
+
+@given(STEPS)
+def test_a_page_is_asked_for_only_where_it_spares_two_requests(steps: dict[date, Source]) -> None:
+    grouping = Grouping(KLINES, Freq.m5, 3)
+    listed = grouping.worth_listing("AUSDT", steps)
+    fetches = list(Grouping(KLINES, Freq.m5, 3, listed=listed).fetches("AUSDT", steps))
+    assert [(fetch.source, fetch.days) for fetch in fetches] == [
+        (fetch.source, fetch.days) for fetch in grouping.fetches("AUSDT", steps)
+    ]
+    by_page = Counter(fetch.among for fetch in fetches if fetch.among)
+    assert by_page == {wanted.files: wanted.wanted for wanted in listed.values()}
+    assert all(count >= 3 for count in by_page.values())
+    for fetch in fetches:
+        if fetch.among:
+            assert fetch.among.first.key <= fetch.archive_file.key <= fetch.among.last.key

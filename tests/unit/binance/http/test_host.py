@@ -428,3 +428,38 @@ def test_a_host_that_is_closed_while_its_session_is_opened_sends_nothing(monkeyp
         closed.set()
         caller.join(5.0)
         assert (outcomes, it.seen, it.traffic.requests) == (["interrupted"], [], {})
+
+
+# -- calls that a run can do without -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(503), Reply(503, headers={"Retry-After": "60"}), Reply(429), Reply(429, headers={"Retry-After": "60"}), MUTE,
+        Reply(418, b'{"code": -1003, "msg": "IP banned until 1770000060000."}'), Reply(202, b""), Reply(body=b"no JSON"),
+    ],
+)  # fmt: skip
+def test_a_call_with_one_try_neither_waits_nor_tries_again(reply: Reply) -> None:
+    with wired(reply) as made:
+        with pytest.raises(SourceError):
+            made.get(one_try_within=5.0)
+        assert (len(made.seen), made.clock.sleeps, made.traffic.retries) == (1, [], 0)
+        # A pause that the host asks for holds for the next call all the same.
+        if made.gate.remaining():
+            with pytest.raises(SourceError, match="asks for a pause"):
+                made.get(one_try_within=5.0)
+            assert (len(made.seen), made.clock.sleeps) == (1, [])
+
+
+def test_a_call_with_one_try_is_given_up_in_time() -> None:
+    def late(_: int, __: Seen) -> Reply:
+        time.sleep(1.0)
+        return GOOD
+
+    with wired(script=late) as made:
+        started = time.monotonic()
+        with pytest.raises(SourceError) as caught:
+            made.get(one_try_within=0.1)
+        assert caught.value.reason == "timeout"
+        assert time.monotonic() - started < 0.9

@@ -55,7 +55,7 @@ class Exchange:
     @property
     def fetcher(self) -> DatasetFetcher:
         limits: Any = SimpleNamespace(weighted=None, funding=None, data=None)
-        archive = SimpleNamespace(fetch=lambda file: self.archive_asked.append(file.symbol))
+        archive = SimpleNamespace(fetch=lambda file, _: self.archive_asked.append(file.symbol))
         client: Any = SimpleNamespace(api=api.FuturesApi(self, limits, FakeClock()), archive=archive)  # type: ignore[arg-type]
         return DatasetFetcher(client)
 
