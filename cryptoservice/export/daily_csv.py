@@ -20,6 +20,7 @@ from cryptoservice.export.coverage_report import Totals
 from cryptoservice.export.spec import ExportSpec
 from cryptoservice.models import Dataset, Row, Status
 from cryptoservice.reasons import NOT_DOWNLOADED
+from cryptoservice.rows import PackedRows
 from cryptoservice.sources.alignment import Reading
 from cryptoservice.storage.ledger import LedgerLine, Series
 from cryptoservice.storage.reader import StoreReader
@@ -108,7 +109,7 @@ def _export_day(
             raise_if_stopped(stop)
             line = ledger.get(symbol, {}).get(task.day)
             expected = spec.expected(line)
-            rows, partial = spec.resample(store.rows(Series(spec.dataset, spec.stored_freq, symbol), task.day))
+            rows, partial = spec.resample(store.numeric_rows(Series(spec.dataset, spec.stored_freq, symbol), task.day))
             totals.add(expected, len(rows), partial)
             totals.labels_unproven += bool(rows) and is_unproven(line)
             if len(rows) < expected or partial or not rows:
@@ -140,6 +141,9 @@ def reason_of(line: LedgerLine | None) -> str:
 
 def csv_lines(symbol: str, rows: Sequence[Row]) -> str:
     """The CSV lines of one symbol. Floats are written as Python's repr, and NULL as an empty field."""
+    if isinstance(rows, PackedRows):
+        fields = ",".join("%d" if code == "q" else "%r" for code in rows.codes)
+        return f"{symbol.replace('%', '%%')},{fields}\n" * len(rows) % rows.values()
     # JSON writes floats as repr does, several times quicker than a csv writer. Symbols and rate types need no quotes.
     # After a comma, `null` is always a NULL: a text begins with a quote. The time comes first and is never NULL.
     body = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))[2:-2].replace(",null", ",").replace('"', "")

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from cryptoservice.days import Window, day_number, day_of_number, day_start_ms
 from cryptoservice.errors import Remedy, StoreError
 from cryptoservice.models import DAY_MS, Dataset, Freq, Row, SourceObject, Status
+from cryptoservice.rows import PackedRows
 from cryptoservice.storage.database import open_for_reading, sqlite_errors
 from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, LedgerOrigin, Series, StoredDay, mark_of_text
 from cryptoservice.storage.migration import STALE_METRICS
@@ -212,6 +213,12 @@ class StoreReader:
                 if "user-defined function" in str(error):
                     return None
                 raise
+
+    def numeric_rows(self, series: Series, day: date) -> Sequence[Row]:
+        """The same as `rows`, in half the time where all of the values are numbers, since those are kept as bytes."""
+        codes = TABLES[series.dataset].codes
+        packed = None if codes is None else self.packed_rows(series, day, PackedRows.form(codes).pack)
+        return self.rows(series, day) if codes is None or packed is None else PackedRows(codes, b"".join(packed))
 
     def _function(self, pack: Callable[..., bytes]) -> str:
         """The name under which SQLite knows that function."""

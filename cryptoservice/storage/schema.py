@@ -76,6 +76,11 @@ class Table(NamedTuple):
         """The column that holds a row's time."""
         return self.columns[0]
 
+    @property
+    def codes(self) -> str | None:
+        """A letter for each column, `q` for whole numbers and `d` for floats; None where one holds texts."""
+        return None if self.texts else "".join("q" if name in self.integers else "d" for name in self.columns)
+
 
 TABLES = {
     Dataset.KLINES: Table(

@@ -1,8 +1,9 @@
-"""Rows that are kept as columns: a sequence like a list of tuples."""
+"""Rows that are kept as columns or as bytes: sequences like a list of tuples."""
 
 from __future__ import annotations
 
 import pickle
+import struct
 from array import array
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptoservice.rows import ColumnRows, columns_of
+from cryptoservice.rows import ColumnRows, PackedRows, columns_of
 
 TUPLES: list[tuple[Any, ...]] = [(1000 + number, number / 8, -number) for number in range(6)]
 
@@ -72,3 +73,30 @@ def test_columns_are_the_same_for_both_kinds_of_rows() -> None:
 
 def test_another_process_gets_equal_rows() -> None:
     assert pickle.loads(pickle.dumps(rows(1, 5))) == TUPLES[1:5]
+
+
+def test_moved_rows_differ_in_their_time_alone() -> None:
+    before = rows(1, 4)
+    assert before.moved(-1000) == [(time - 1000, price, count) for time, price, count in TUPLES[1:4]]
+    assert before == TUPLES[1:4]
+    assert rows(2, 2).moved(5) == []
+
+
+def packed() -> PackedRows:
+    return PackedRows("qdq", b"".join(struct.pack("=qdq", *row) for row in TUPLES))
+
+
+def test_packed_rows_read_like_the_tuples_that_they_hold() -> None:
+    assert list(packed()) == TUPLES
+    assert packed() == TUPLES
+    assert packed() == rows()
+    assert packed() != TUPLES[1:]
+    assert (len(packed()), packed()[0], packed()[-1]) == (6, TUPLES[0], TUPLES[-1])
+    assert packed()[1:3] == TUPLES[1:3]
+    assert packed().values() == tuple(value for row in TUPLES for value in row)
+    assert [list(column) for column in columns_of(packed())] == [list(column) for column in zip(*TUPLES, strict=True)]
+    assert repr(packed()) == "PackedRows(6 rows)"
+    assert (len(PackedRows("qd", b"")), list(PackedRows("qd", b"")), PackedRows("qd", b"").values()) == (0, [], ())
+    for index in (6, -7):
+        with pytest.raises(IndexError):
+            packed()[index]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cryptoservice.errors import Interrupted
 from cryptoservice.export.coverage_report import Totals
@@ -26,6 +30,7 @@ from cryptoservice.export.daily_csv import (
 )
 from cryptoservice.export.spec import ExportSpec
 from cryptoservice.models import Dataset, Freq, Status
+from cryptoservice.rows import PackedRows
 from cryptoservice.storage.ledger import LedgerLine, Series, SymbolDay
 from cryptoservice.storage.reader import StoreReader
 from cryptoservice.storage.snapshot import Snapshot
@@ -41,6 +46,16 @@ def test_numbers_are_written_as_repr_and_null_as_nothing() -> None:
     rows = [(1, 0.1, None, "Regular"), (2, 1e-08, 1e22, "Special"), (3, -0.0001, None, "Regular")]
     assert csv_lines("BTCUSDT", rows) == ("BTCUSDT,1,0.1,,Regular\nBTCUSDT,2,1e-08,1e+22,Special\nBTCUSDT,3,-0.0001,,Regular\n")
     assert csv_lines("BTCUSDT", [(1, None, 2.0, None)]) == "BTCUSDT,1,,2.0,\n"
+
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), NUMBERS, NUMBERS, st.integers(0, 2**53)), min_size=1, max_size=5))
+def test_packed_rows_are_written_like_all_others(rows: list[tuple[Any, ...]]) -> None:
+    packed = PackedRows("qddq", b"".join(struct.pack("=qddq", *row) for row in rows))
+    expected = "".join(f"100%币USDT,{','.join(map(repr, row))}\n" for row in rows)
+    assert csv_lines("100%币USDT", packed) == csv_lines("100%币USDT", rows) == expected
 
 
 @pytest.mark.parametrize("kind", ["Annulled", "null", "特殊"])

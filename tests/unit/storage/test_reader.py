@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cryptoservice.days import Window
 from cryptoservice.errors import Remedy, StoreError
 from cryptoservice.models import Dataset, Status
+from cryptoservice.rows import PackedRows
 from cryptoservice.storage.ledger import LedgerEntry, LedgerLine, LedgerOrigin, Series, SymbolDay
 from cryptoservice.storage.reader import RetriedGaps, StoreReader
 from cryptoservice.storage.writer import StoreWriter
@@ -241,6 +242,33 @@ def test_every_float_comes_back_bit_by_bit(tmp_path_factory: pytest.TempPathFact
     path = written(tmp_path_factory.mktemp("store") / "market.db", symbol_day(BTC, rows))
     with StoreReader.open(path) as store:
         assert list(map(repr, store.rows(BTC, FEBRUARY))) == list(map(repr, rows))
+        assert list(map(repr, store.numeric_rows(BTC, FEBRUARY))) == list(map(repr, rows))
+
+
+def test_numeric_rows_are_the_same_rows_whatever_they_hold(path: Path) -> None:
+    whole = [(FEBRUARY_MS, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)]
+    blank = [*whole, (FEBRUARY_MS + 5 * MINUTE, 1.0, 2.0, None, 4.0, 5.0, 6.0)]
+    rates = [(FEBRUARY_MS, 0.0001, None, "Regular")]
+    written(
+        path,
+        symbol_day(BTC, minutes(0, 1, 3)),
+        symbol_day(METRICS, whole),
+        symbol_day(METRICS, [(time + DAY, *values) for time, *values in blank], NEXT_DAY),
+        symbol_day(FUNDING, rates),
+    )
+    with StoreReader.open(path) as store:
+        assert isinstance(store.numeric_rows(BTC, FEBRUARY), PackedRows)
+        assert isinstance(store.numeric_rows(METRICS, FEBRUARY), PackedRows)
+        assert list(store.numeric_rows(BTC, FEBRUARY)) == minutes(0, 1, 3)
+        assert list(store.numeric_rows(METRICS, FEBRUARY)) == whole
+        assert store.numeric_rows(METRICS, NEXT_DAY) == [(time + DAY, *values) for time, *values in blank]
+        assert store.numeric_rows(FUNDING, FEBRUARY) == rates
+        assert list(store.numeric_rows(BTC, NEXT_DAY)) == list(store.numeric_rows(ETH, FEBRUARY)) == []
+    # What no download stores: it is there to be seen, so it is no error here.
+    run_script(path, "UPDATE kline_rows SET high = 'much' WHERE open_time % 180000 = 0")
+    with StoreReader.open(path) as store:
+        assert store.numeric_rows(BTC, FEBRUARY) == store.rows(BTC, FEBRUARY)
+        assert [row[2] for row in store.rows(BTC, FEBRUARY)].count("much") == 2
 
 
 @pytest.mark.parametrize(
