@@ -11,11 +11,14 @@ import ssl
 import threading
 import time as _time
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from requests.utils import prepend_scheme_if_needed, select_proxy
 from urllib3.exceptions import HTTPError as UrllibError
 from urllib3.exceptions import TimeoutError as UrllibTimeout
@@ -52,6 +55,7 @@ class Session:
         _require_versions({"requests": requests.__version__, "urllib3": urllib3.__version__})  # type: ignore[attr-defined]
         self._base_url = base_url
         self._requests = _session(base_url, workers, headers)
+        self._template: requests.PreparedRequest | None = None
         self._responded = responded
         self._stop = stop
 
@@ -65,13 +69,7 @@ class Session:
         Raises Transient when no whole response came, NetworkSetupError for a certificate that is refused, Interrupted on `stop`.
         """
         try:
-            response = self._requests.get(
-                self._base_url + target,
-                headers=dict(headers or {}),
-                timeout=(min(CONNECT_TIMEOUT, max_seconds), min(READ_TIMEOUT, max_seconds)),
-                allow_redirects=False,
-                stream=True,
-            )
+            response = self._send(target, headers, (min(CONNECT_TIMEOUT, max_seconds), min(READ_TIMEOUT, max_seconds)))
             self._responded()
             with response:
                 body = self._body(response, max_bytes, max_seconds)
@@ -90,6 +88,23 @@ class Session:
             # requests raises ValueError and TypeError for headers and proxy addresses that it cannot use.
             raise Transient("connection_error", f"the request or its response broke off ({type(error).__name__})") from None
         return Response(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
+
+    def _send(self, target: str, headers: Mapping[str, str] | None, timeouts: tuple[float, float]) -> requests.Response:
+        """What arrives first of the response to a GET. Redirects are responses like any other, and cookies are not kept.
+
+        Session.get would prepare every request anew and look for redirects and cookies, which takes as long as all the rest.
+        """
+        session = self._requests
+        if self._template is None:
+            self._template = session.prepare_request(requests.Request("GET", self._base_url + "/"))
+        request = copy(self._template)
+        # The target is percent-encoded, so it needs no preparation.
+        request.url = f"{str(request.url)[:-1]}{target}"
+        if headers:
+            request.headers = CaseInsensitiveDict({**request.headers, **headers})
+        adapter = session.get_adapter(self._base_url)
+        how: dict[str, Any] = {"verify": session.verify, "cert": session.cert, "proxies": session.proxies}
+        return adapter.send(request, stream=True, timeout=timeouts, **how)
 
     @staticmethod
     def _raise_if_certificate(error: Exception, whose: str) -> None:
@@ -148,14 +163,8 @@ def _plain_words(error: Exception) -> str:
     return "the connection broke"
 
 
-class _WithoutRedirects(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """None: a redirect is a response like any other. requests would read its body even without following it."""
-        return None
-
-
 def _session(base_url: str, workers: int, headers: Mapping[str, str]) -> requests.Session:
-    session = _WithoutRedirects()
+    session = requests.Session()
     # Proxies and certificates come from the usual environment variables, read once. After that trust_env is off: with it
     # every request would send the password that ~/.netrc holds for the host.
     try:

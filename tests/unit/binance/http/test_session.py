@@ -49,6 +49,35 @@ def test_a_response_has_lower_case_headers_and_its_whole_body() -> None:
         assert server.seen[0].headers["cache-control"] == "no-cache"
 
 
+@pytest.mark.parametrize(
+    ("path", "target", "asked"),
+    [
+        ("", "/a", "/a"), ("/base", "/a", "/base/a"), ("/base", "?b=1", "/base?b=1"), ("", "?b=1", "/?b=1"),
+        ("/b%C3%A4", "/%E5%B8%81%2B?c=%20", "/b%C3%A4/%E5%B8%81%2B?c=%20"),
+    ],
+)  # fmt: skip
+def test_the_target_follows_the_base_as_it_is(path: str, target: str, asked: str) -> None:
+    with Loopback(lambda _, __: Reply()).running() as server:
+        made = plain(server.url + path)
+        made.get(target, None, 100)
+        made.close()
+        assert [seen.target for seen in server.seen] == [asked]
+
+
+def test_no_request_has_what_belongs_to_another() -> None:
+    """Neither headers of its own nor cookies of the host."""
+    with Loopback(lambda _, __: Reply(200, b"", {"Set-Cookie": "a=1; Path=/"})).running() as server:
+        made = plain(server.url)
+        made.get("/1", {"cache-control": "no-cache", "User-Agent": "other"}, 100)
+        made.get("/2", None, 100)
+        made.close()
+        first, second = (seen.headers for seen in server.seen)
+        assert (first["cache-control"], first["user-agent"]) == ("no-cache", "other")
+        assert "cache-control" not in second
+        assert second["user-agent"].startswith("cryptoservice/")
+        assert "cookie" not in second
+
+
 def test_nothing_is_taken_from_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("default login me password hunter2\n", encoding="ascii")
