@@ -114,9 +114,8 @@ class Pipeline:
 
     def _receive(self, message: Fetched[AnyJob] | Decoded[AnyJob]) -> None:
         if isinstance(message, Decoded):
-            answers = self._decoder.answers(message)
-            if answers is not None:
-                self._collect(message.task, [(message.task.fetch, answers)])
+            for task, answers in self._decoder.answers(message):
+                self._collect(task, [(task.fetch, answers)])
             return
         result = message.future.result()
         if result.archived is None:

@@ -5,27 +5,30 @@ from __future__ import annotations
 import logging
 import queue
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from cryptoservice.binance.archive_files import VerifiedZip
-from cryptoservice.sources.decoding import Answers, decode_zip
+from cryptoservice.sources.decoding import Answers, decode_zips
 from cryptoservice.sources.fetcher import FetchResult
 from cryptoservice.sources.grouping import Fetch
 
 log = logging.getLogger(__name__)
 
 J = TypeVar("J")
-# Fetches under way or waiting to be decoded, beyond one a worker: enough that no worker ever waits for the decoder.
-_FETCH_AHEAD = 4
+# Fetches under way or waiting to be decoded, beyond one a worker: enough that no worker ever waits for the decoder, and that
+# small objects can be decoded some at a time.
+_FETCH_AHEAD = 16
 # The same in bytes, for long objects: a month of minutes is a hundred times a day of five minutes.
 _MOST_BYTES = 8_000_000
 # Two decoders and one writer share two cores well; more cores would only wait for the writer. One more object is on its way to
 # a decoder. Further ones wait compressed, since decoded they would only take memory.
 _DECODERS = 2
 _MOST_DECODING = _DECODERS + 1
+# Small objects that wait go to a helper together: the way there and back takes as long as to decode one of them.
+_BATCH_BYTES = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +49,16 @@ class Fetched(Generic[J]):
     future: Future[FetchResult]
 
 
+Waiting = tuple[Task[J], VerifiedZip]
+"""A fetched archive object that is not decoded yet."""
+
+
 @dataclass(frozen=True)
 class Decoded(Generic[J]):
-    """A fetched archive object was decoded: the future holds its answers, or what went wrong."""
+    """Fetched archive objects were decoded: the future holds the answers of each, or what went wrong."""
 
-    task: Task[J]
-    future: Future[Answers]
-    archived: VerifiedZip
+    batch: Sequence[Waiting[J]]
+    future: Future[list[Answers]]
 
 
 Messages = queue.SimpleQueue[Fetched[J] | Decoded[J]]
@@ -114,8 +120,8 @@ class DecodePool(Generic[J]):
     def __init__(self, executor: Executor | None, messages: Messages[J]) -> None:
         self._executor = executor or InlineExecutor()
         self._messages = messages
-        self._waiting: deque[tuple[Task[J], VerifiedZip]] = deque()
-        self._under_way: set[Future[Answers]] = set()
+        self._waiting: deque[Waiting[J]] = deque()
+        self._under_way: set[Future[list[Answers]]] = set()
         self._is_warm = False
 
     def warm_up(self) -> None:
@@ -134,17 +140,17 @@ class DecodePool(Generic[J]):
         self._waiting.append((task, archived))
         self._start_some()
 
-    def answers(self, message: Decoded[J]) -> Answers | None:
-        """The answers of a decoded object; None when its helper process was lost, and it is decoded once more."""
+    def answers(self, message: Decoded[J]) -> list[tuple[Task[J], Answers]]:
+        """The decoded objects with their answers; none when their helper process was lost, and they are decoded once more."""
         self._under_way.discard(message.future)
         try:
-            answers = message.future.result()
+            decoded = message.future.result()
         except BrokenExecutor as error:
             self._go_on_without(error)
-            self._waiting.appendleft((message.task, message.archived))
-            answers = None
+            self._waiting.extendleft(reversed(message.batch))
+            decoded = []
         self._start_some()
-        return answers
+        return [(task, answers) for (task, _), answers in zip(message.batch, decoded, strict=False)]
 
     def close(self) -> None:
         """Start nothing more; the executor belongs to whoever made it."""
@@ -154,16 +160,25 @@ class DecodePool(Generic[J]):
 
     def _start_some(self) -> None:
         while self._waiting and len(self._under_way) < _MOST_DECODING:
-            task, archived = self._waiting.popleft()
+            batch = self._next_batch()
+            fetched = [(task.fetch, archived) for task, archived in batch]
             try:
-                future = self._executor.submit(decode_zip, task.fetch, archived)
+                future = self._executor.submit(decode_zips, fetched)
             except (BrokenExecutor, OSError) as error:
                 self._go_on_without(error)
-                future = self._executor.submit(decode_zip, task.fetch, archived)
+                future = self._executor.submit(decode_zips, fetched)
             self._under_way.add(future)
-            future.add_done_callback(
-                lambda done, task=task, archived=archived: self._messages.put(Decoded(task, done, archived))  # type: ignore[misc]
-            )
+            future.add_done_callback(lambda done, batch=batch: self._messages.put(Decoded(batch, done)))  # type: ignore[misc]
+
+    def _next_batch(self) -> list[Waiting[J]]:
+        """Objects that wait, in order: its share for each decoder, of a limited length, and at least one."""
+        most = -(-len(self._waiting) // _DECODERS)
+        batch = [self._waiting.popleft()]
+        size = len(batch[0][1].body)
+        while len(batch) < most and size + len(self._waiting[0][1].body) <= _BATCH_BYTES:
+            batch.append(self._waiting.popleft())
+            size += len(batch[-1][1].body)
+        return batch
 
     def _go_on_without(self, error: BaseException) -> None:
         """What has befallen one helper process, for instance for lack of memory, may befall all of them: none is used again."""

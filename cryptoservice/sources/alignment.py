@@ -8,10 +8,13 @@ the price that open interest value and open interest imply at the moment of the 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from cryptoservice.models import Freq, Row, Word
+from cryptoservice.rows import ColumnRows
 
 BAR_MS = Freq.m5.milliseconds
 # Two rows must differ by this much (as a logarithm) before they can tell anything: by less, rounding could decide.
@@ -132,11 +135,20 @@ def _vote(known: float, if_ends: float | None, if_starts: float | None, least_st
     return Reading.STARTS_BARS if starts <= _CLEARLY_NEARER * ends else Reading.UNPROVEN
 
 
-def reading_by_labels(labels: Iterable[int], day_end: int) -> Reading | None:
+def reading_by_labels(rows: Sequence[Row], day_end: int) -> Reading | None:
     """What the labels alone prove: those that reach 24:00 end their bars. None: the content must decide."""
-    return Reading.ENDS_BARS if day_end in set(labels) else None
+    return Reading.ENDS_BARS if rows and rows[-1][0] == day_end else None
 
 
-def under(reading: Reading, rows: Sequence[Row]) -> list[Row]:
-    """The rows keyed by the start of the bar that they close."""
-    return [(row[0] - reading.shift, *row[1:]) for row in rows]
+def under(reading: Reading, rows: Sequence[Row], bars: range) -> Sequence[Row]:
+    """The rows of these bars (ms UTC), keyed by the start of the bar that they close; the rows of a file are in order of time."""
+    shift = reading.shift
+    first, last = (bisect_left(rows, bound + shift, key=_time) for bound in (bars.start, bars.stop))
+    found = rows[first:last]
+    if not shift:
+        return found
+    return found.moved(-shift) if isinstance(found, ColumnRows) else [(row[0] - shift, *row[1:]) for row in found]
+
+
+def _time(row: Row) -> Any:
+    return row[0]

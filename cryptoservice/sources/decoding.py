@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from cryptoservice.binance.archive_files import VerifiedZip, read_zip
@@ -15,6 +15,11 @@ from cryptoservice.sources.grouping import Fetch, MarketFetch
 
 Answers = Mapping[date, SourceAnswer]
 """One answer for each day of a fetch."""
+
+
+def decode_zips(fetched: Sequence[tuple[Fetch, VerifiedZip]]) -> list[Answers]:
+    """The answers of some archive objects, one after the other."""
+    return [decode_zip(fetch, archived) for fetch, archived in fetched]
 
 
 def decode_zip(fetch: Fetch, archived: VerifiedZip) -> Answers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 
 from cryptoservice.errors import UsageError
 from cryptoservice.models import Row, SourceObject, Word
@@ -31,7 +32,12 @@ def sources_of(marks: Iterable[int]) -> tuple[Source, ...]:
     found = 0
     for mark in set(marks):
         found |= mark
-    return tuple(source for source in Source if source.mark & found)
+    return _sources_in(found)
+
+
+@cache
+def _sources_in(bits: int) -> tuple[Source, ...]:
+    return tuple(source for source in Source if source.mark & bits)
 
 
 class KlineSource(Word):

@@ -7,9 +7,11 @@ ratios as long over short or buy over sell. A value that the source leaves blank
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from array import array
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import date
 from enum import Enum
+from operator import lt
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -27,6 +29,7 @@ from cryptoservice.binance.parsers.rows_by_day import (
 )
 from cryptoservice.days import ONE_DAY, Window, day_start_ms
 from cryptoservice.models import Freq, Row
+from cryptoservice.rows import ColumnRows
 
 PERIOD = Freq.m5
 VALUES = 6
@@ -48,7 +51,9 @@ def parse_csv(text: str, symbol: str, day: date, *, former_symbol: str | None = 
     for a fault of the whole.
     """
     names = {symbol, former_symbol or symbol}
-    lines = [_unquoted(line) for line in lines_of(text, _HEADER)]
+    lines = lines_of(text, _HEADER)
+    if '""' in text:
+        lines = [_unquoted(line) for line in lines]
     if not lines:
         return RowsByDay({})
     if all(line.count(",") != _COLUMNS - 1 for line in lines):
@@ -56,11 +61,15 @@ def parse_csv(text: str, symbol: str, day: date, *, former_symbol: str | None = 
     grid = _grid(day)
     sieve = Sieve()
     try:
-        rows = _rows(lines, names, grid)
+        columns = _columns(lines, names, grid)
     except InvalidData as invalid:
         if invalid.reason == _WRONG_SYMBOL:
             raise
         rows = _sift(lines, names, grid, sieve)
+    else:
+        if all(map(lt, columns[0], columns[0][1:])):
+            return RowsByDay({day: _kept(columns)})
+        rows = list(zip(*columns, strict=True))
     collapsed = collapse(rows, sieve)
     by_label = [row for rows_of_day in collapsed.values() for row in rows_of_day]
     # All rows of a file stand under its day, whatever their labels are.
@@ -76,27 +85,39 @@ def _unquoted(line: str) -> str:
     return ",".join("" if field == '""' else field for field in line.split(","))
 
 
-def _rows(lines: list[str], names: Set[str], grid: Mapping[str, int]) -> list[Row]:
-    if any(line.count(",") != _COLUMNS - 1 for line in lines):
+def _columns(lines: list[str], names: Set[str], grid: Mapping[str, int]) -> list[list[Any]]:
+    """The columns of valid lines. To split and to check all of them at once takes a third of the time of line after line."""
+    if {line.count(",") for line in lines} != {_COLUMNS - 1}:
         raise InvalidData("wrong_column_count")
-    labels, symbols, rests = zip(*(line.split(",", 2) for line in lines), strict=True)
+    fields = ",".join(lines).split(",")
+    labels, symbols = fields[::_COLUMNS], fields[1::_COLUMNS]
     if not names >= set(symbols):
         raise InvalidData(_WRONG_SYMBOL)
     try:
         moments = [grid[label] for label in labels]
     except KeyError:
         raise InvalidData("time_off_grid") from None
-    values = parse_fields(",".join(rests), blanks=True)
+    del fields[::_COLUMNS]
+    del fields[:: _COLUMNS - 1]
+    values = parse_fields(",".join(fields), blanks=True)
     check_range(values)
-    return [(moment, *values[index * VALUES : (index + 1) * VALUES]) for index, moment in enumerate(moments)]
+    return [moments, *(values[place::VALUES] for place in range(VALUES))]
+
+
+def _kept(columns: list[list[Any]]) -> Sequence[Row]:
+    """These columns as rows, in the form that takes the least time and memory; an array has no blanks."""
+    if any(None in column for column in columns):
+        return list(zip(*columns, strict=True))
+    moments, *values = columns
+    return ColumnRows([array("q", moments), *(array("d", column) for column in values)], 0, len(moments))
 
 
 def _sift(lines: list[str], names: Set[str], grid: Mapping[str, int], sieve: Sieve) -> list[Row]:
-    """The same rows, line by line: invalid ones are left out."""
+    """The rows, line by line: invalid ones are left out."""
     rows: list[Row] = []
     for line in lines:
         try:
-            rows += _rows([line], names, grid)
+            rows += zip(*_columns([line], names, grid), strict=True)
         except InvalidData as invalid:
             if invalid.reason == _WRONG_SYMBOL:
                 raise
@@ -104,11 +125,14 @@ def _sift(lines: list[str], names: Set[str], grid: Mapping[str, int], sieve: Sie
     return rows
 
 
+_TIMES = tuple((f"{at // 60:02}:{at % 60:02}:00", at * 60_000) for at in range(0, 24 * 60, _LENGTH // 60_000))
+"""The 5-minute grid of a day: how a label writes it, and the milliseconds since midnight."""
+
+
 def _grid(day: date) -> dict[str, int]:
     """The 5-minute grid of the day as labels are written, in ms UTC; both midnights are on it."""
-    start = day_start_ms(day)
-    minutes = PERIOD.milliseconds // 60_000
-    grid = {f"{day} {at // 60:02}:{at % 60:02}:00": start + at * 60_000 for at in range(0, 24 * 60, minutes)}
+    start, text = day_start_ms(day), f"{day} "
+    grid = {text + time: start + offset for time, offset in _TIMES}
     grid[f"{day + ONE_DAY} 00:00:00"] = day_start_ms(day + ONE_DAY)
     return grid
 

@@ -128,19 +128,19 @@ class MetricsJob(Job):
         reading = self._reading(day, file)
         if reading is None:
             return self._without_klines(day)
-        start = day_start_ms(day)
-        rows = {row[0]: row for row in under(reading, file.rows) if start <= row[0] < start + DAY_MS}
+        start, end = day_start_ms(day), day_start_ms(day) + DAY_MS
         reason = "; ".join(filter(None, (reading.value, file.reason)))
-        aligned = replace(file, reason=reason)
-        if reading is Reading.ENDS_BARS and start + DAY_MS - BAR_MS not in rows:
+        rows = under(reading, file.rows, range(start, end))
+        aligned = replace(file, rows=rows, reason=reason)
+        if reading is Reading.ENDS_BARS and not (rows and rows[-1][0] == end - BAR_MS):
             following = self._following_file(day)
             if following is None:
                 return None
-            rows |= {row[0]: row for row in following.rows}
+            rows = [*rows, *following.rows]
             if not self._is_final(day, following):
                 # The last bar may yet come, so this day's answer is not whole either.
                 aligned = SourceAnswer(following.kind, reason=f"the next day's file: {following.reason}", origin=file.origin)
-        return replace(aligned, rows=[rows[moment] for moment in sorted(rows)])
+        return replace(aligned, rows=rows)
 
     def _following_file(self, day: date) -> SourceAnswer | None:
         """The next day's file with the last bar of this day as its only row; None while it is on its way."""
@@ -157,8 +157,8 @@ class MetricsJob(Job):
         reading = self._reading(following, file)
         if reading is None:
             return self._without_klines(following)
-        moment = day_start_ms(following) - BAR_MS
-        return replace(file, rows=[row for row in under(reading, file.rows) if row[0] == moment])
+        midnight = day_start_ms(following)
+        return replace(file, rows=under(reading, file.rows, range(midnight - BAR_MS, midnight)))
 
     def _without_klines(self, day: date) -> SourceAnswer | None:
         """The answer of a file that cannot be aligned in this run; None while klines are on their way."""
@@ -175,7 +175,7 @@ class MetricsJob(Job):
     def _reading(self, day: date, file: SourceAnswer) -> Reading | None:
         """What the labels of a file mean; None while klines are on their way."""
         if day not in self._readings and day not in self._undecided:
-            reading = reading_by_labels((row[0] for row in file.rows), day_start_ms(day) + DAY_MS)
+            reading = reading_by_labels(file.rows, day_start_ms(day) + DAY_MS)
             if reading is None:
                 bars = self._known_bars(day)
                 reading = count_votes(file.rows, bars).reading

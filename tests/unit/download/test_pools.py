@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -43,14 +44,14 @@ def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("sizes", "started"),
     [
-        ([1] * 20, 3 + 4),
+        ([1] * 30, 3 + 16),
         ([3_000_000] * 5, 2),
         ([9_000_000, 1], 1),
         ([1, 9_000_000], 1),
     ],
 )
 def test_what_is_under_way_is_limited_in_number_and_in_bytes(sizes: list[int], started: int) -> None:
-    """Three workers and four ahead, eight megabytes; one that is larger than all of it goes alone."""
+    """Three workers and sixteen ahead, eight megabytes; one that is larger than all of it goes alone."""
     messages: Messages[None] = queue.SimpleQueue()
     pool: FetchPool[None] = FetchPool("test", 3, lambda _: FetchResult(), messages)
     tasks = [task(size) for size in sizes]
@@ -94,30 +95,50 @@ def test_without_an_executor_decoding_happens_at_once() -> None:
     pool: DecodePool[None] = DecodePool(None, messages)
     pool.warm_up()
     pool.add(task(), BROKEN)
-    answers = received(pool, messages)
+    ((_, answers),) = received(pool, messages)
     assert [(answer.kind, answer.reason) for answer in answers.values()] == [(AnswerKind.DISTRUSTED, "zip_unreadable")]
 
 
-def test_no_more_than_three_objects_are_decoded_or_wait_decoded() -> None:
-    """What is decoded takes fifty times the memory: the next one starts when an earlier one was received."""
-    gate = threading.Event()
-    with ThreadPoolExecutor(8) as executor:
-        submitted: list[Future[Any]] = []
+class Gated(Executor):
+    """An executor whose work begins when the gate opens."""
 
-        class Counting(Executor):
-            def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-                submitted.append(executor.submit(lambda: (gate.wait(10), fn(*args, **kwargs))[1]))
-                return submitted[-1]
+    def __init__(self, executor: Executor) -> None:
+        self.gate = threading.Event()
+        self.lengths: list[int] = []
+        self._executor = executor
 
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.lengths.append(len(args[0]))
+        return self._executor.submit(lambda: (self.gate.wait(10), fn(*args, **kwargs))[1])
+
+
+@pytest.mark.parametrize(
+    ("size", "lengths"),
+    [
+        # The first three go at once. Of the nine that have waited, a helper gets its half, of what is left half again.
+        (100, [1, 1, 1, 5, 2, 1, 1]),
+        # Two of these make a batch, and of larger ones each goes alone.
+        (40_000, [1, 1, 1, 2, 2, 2, 2, 1]),
+        (60_000, [1] * 12),
+        (200_000, [1] * 12),
+    ],
+)
+def test_small_objects_that_wait_are_decoded_together(size: int, lengths: list[int]) -> None:
+    """No more than three batches are decoded or wait decoded, since what is decoded takes fifty times the memory."""
+    with ThreadPoolExecutor(1) as threads:
+        executor = Gated(threads)
         messages: Messages[None] = queue.SimpleQueue()
-        pool: DecodePool[None] = DecodePool(Counting(), messages)
-        for _ in range(8):
-            pool.add(task(), BROKEN)
-        assert len(submitted) == 3
-        gate.set()
-        for number in range(8):
-            assert len(submitted) == min(8, 3 + number)
-            assert received(pool, messages) is not None
+        pool: DecodePool[None] = DecodePool(executor, messages)
+        tasks = [task() for _ in range(12)]
+        for one in tasks:
+            pool.add(one, replace(BROKEN, body=bytes(size)))
+        assert executor.lengths == [1, 1, 1]
+        executor.gate.set()
+        found: list[Task[None]] = []
+        for number in range(len(lengths)):
+            assert executor.lengths == lengths[: 3 + number]
+            found += [one for one, answers in received(pool, messages) if answers]
+        assert found == tasks
 
 
 class Breaking(Executor):
@@ -149,8 +170,7 @@ def test_lost_helpers_are_told_of_once_and_the_work_goes_on_here(at: str, warm: 
         pool.add(task(), BROKEN)
     decoded = 0
     while decoded < 5:
-        answers = received(pool, messages)
-        if answers is not None:
+        for _, answers in received(pool, messages):
             assert answers[DAY].reason == "zip_unreadable"
             decoded += 1
     assert len(warnings) == 1, warnings
@@ -163,7 +183,7 @@ def test_decoding_that_fails_after_its_helper_was_lost_arrives_as_well(monkeypat
     def without_memory(*_: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(pools, "decode_zip", without_memory)
+    monkeypatch.setattr(pools, "decode_zips", without_memory)
     messages: Messages[None] = queue.SimpleQueue()
     pool: DecodePool[None] = DecodePool(Breaking("submit"), messages)
     pool.add(task(), BROKEN)

@@ -7,12 +7,14 @@ import io
 import math
 import random
 import zipfile
-from collections.abc import Iterable
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
 
 import pytest
 
 from cryptoservice.models import Freq, Row
+from cryptoservice.rows import ColumnRows
 from cryptoservice.sources.alignment import BAR_MS, Bars, Reading, Votes, count_votes, reading_by_labels, under
 from tests.unit.fakes import DAY, FEBRUARY_MS, RECORDINGS
 
@@ -28,6 +30,10 @@ def metrics_of(lines: Iterable[str]) -> list[Row]:
     rows = csv.reader(lines)
     next(rows)
     return [(moment(row[0]), *(float(value) for value in row[2:])) for row in rows]
+
+
+# From 1970 to 2100.
+EVER = range(4_102_444_800_000)
 
 
 def recorded_btc() -> list[Row]:
@@ -84,15 +90,15 @@ def test_the_recorded_hype_file_starts_its_bars() -> None:
     votes = count_votes(recorded_hype(), bars((fives_of_hype(), Freq.m5)))
     assert (votes.ends <= 1, votes.starts >= 15) == (True, True), votes
     assert votes.reading is Reading.STARTS_BARS
-    assert under(votes.reading, recorded_hype())[0][0] == fives_of_hype()[0][0]
+    assert under(votes.reading, recorded_hype(), EVER)[0][0] == fives_of_hype()[0][0]
 
 
 def test_recorded_rows_stand_under_the_bar_whose_taker_ratio_they_have() -> None:
     """The second quantity of the recordings, computed here: within one percent, or four at midnight."""
-    hype = {row[0]: row[6] for row in under(Reading.STARTS_BARS, recorded_hype())}
+    hype = {row[0]: row[6] for row in under(Reading.STARTS_BARS, recorded_hype(), EVER)}
     for row in fives_of_hype():
         assert math.isclose(hype[row[0]], row[8] / (row[5] - row[8]), rel_tol=0.011)
-    btc = {row[0]: row[6] for row in under(Reading.ENDS_BARS, recorded_btc())}
+    btc = {row[0]: row[6] for row in under(Reading.ENDS_BARS, recorded_btc(), EVER)}
     minutes = minutes_of_btc()
     for first in range(0, 25, 5):
         five = minutes[first : first + 5]
@@ -189,10 +195,28 @@ def test_the_margin() -> None:
 
 def test_labels_that_reach_midnight_end_their_bars() -> None:
     end = FEBRUARY_MS + DAY
-    assert reading_by_labels([FEBRUARY_MS + BAR_MS, end], end) is Reading.ENDS_BARS
-    assert reading_by_labels([FEBRUARY_MS, end - BAR_MS], end) is None
-    assert under(Reading.ENDS_BARS, [(end, 1.0)]) == [(end - BAR_MS, 1.0)]
-    assert under(Reading.UNPROVEN, [(FEBRUARY_MS, 1.0)]) == [(FEBRUARY_MS, 1.0)], "the reading that cannot look ahead"
+    assert reading_by_labels([(FEBRUARY_MS + BAR_MS, 1.0), (end, 1.0)], end) is Reading.ENDS_BARS
+    assert reading_by_labels([(FEBRUARY_MS, 1.0), (end - BAR_MS, 1.0)], end) is None
+    assert reading_by_labels([], end) is None
+
+
+def columns(rows: list[Row]) -> ColumnRows:
+    return ColumnRows([array("q", [row[0] for row in rows]), array("d", [row[1] for row in rows])], 0, len(rows))
+
+
+@pytest.mark.parametrize("form", [list, columns])
+def test_rows_of_a_day_are_chosen_by_their_bars(form: Callable[[list[Row]], Sequence[Row]]) -> None:
+    """A label at midnight ends the last bar of the day before, or starts the first one of its own."""
+    end = FEBRUARY_MS + DAY
+    rows = form([(FEBRUARY_MS, 1.0), (FEBRUARY_MS + BAR_MS, 2.0), (end - BAR_MS, 3.0), (end, 4.0)])
+    day = range(FEBRUARY_MS, end)
+    ends = [(FEBRUARY_MS, 2.0), (end - 2 * BAR_MS, 3.0), (end - BAR_MS, 4.0)]
+    starts = [(FEBRUARY_MS, 1.0), (FEBRUARY_MS + BAR_MS, 2.0), (end - BAR_MS, 3.0)]
+    assert list(under(Reading.ENDS_BARS, rows, day)) == ends
+    assert list(under(Reading.STARTS_BARS, rows, day)) == starts
+    assert list(under(Reading.UNPROVEN, rows, day)) == starts, "the reading that cannot look ahead"
+    assert list(under(Reading.ENDS_BARS, rows, range(FEBRUARY_MS - BAR_MS, FEBRUARY_MS))) == [(FEBRUARY_MS - BAR_MS, 1.0)]
+    assert list(under(Reading.ENDS_BARS, rows[:0], day)) == []
 
 
 def test_minutes_make_bars_only_where_all_five_are_there() -> None:
