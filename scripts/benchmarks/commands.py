@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import subprocess
 import sys
 import threading
@@ -24,6 +25,8 @@ class Run:
 
     seconds: float
     stdout: str
+    cpu_seconds: float
+    """Processor time of the command and of all its children that it has waited for."""
     peak_bytes: int = 0
     """Resident memory of the command and all its children together, at its highest; 0 when nobody watched."""
 
@@ -51,6 +54,7 @@ def run(
 ) -> Run:
     """Run it; a command that ends with another exit code ends the benchmark with what it said."""
     with TemporaryFile("w+") as stdout, TemporaryFile("w+") as stderr:
+        cpu_before = _children_cpu()
         started = time.perf_counter()
         child = subprocess.Popen(
             command, env=env, stdin=subprocess.PIPE if stdin else None, stdout=stdout, stderr=stderr, text=True
@@ -63,7 +67,13 @@ def run(
         stderr.seek(0)
         if child.returncode != code:
             raise SystemExit(f"{' '.join(command)} ended with exit code {child.returncode}:\n{stderr.read()}")
-        return Run(seconds, stdout.read(), watch.peak if isinstance(watch, _MemoryWatch) else 0)
+        cpu_seconds = _children_cpu() - cpu_before
+        return Run(seconds, stdout.read(), cpu_seconds, watch.peak if isinstance(watch, _MemoryWatch) else 0)
+
+
+def _children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def best_pair(ours: Callable[[], float], reference: Callable[[], float], count: int = PAIRS) -> Pair:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from benchmarks.commands import run
+from benchmarks.commands import Run, run
 
 SHELL = shutil.which("sqlite3") or ""
 _COLUMNS = "symbol, open_time, open, high, low, close, volume, quote_volume, trades, taker_buy_volume, taker_buy_quote_volume"
@@ -24,11 +24,11 @@ FROM hours h JOIN klines a ON a.symbol = h.symbol AND a.freq = '1m' AND a.open_t
 """
 
 
-def import_rows(schema: str, csv_file: Path, database: Path) -> float:
-    """Seconds that `.import` of the CSV into a new database's kline_rows takes."""
+def import_rows(schema: str, csv_file: Path, database: Path) -> Run:
+    """`.import` of the CSV into a new database's kline_rows."""
     database.unlink(missing_ok=True)
     run([SHELL, str(database)], stdin=schema)
-    return run([SHELL, str(database), ".mode csv", f".import {csv_file} kline_rows"]).seconds
+    return run([SHELL, str(database), ".mode csv", f".import {csv_file} kline_rows"])
 
 
 def schema_of(database: Path) -> str:
