@@ -250,6 +250,10 @@ def test_a_prepared_folder_needs_no_flags(workspace: Workspace, typed: Typed) ->
     made = workspace.run("universe", "define", "--symbols", "@~/symbols.txt", *dates, at="2026-03-05T00:00:01+00:00")
     assert made.code == 0, made
     assert (made.report["start_date"], made.report["end_date"]) == WINDOW
+    before = workspace.run("universe", "status")
+    assert (before.code, before.report.get("datasets", [])) == (0, []), before
+    assert f"there is no database at {home}/market.db yet" in before.stderr
+    assert_refused(workspace.run("universe", "status", "--db-path", "other.db"), "other.db does not exist")
     lines = typed("download", "--interval", "5m")
     assert lines[-1] == "next: cryptoservice universe export --source-freq 5m"
     report = workspace.run("universe", "export").report

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 from cryptoservice import errors
 from cryptoservice.cli import reports
 from cryptoservice.cli.commands.shared import Args, exit_code, log, network, window
+from cryptoservice.cli.flags.shared import named_by_environment
 from cryptoservice.clock import Clock
 from cryptoservice.config import RateConfig, WorkerConfig
 
@@ -38,7 +40,12 @@ def _status(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.audit.status import universe_status  # noqa: PLC0415
     from cryptoservice.cli.tables import status_lines  # noqa: PLC0415
 
-    result = universe_status(args.universe_file, args.db_path, window=window(args), clock=clock, stop=stop)
+    database = args.db_path
+    if database is not None and database == named_by_environment("--db-path") and not Path(database).exists():
+        # Whoever prepares a folder names the database before there is one, and status is then asked first.
+        log.info("there is no database at %s yet", database)
+        database = None
+    result = universe_status(args.universe_file, database, window=window(args), clock=clock, stop=stop)
     reports.deliver(args, result.to_dict(), lambda: status_lines(result))
     return errors.EXIT_OK
 

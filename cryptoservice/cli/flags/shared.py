@@ -108,10 +108,16 @@ def expand_home(path: str) -> str:
     return os.path.expanduser(path)  # noqa: PTH111 - Path would turn an empty text into a dot
 
 
+def named_by_environment(flag: str) -> str | None:
+    """The path that the environment names for that flag; None without one, or where it is empty."""
+    path = os.environ.get(VARIABLES.get(flag, ""))
+    return expand_home(path) if path else None
+
+
 def add_path(group: Any, flag: str, about: str, *, metavar: str = FILE, required: bool = True) -> None:
     """A flag for a path. One that has a variable takes its value from there, unless it is given or the variable is empty."""
     variable = VARIABLES.get(flag)
-    default = (os.environ.get(variable) or None) if variable else None
+    default = named_by_environment(flag)
     if variable:
         about = f"{about} (default: {variable})"
     group.add_argument(
