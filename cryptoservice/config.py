@@ -112,7 +112,7 @@ class WorkerConfig:
     """How many requests to the API and to the archive may be under way at the same time."""
 
     api: int = 5
-    vision: int = 8
+    vision: int = 16
 
     def __post_init__(self) -> None:
         require_count("API workers", self.api, 1, 256)

@@ -17,7 +17,7 @@ from tests.e2e.steps import asked, assert_stored, ledger, query, write_universe
 from tests.exchange import Fault, ReplayExchange
 
 QUARTER = ("2025-10-01", "2025-12-31")
-API_WORKERS, VISION_WORKERS = 5, 8
+API_WORKERS, VISION_WORKERS = 5, 16
 """The command's defaults."""
 
 

@@ -14,7 +14,7 @@ from cryptoservice.errors import Remedy, UsageError
 def test_the_defaults_are_the_documented_ones() -> None:
     assert RetryConfig() == RetryConfig(max_retries=3, base_delay=1.0, max_delay=60.0, backoff_multiplier=2.0, jitter=True)
     assert RateConfig() == RateConfig(1800, 0.0, 0.0, 300.0)
-    assert WorkerConfig() == WorkerConfig(api=5, vision=8)
+    assert WorkerConfig() == WorkerConfig(api=5, vision=16)
     assert Endpoints() == Endpoints("https://fapi.binance.com", "https://data.binance.vision")
 
 

@@ -172,7 +172,7 @@ def add_api_workers(group: Any) -> None:
 def add_vision_workers(group: Any) -> None:
     """How many requests to the archive are under way at the same time."""
     group.add_argument(
-        "--max-vision-workers", type=count, default=8, metavar="N", help="archive requests at once (default %(default)s)"
+        "--max-vision-workers", type=count, default=16, metavar="N", help="archive requests at once (default %(default)s)"
     )
 
 

@@ -48,7 +48,7 @@ LEAST: dict[str, dict[str, Any]] = {
     DOWNLOAD: {
         **OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "download", "interval": "1m", "download_market_metrics": False,
         "no_incremental": False, "retry_gaps": False,
-        "kline_source": "auto", "plan": False, "symbols": None, "max_api_workers": 5, "max_vision_workers": 8,
+        "kline_source": "auto", "plan": False, "symbols": None, "max_api_workers": 5, "max_vision_workers": 16,
         "api_request_delay": 0.0, "vision_request_delay": 0.0,
     },
     EXPORT: {
@@ -58,10 +58,10 @@ LEAST: dict[str, dict[str, Any]] = {
     STATUS: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "status", "db_path": None, "symbol": None, "date": None},
     VERIFY: {
         **OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "verify", "sample": 0, "seed": None, "repair": False, "lock": None,
-        "max_api_workers": 5, "max_vision_workers": 8,
+        "max_api_workers": 5, "max_vision_workers": 16,
     },
     LOCK: {**OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "lock", "output": "l.json", "force": False},
-    AUDIT: {**OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "audit", "sample": DEFAULT_SAMPLE, "max_vision_workers": 8},
+    AUDIT: {**OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "audit", "sample": DEFAULT_SAMPLE, "max_vision_workers": 16},
 }  # fmt: skip
 
 

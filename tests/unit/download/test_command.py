@@ -84,7 +84,7 @@ def test_only_a_long_run_uses_the_executor(
         result = download_universe_data(universe, tmp_path / "market.db", network=network, executor=executor, clock=CLOCK)
         assert executor.submit(len, "open").result() == 4, "whoever made it closes it"
     assert result.complete
-    assert calls.count("decode_zip") == (2 if uses else 0)
+    assert calls.count("decode_zips") == (2 if uses else 0)
     assert rows_of(tmp_path / "market.db", "LINKUSDT") == list(recorded_rows("LINKUSDT")[: 3 * 1440])
 
 
