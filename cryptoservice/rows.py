@@ -27,6 +27,22 @@ class _Columnar(Sequence[Row]):
     def columns(self) -> list[list[Any]]:
         """The same rows as one list for each column."""
 
+    @abstractmethod
+    def _row(self, position: int) -> Row:
+        """The row at a position from 0 up."""
+
+    def _part(self, part: slice) -> Sequence[Row]:
+        return list(self)[part]
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        return self._part(index) if isinstance(index, slice) else self._row(range(len(self))[index])
+
     def __iter__(self) -> Iterator[Row]:
         return zip(*self.columns(), strict=True)
 
@@ -66,20 +82,14 @@ class ColumnRows(_Columnar):
     def __len__(self) -> int:
         return self._stop - self._start
 
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
+    def _row(self, position: int) -> Row:
+        return tuple(column[self._start + position] for column in self._columns)
 
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Row]: ...
-
-    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
-        if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
-            if step != 1:
-                return list(self)[index]
-            return ColumnRows(self._columns, self._start + start, self._start + max(start, stop))
-        position = range(self._start, self._stop)[index]
-        return tuple(column[position] for column in self._columns)
+    def _part(self, part: slice) -> Sequence[Row]:
+        start, stop, step = part.indices(len(self))
+        if step != 1:
+            return super()._part(part)
+        return ColumnRows(self._columns, self._start + start, self._start + max(start, stop))
 
 
 class PackedRows(_Columnar):
@@ -111,14 +121,6 @@ class PackedRows(_Columnar):
     def __len__(self) -> int:
         return len(self._packed) // (_BYTES_OF_A_NUMBER * len(self.codes))
 
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Row]: ...
-
-    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
-        if isinstance(index, slice):
-            return list(self)[index]
-        position = range(len(self))[index]
-        return self.form(self.codes).unpack_from(self._packed, position * self.form(self.codes).size)
+    def _row(self, position: int) -> Row:
+        form = self.form(self.codes)
+        return form.unpack_from(self._packed, position * form.size)
