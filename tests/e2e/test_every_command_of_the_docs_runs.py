@@ -56,8 +56,14 @@ FENCES = {
 }
 # Flags of other programs that pages name.
 FOREIGN_FLAGS = {
-    "--config-settings", "--env-file", "--failed", "--latency", "--now", "--restricted", "--state-file", "--strict", "--type",
-}  # fmt: skip
+    *("--config-settings", "--env-file", "--failed", "--now", "--strict", "--type"),
+    # The replay exchange.
+    *("--latency", "--restricted", "--state-file"),
+    # docker.
+    *("--file", "--rm", "--tag", "--tty", "--user", "--volume"),
+    # freqtrade, and the recipe that makes its folder.
+    *("--candle-types", "--exchange", "--format", "--freq", "--show-timerange", "--trading-mode", "--userdir"),
+}
 # Folders that pages name and that only a run makes.
 MADE_FOLDERS = {"data/", "demo-data/"}
 

@@ -24,6 +24,7 @@ def measured(folder: Path, *command: str) -> list[dict[str, Any]]:
     shutil.copy(ROOT / "Makefile", folder)
     stamps = ("-o", ".venv/.package", "-o", ".venv/.tools", f"BIN={Path(sys.executable).parent}")
     done = subprocess.run([*command, *stamps], cwd=folder, capture_output=True, text=True, check=False)
+    assert (folder / "bench-results").is_dir(), done.stderr
     (path,) = (folder / "bench-results").iterdir()
     figures = json.loads(path.read_text())
     # A busy machine may miss a target; make has one exit code for every failure.
