@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import ROOT
+from tests.e2e.conftest import ROOT, Workspace
 
 # They measure for minutes.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -23,7 +23,9 @@ def measured(folder: Path, *command: str) -> list[dict[str, Any]]:
         (folder / name).symlink_to(ROOT / name)
     shutil.copy(ROOT / "Makefile", folder)
     stamps = ("-o", ".venv/.package", "-o", ".venv/.tools", f"BIN={Path(sys.executable).parent}")
-    done = subprocess.run([*command, *stamps], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, *stamps], cwd=folder, env=Workspace(folder).env(), capture_output=True, text=True, check=False
+    )
     assert (folder / "bench-results").is_dir(), done.stderr
     (path,) = (folder / "bench-results").iterdir()
     figures = json.loads(path.read_text())
