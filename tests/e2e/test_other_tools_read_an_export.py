@@ -34,8 +34,8 @@ import json, sys
 from pathlib import Path
 from freqtrade.data.history import load_pair_history
 from freqtrade.enums import CandleType
-pair, timeframe, kind, form = sys.argv[1:]
-found = load_pair_history(pair, timeframe, Path("user_data/data/binance"), fill_up_missing=False, drop_incomplete=False,
+pair, timeframe, kind, form, *fill = sys.argv[1:]
+found = load_pair_history(pair, timeframe, Path("user_data/data/binance"), fill_up_missing=bool(fill), drop_incomplete=False,
                           data_format=form, candle_type=CandleType(kind))
 found["date"] = found["date"].dt.as_unit("ms").astype("int64")
 print(json.dumps(found.values.tolist()))
@@ -217,6 +217,11 @@ def test_freqtrade_itself_reads_its_folder(dataset: Dataset) -> None:
         pair = f"{symbol[:-4]}/USDT:USDT"
         wanted = dataset.candles(symbol)
         assert [tuple(row) for row in load("loader.py", pair, "5m", "futures", "feather")] == wanted
+        # It fills the hole itself, as the recipe says.
+        filled = load("loader.py", pair, "5m", "futures", "feather", "fill")
+        assert len(filled) == 28 * 288
+        invented = [row[5] for row in filled if tuple(row) not in set(wanted)]
+        assert invented == [0.0] * (28 * 288 - len(wanted))
         # pandas reads the numbers of JSON to fifteen digits or so.
         as_json = load("loader.py", pair, "5m", "futures", "json")
         assert len(as_json) == len(wanted)
@@ -224,6 +229,8 @@ def test_freqtrade_itself_reads_its_folder(dataset: Dataset) -> None:
             assert row == pytest.approx(truly, rel=1e-14)
         rates = load("loader.py", pair, "1h", "funding_rate", "feather")
         assert [tuple(row[:2]) for row in rates] == dataset.funding(symbol)
+    # What the recipe leaves to freqtrade itself.
+    assert re.search(r"--candle-types \{[^}]*\bmark\b", shell("freqtrade download-data --help"))
 
 
 def backtesting_bars() -> str:
