@@ -1,4 +1,4 @@
-# Everything a person types here. All of it needs python3 >= 3.10, make and a package index, nothing else.
+# Everything a person types here. `make demo`, `make exchange` and `make test` need python3 >= 3.10, make and a package index, nothing else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
