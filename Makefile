@@ -1,16 +1,17 @@
-# Everything a person types here. `make demo` and `make test` need python3 >= 3.10, make and a package index, nothing else.
+# Everything a person types here. `make demo`, `make exchange` and `make test` need python3 >= 3.10, make and a package index, nothing else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test test-slow test-package lint docs bench bench-scale define download export clean
+.PHONY: help demo exchange test test-slow test-package lint docs bench bench-scale define download export clean
 
 help:
 	@echo "First steps"
-	@echo "  make demo          see it work: define, download and export recorded market data (10 seconds)"
-	@echo "  make test          run the tests (4 minutes)"
-	@echo "  Then read README.md, and docs/development.md before you change something."
+	@echo "  make demo          see it work: define, download and export recorded market data"
+	@echo "  make exchange      keep the exchange of the demo running, to try commands by hand; Ctrl-C ends it"
+	@echo "  make test          run the tests"
+	@echo "  README.md goes on from there and says how long each takes. Read docs/development.md before you change something."
 	@echo
 	@echo "Commands, with the flags of docs/cli.md"
 	@echo "  make define ARGS='--symbols LINKUSDT ...'   cryptoservice universe define; likewise make download, make export"
@@ -43,6 +44,9 @@ $(VENV)/.engines: $(VENV)/.tools
 
 demo: $(VENV)/.package
 	@$(BIN)/python scripts/demo.py
+
+exchange: $(VENV)/.package
+	@$(BIN)/python scripts/exchange.py $(ARGS)
 
 test: $(VENV)/.tools
 	$(BIN)/python -m pytest

@@ -13,6 +13,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 20.0
+# Made up: it was settled on 12 February in the morning and removed from the exchange, and the archive still has it.
+DELISTED = "OLDUSDT"
+# What the demo and `make exchange` add to the recorded market.
+DEMO_MARKET = ("--add-symbol", f"{DELISTED}:2025-11-01:2026-02-12T09:removed")
 
 
 @contextlib.contextmanager
@@ -41,7 +45,9 @@ def client_environment(addresses: dict[str, str], folder: Path) -> dict[str, str
         "BINANCE_API_BASE_URL": addresses["api_url"],
         "BINANCE_VISION_BASE_URL": addresses["vision_url"],
         "BINANCE_LISTING_BASE_URL": addresses["listing_url"],
+        # The small letters win where both are set.
         "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
         "XDG_STATE_HOME": str(folder / "state"),
     }
 

@@ -70,7 +70,7 @@ def known_error(error: Exception, command: str = "") -> errors.CryptoserviceErro
         return errors.OutputError(f"{where}{error.strerror or error}")
     if isinstance(error, ModuleNotFoundError):
         return errors.CryptoserviceError(
-            f"the package {error.name} is not installed", hint="install what this program needs with: pip install ."
+            f"the package {error.name} is not installed", hint="install what this program needs with: pip install -e ."
         )
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return errors.CryptoserviceError("the system lets this run start no more threads", hint=_FOR_THREADS.get(command, _LIMIT))

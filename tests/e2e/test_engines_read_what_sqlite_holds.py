@@ -110,7 +110,7 @@ def ask(dataset: Dataset, engine: str, words: str) -> dict[str, Any]:
     columns = {table: dataset.columns(table) for table in TABLES}
     order = {
         "code": block("python", words),
-        "query": block("sql"),
+        "query": block("sql", "GROUP BY"),
         "bare": BARE,
         "columns": columns,
         "selects": {table: f"SELECT {', '.join(columns[table])} FROM {table}{where[table]}" for table in TABLES},

@@ -1,6 +1,7 @@
 """README and docs: every command runs as a reader types it, the output that is shown is real, and every link leads somewhere.
 
-Blocks of bash are run here, page by page, against the replay exchange. A block of text right after one is what it prints.
+Blocks of bash are run here, page by page, against the replay exchange that `make exchange` starts, as the README says. A block
+of text right after one is what it prints.
 Python of the README is run here too, and the universes that are shown are read. All else of docs/recipes.md is run by
 test_every_recipe_does_what_it_says.py, test_nightly_runs_equal_one_run.py and test_engines_read_what_sqlite_holds.py.
 test_the_cli_page_says_what_help_says.py compares docs/cli.md with the commands.
@@ -8,11 +9,13 @@ test_the_cli_page_says_what_help_says.py compares docs/cli.md with the commands.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,26 +27,27 @@ import pytest
 from cryptoservice.universe.file import from_json, to_json
 from tests.e2e import truth
 from tests.e2e.conftest import ROOT, Outcome, Workspace
-from tests.e2e.recipe_steps import blocks_of
-from tests.e2e.steps import addresses, query
+from tests.e2e.recipe_steps import block, blocks_of
+from tests.e2e.steps import query
 from tests.e2e.terminal import Terminal, screen
-from tests.exchange import Market, ReplayExchange
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 PAGES = [README, *sorted(DOCS.glob("*.md"))]
 # Another page that is written by hand; it may be missing from a checkout that is being put together.
 WIRE = DOCS / "wire.md"
-# These would run this very suite, or install again what runs it. That the targets exist is checked below.
-NOT_RUN_HERE = {
-    "python3 -m venv .venv && source .venv/bin/activate && pip install .": "test_the_built_package_runs_alone.py installs it",
-    "make demo": "test_wrappers_and_make_pass_everything_on.py runs the demo",
-    "make test": "the suite itself",
-    "make lint": "its own target in .ci/run",
-    "make bench": "takes minutes",
-    "make bench-scale": "takes minutes",
-    ".venv/bin/python -m pytest -n 0 tests/unit/universe/test_symbols.py": "the suite itself",
+INSTALL = "python3 -m venv .venv && source .venv/bin/activate && pip install -e ."
+# What takes too long here, or would run this very suite, is run elsewhere: by the file that has these words.
+RUN_ELSEWHERE = {
+    INSTALL: ("tests/e2e/test_the_built_package_runs_alone.py", INSTALL),
+    "make demo": ("tests/e2e/test_wrappers_and_make_pass_everything_on.py", '*MAKE, "demo"'),
+    "make test": (".ci/run", "\nmake test\n"),
+    "make lint": (".ci/run", "\nmake lint\n"),
+    "make bench": ("tests/e2e/test_the_benchmarks_fill_their_table.py", '"make", "bench"'),
+    "make bench-scale": ("tests/e2e/test_the_benchmarks_fill_their_table.py", '"make", "bench-scale"'),
 }
+# What `make exchange` says to export.
+ADDRESSES = {"BINANCE_API_BASE_URL", "BINANCE_VISION_BASE_URL", "BINANCE_LISTING_BASE_URL"}
 # Which pages may have blocks of which kind; all have bash and text.
 FENCES = {
     "README.md": {"python"},
@@ -51,9 +55,17 @@ FENCES = {
     "recipes.md": {"crontab", "ini", "make", "python", "sh", "sql"},
 }
 # Flags of other programs that pages name.
-FOREIGN_FLAGS = {"--config-settings", "--env-file", "--failed", "--now", "--state-file", "--strict", "--type"}
-# A folder that pages name and that only a run makes.
-MADE_FOLDERS = {"demo-data/"}
+FOREIGN_FLAGS = {
+    *("--config-settings", "--env-file", "--failed", "--now", "--strict", "--type"),
+    # The replay exchange.
+    *("--latency", "--restricted", "--state-file"),
+    # docker.
+    *("--file", "--rm", "--tag", "--tty", "--user", "--volume"),
+    # freqtrade, and the recipe that makes its folder.
+    *("--candle-types", "--exchange", "--format", "--freq", "--show-timerange", "--trading-mode", "--userdir"),
+}
+# Folders that pages name and that only a run makes.
+MADE_FOLDERS = {"data/", "demo-data/"}
 
 
 def without_blocks(text: str) -> str:
@@ -69,24 +81,29 @@ def commands(page: Path) -> list[tuple[list[str], list[str]]]:
 
 
 def checkout(folder: Path) -> None:
-    """What a reader has in the folder: the wrappers, the Makefile and the package."""
-    for name in ("cryptoservice", "scripts"):
+    """What a reader has in the folder: the wrappers, the Makefile, the package, its tests, and the environment of `make test`."""
+    for name in ("cryptoservice", "scripts", "tests", "pyproject.toml", "setup.cfg"):
         (folder / name).symlink_to(ROOT / name)
+    (folder / ".venv").symlink_to(sys.prefix)
     shutil.copy(ROOT / "Makefile", folder)
 
 
+def started(workspace: Workspace, line: str, **streams: int) -> subprocess.Popen[bytes]:
+    """One line of a page, as a reader types it into bash, in a process group of its own."""
+    environment = {**workspace.env(), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    # The environment is there. Without these stamps make would ask a package index whether it is.
+    line = re.sub(r"^make ", "make --no-print-directory -o .venv/.package -o .venv/.tools ", line)
+    return subprocess.Popen(
+        # Programs that colour what they say do not do so on a dumb terminal.
+        ["bash", "-c", line], cwd=workspace.folder, env={**environment, "TERM": "dumb"}, stdin=subprocess.DEVNULL,
+        start_new_session=True, **streams,
+    )  # fmt: skip
+
+
 def typed(workspace: Workspace, line: str) -> Outcome:
-    """One line of a page, as a reader types it into bash: at a terminal, whose lines stand in `stderr` and `stdout`."""
-    binaries = Path(sys.executable).parent
-    environment = {**workspace.env(), "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
-    # make would first build a virtual environment of its own in this folder.
-    line = line.replace("make define", f"make define BIN={binaries} -o .venv/.package")
+    """One line to its end: at a terminal, whose lines stand in `stderr` and `stdout`."""
     with Terminal(columns=200) as shown, Terminal(columns=200) as printed:
-        process = subprocess.Popen(
-            # Programs that colour what they say do not do so on a dumb terminal.
-            ["bash", "-c", line], cwd=workspace.folder, env={**environment, "TERM": "dumb"},
-            stdin=subprocess.DEVNULL, stdout=printed.theirs, stderr=shown.theirs,
-        )  # fmt: skip
+        process = started(workspace, line, stdout=printed.theirs, stderr=shown.theirs)
         os.close(shown.theirs)
         os.close(printed.theirs)
         try:
@@ -97,19 +114,38 @@ def typed(workspace: Workspace, line: str) -> Outcome:
     return Outcome(process.returncode, *("\n".join(screen(terminal.text).left) for terminal in (printed, shown)))
 
 
+@contextlib.contextmanager
+def second_terminal(workspace: Workspace, line: str) -> Iterator[dict[str, str]]:
+    """`make exchange` in a terminal of its own, and the variables that its lines set when they are copied; Ctrl-C ends it."""
+    with started(workspace, line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as kept:
+        try:
+            assert kept.stdout is not None
+            said = list(iter(kept.stdout.readline, b"Ctrl-C ends it.\n"))
+            yield {name: value for one in said for name, value in exported(one.decode()).items()}
+        finally:
+            os.killpg(kept.pid, signal.SIGINT)
+            ending = kept.communicate(timeout=20)
+    # A request that it does not know is an error of the command that sent it.
+    assert ending == (b"\nThe replay exchange has ended.\n", b"")
+
+
 def exported(line: str) -> dict[str, str]:
     """The variables that a line of a page sets for all that follow."""
-    first, *assignments = shlex.split(line)
-    return dict(word.split("=", 1) for word in assignments) if first == "export" else {}
+    return dict(word.split("=", 1) for word in shlex.split(line)[1:]) if line.startswith("export ") else {}
 
 
-def run_page(workspace: Workspace, page: Path) -> None:
-    """Every command of a page, in order. The output that it shows must have been printed, with dots for what is left out."""
-    workspace = Workspace(workspace.folder, dict(workspace.environment))
-    for block, shown in commands(page):
+def run_page(workspace: Workspace, page: Path, terminals: contextlib.ExitStack) -> None:
+    """Every command of a page, in order. The output that it shows must have been printed, with dots for what is left out.
+
+    An exchange that the page starts lasts as long as `terminals`. What the page sets with `export` stays in the workspace.
+    """
+    for lines, shown in commands(page):
         printed: list[str] = []
-        for line in block:
-            if line in NOT_RUN_HERE:
+        for line in lines:
+            if line in RUN_ELSEWHERE:
+                continue
+            if line.startswith("make exchange"):
+                workspace.environment |= terminals.enter_context(second_terminal(workspace, line))
                 continue
             workspace.environment |= exported(line)
             done = typed(workspace, line)
@@ -122,17 +158,19 @@ def run_page(workspace: Workspace, page: Path) -> None:
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    """A folder in which all commands of the README have been run."""
+    """A folder in which all commands of the README have been run, in an environment that knows no exchange before."""
     folder = tmp_path_factory.mktemp("reader")
     checkout(folder)
-    with ReplayExchange(Market.recorded()) as exchange:
-        workspace = Workspace(folder, addresses(exchange))
-        run_page(workspace, README)
-        yield workspace
+    workspace = Workspace(folder)
+    with contextlib.ExitStack() as terminals:
+        run_page(workspace, README, terminals)
+        assert {name for name in workspace.environment if name.startswith("BINANCE_")} == ADDRESSES
+        # Paths are exported by the README for itself. The other pages say theirs.
+        yield Workspace(folder, {name: value for name, value in workspace.environment.items() if name in ADDRESSES})
 
 
 def test_the_commands_of_the_readme_make_a_dataset(reader: Workspace) -> None:
-    lines = [line for block, _ in commands(README) for line in block]
+    lines = [line for lines, _ in commands(README) for line in lines]
     for command in ("define", "download", "export", "status", "verify"):
         assert sum(line.split()[:3] == ["cryptoservice", "universe", command] for line in lines) == 1
     assert sum(bool(shown) for _, shown in commands(README)) == 5
@@ -144,8 +182,8 @@ def test_the_commands_of_the_readme_make_a_dataset(reader: Workspace) -> None:
 def test_the_commands_of_a_page_run_after_those_of_the_readme(reader: Workspace, tmp_path: Path, page: str) -> None:
     folder = tmp_path / "reader"
     shutil.copytree(reader.folder, folder, symlinks=True)
-    workspace = Workspace(folder, reader.environment)
-    run_page(workspace, DOCS / page)
+    with contextlib.ExitStack() as terminals:
+        run_page(Workspace(folder, dict(reader.environment)), DOCS / page, terminals)
     if page == "recipes.md":
         assert (folder / "data/exports/coverage_4h_2026-02-10_2026-02-12.json").is_file()
         assert (folder / "data/exports/klines/freq=1d/date=2026-02-28/klines.csv").is_file()
@@ -160,17 +198,23 @@ def test_the_commands_of_a_page_run_after_those_of_the_readme(reader: Workspace,
         assert entry == real
 
 
-def python_of_the_readme(reader: Workspace, tmp_path: Path, word: str, more: str = "") -> str:
-    """What the one block of Python that holds the word prints, with lines of our own at its end."""
-    (code,) = [text for fence, text in blocks_of(README.read_text(encoding="utf-8")) if fence == "python" and word in text]
+def program(reader: Workspace, tmp_path: Path, code: str) -> str:
+    """What a program prints in the folder of somebody who has followed the README."""
     folder = tmp_path / "reader"
-    shutil.copytree(reader.folder, folder, symlinks=True)
-    (folder / "program.py").write_text(code + more)
+    if not folder.exists():
+        shutil.copytree(reader.folder, folder, symlinks=True)
+    (folder / "program.py").write_text(code)
     done = subprocess.run(
         [sys.executable, "program.py"], cwd=folder, env=reader.env(), capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def python_of_the_readme(reader: Workspace, tmp_path: Path, word: str, more: str = "") -> str:
+    """What the one block of Python that holds the word prints, with lines of our own at its end."""
+    (code,) = [text for fence, text in blocks_of(README.read_text(encoding="utf-8")) if fence == "python" and word in text]
+    return program(reader, tmp_path, code + more)
 
 
 def test_duckdb_reads_the_export(reader: Workspace, tmp_path: Path) -> None:
@@ -210,11 +254,20 @@ def test_a_plain_function_downloads_a_window(reader: Workspace, tmp_path: Path) 
 
 
 def test_the_facade_does_all_three_steps(reader: Workspace, tmp_path: Path) -> None:
+    # More than once, as people do.
+    assert python_of_the_readme(reader, tmp_path, "import asyncio") == ""
     assert python_of_the_readme(reader, tmp_path, "import asyncio") == ""
     files = sorted((tmp_path / "reader/data/link/klines/freq=1d").rglob("*.csv"))
     assert [path.parent.name[5:] for path in files] == truth.days()
     day = truth.csv_text({"LINKUSDT": truth.rows("LINKUSDT", "1d", "2026-02-28", "2026-02-28")})
     assert files[-1].read_text() == day
+
+
+def test_the_facade_of_the_recipes_runs_after_the_readme(reader: Workspace, tmp_path: Path) -> None:
+    code = block("python", "import asyncio")
+    assert program(reader, tmp_path, code) == program(reader, tmp_path, code) == ""
+    rows = query(tmp_path / "reader/data/database/market.db", "SELECT count(*) FROM klines WHERE freq = '5m'")
+    assert rows == [(84 * 288,)]
 
 
 def test_every_block_is_of_a_kind_that_a_test_reads() -> None:
@@ -227,10 +280,21 @@ def test_every_block_is_of_a_kind_that_a_test_reads() -> None:
         assert len(blocks_of(text)) * 2 == len(re.findall(r"^```", text, flags=re.MULTILINE)), (
             f"{page.name}: a fence without its word"
         )
-    lines = [line for page in PAGES for block, _ in commands(page) for line in block]
-    assert NOT_RUN_HERE.keys() <= set(lines), "a line that no page has any more"
+        # What is typed stands in a block that is run.
+        shown = "".join(words for fence, words in blocks_of(text) if fence == "text")
+        assert not re.search(r"^(\$|cryptoservice|make|pip3?|python3?|uv|git|docker) ", shown, flags=re.MULTILINE), page.name
+    lines = [line for page in PAGES for lines, _ in commands(page) for line in lines]
+    assert RUN_ELSEWHERE.keys() <= set(lines), "a line that no page has any more"
+    for line, (file, words) in RUN_ELSEWHERE.items():
+        assert words in (ROOT / file).read_text(encoding="utf-8"), f"{file} does not run {line}"
     python = [text for fence, text in blocks_of(README.read_text(encoding="utf-8")) if fence == "python"]
     assert len(python) == 5, "a block of the README that no test runs?"
+
+
+def test_an_editable_install_is_never_replaced_by_a_copy() -> None:
+    """`pip install .` in the environment of `make demo` would let a later change of the checkout do nothing."""
+    for page in PAGES:
+        assert not re.findall(r"pip install (?!-e )'?\.(?:\[\w+\])?'?(?=[\s`])", page.read_text(encoding="utf-8")), page.name
 
 
 def json_blocks_of_formats() -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -224,3 +225,26 @@ def test_pip_installs_a_folder(tmp_path: Path) -> None:
     found = {path.relative_to(target).as_posix() for path in (target / PACKAGE).rglob("*") if path.is_file()}
     assert found == sources()
     assert os.access(target / "bin" / PACKAGE, os.X_OK)
+
+
+# The README's own line.
+INSTALL = "python3 -m venv .venv && source .venv/bin/activate && pip install -e ."
+
+
+@pytest.mark.slow
+def test_a_newcomer_runs_the_first_lines_of_the_readme(tmp_path: Path) -> None:
+    """From a clean clone and with an empty home; the installation stays the checkout itself, whatever the order."""
+    tree, home = clean_copy(tmp_path / "a tree"), tmp_path / "home"
+    home.mkdir()
+    assert f"```bash\n{INSTALL}\n```" in (tree / "README.md").read_text(encoding="utf-8")
+    before = {path.name for path in tree.iterdir()}
+    python = f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+    for line in ("make demo", INSTALL, "make demo"):
+        said = run(["env", f"HOME={home}", "bash", "-c", f"{python}; {line}"], tree)
+        assert "warning: " not in said.replace("warning: not in the current trading list", ""), said
+        where = f"import {PACKAGE}; print({PACKAGE}.__file__)"
+        found = run([tree / ".venv/bin/python", "-c", where], tmp_path).strip()
+        assert Path(found) == tree / PACKAGE / "__init__.py", line
+        assert run([tree / ".venv/bin" / PACKAGE, "--version"], tmp_path).startswith(f"{PACKAGE} ")
+    ignored = {line.rstrip("/") for line in (ROOT / ".gitignore").read_text().split()}
+    assert {path.name for path in tree.iterdir()} - before - ignored == {f"{PACKAGE}.egg-info"}

@@ -18,6 +18,7 @@ import pytest
 
 from tests.e2e import truth
 from tests.e2e.conftest import ROOT, Outcome, Workspace
+from tests.e2e.crash_steps import json_file
 from tests.e2e.steps import assert_stored, contents, klines, wait_until, write_universe
 from tests.exchange import Fault, Market, ReplayExchange
 
@@ -155,12 +156,14 @@ def test_the_demo_shows_the_whole_way(checkout: Path) -> None:
     assert all(symbol in typed[0] for symbol in truth.SYMBOLS)
     assert len(re.findall(r"[A-Z]+USDT", typed[0])) == 6
     reports = [json.loads(line) for line in lines if line.startswith("{")]
+    kept = [json_file(checkout / "demo-data/reports" / f"{name}.json") for name in ("define", "download", "export", "everyone")]
+    assert kept == reports
     assert [report.get("active_symbol_days") for report in reports] == [84, None, None, 96]
     summary = outcome.stdout[outcome.stdout.rindex("}") + 1 :]
     for words in (
         "84",
         "6 symbols x 28 days",
-        "24192 klines",
+        "24,192 klines",
         "100.00%",
         "demo-data/exports",
         "OLDUSDT: delisted, active until 2026-02-12",
@@ -175,6 +178,41 @@ def test_the_demo_shows_the_whole_way(checkout: Path) -> None:
         assert klines(data / "market.db", symbol) == truth.rows(symbol, "5m")
     assert all(nobody_listens(port) for port in ports(outcome.stdout))
     assert not (data / "exchange.json").exists()
+    # What the last lines name is there, and what they advise runs.
+    look, _, follow = summary.partition("Look at\n")[2].partition("Try next\n")
+    named = [line.split()[0] for line in look.splitlines() if line]
+    assert [Path(name).suffix for name in named] == [".html", ".csv"]
+    assert all((checkout / name).is_file() for name in named)
+    activated, command = follow.splitlines()[0].strip().split(" && ")
+    assert activated == "source .venv/bin/activate"
+    status = run(workspace, "bash", "-c", f"PATH={shlex.quote(str(BIN))}:$PATH; {command}", folder=checkout)
+    assert (status.code, len(status.report["datasets"])) == (0, 3), status
+    assert "make exchange" in follow
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_exchange_is_kept_for_commands_by_hand(tmp_path: Path, number: signal.Signals) -> None:
+    environment = Workspace(tmp_path).env()
+    any_ports = "ARGS=--api-port 0 --vision-port 0 --listing-port 0"
+    # A process group of its own: the signal goes to make and the exchange, as a terminal sends it.
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True}
+    with subprocess.Popen([*MAKE, "exchange", any_ports], cwd=ROOT, env=environment, text=True, **how) as kept:
+        assert kept.stdout is not None
+        shown = list(iter(kept.stdout.readline, "Ctrl-C ends it.\n"))
+        workspace = Workspace(tmp_path, dict(line.split()[1].split("=") for line in shown if line.startswith("export ")))
+        # The market is that of the demo.
+        listed = workspace.run("universe", "symbols", "--listing", "archive")
+        assert listed.stdout.split() == sorted([*truth.SYMBOLS, "OLDUSDT"]), listed
+        assert workspace.define().report["active_symbol_days"] == 84
+        os.killpg(kept.pid, number)
+        printed, said = kept.communicate(timeout=20)
+    assert printed == "\nThe replay exchange has ended.\n"
+    assert "Traceback" not in said
+    assert number != signal.SIGINT or said == ""
+    found = [int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", "".join(shown))]
+    assert len(found) == 3
+    assert all(nobody_listens(port) for port in found)
+    assert contents(tmp_path).keys() == {"universe.json"}
 
 
 def test_a_demo_that_fails_leaves_no_exchange_behind(checkout: Path) -> None:
@@ -203,8 +241,9 @@ def test_a_demo_that_is_stopped_leaves_no_exchange_behind(checkout: Path, number
         assert demo.stdout is not None
         found = ports(demo.stdout.readline())
         os.killpg(demo.pid, number)
-        demo.communicate(timeout=20)
-    assert demo.returncode != 0
+        _, said = demo.communicate(timeout=20)
+    assert demo.returncode == (130 if number == signal.SIGINT else -number)
+    assert "Traceback" not in said
     wait_until(lambda: all(nobody_listens(port) for port in found), seconds=5)
 
 

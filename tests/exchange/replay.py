@@ -68,8 +68,15 @@ class ReplayExchange:
         hosts: dict[Host, Answerer] = {
             "api": self._answer_api, "vision": self._answer_vision, "listing": self._answer_listing,
         }  # fmt: skip
-        for port, (host, answer) in zip(self._ports, hosts.items(), strict=True):
-            self._servers.append(ReplayServer(host, port, answer, self._http_now, self._gzip))
+        try:
+            for port, (host, answer) in zip(self._ports, hosts.items(), strict=True):
+                self._servers.append(ReplayServer(host, port, answer, self._http_now, self._gzip))
+        except OSError:
+            # A port is taken: the ports before it are free again at once.
+            for server in self._servers:
+                server.server_close()
+            self._servers = []
+            raise
         for server in self._servers:
             server.start()
         return self

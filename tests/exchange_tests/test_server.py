@@ -24,6 +24,7 @@ from tests.exchange import ReplayExchange
 from .client import FEBRUARY, MINUTE, UM, Client
 from .s3 import read
 
+CHECKSUM = f"{UM}/monthly/klines/LINKUSDT/1d/LINKUSDT-1d-2026-02.zip.CHECKSUM"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -141,6 +142,77 @@ def test_a_restricted_api_and_a_fate_that_does_not_exist(state_file: Path) -> No
 
 def test_it_ends_by_itself(state_file: Path) -> None:
     assert launch(state_file, "--max-seconds", "0.2").wait(5) == 0
+
+
+def test_it_tells_a_person_what_to_type(tmp_path: Path) -> None:
+    ports = ("--api-port", "0", "--vision-port", "0", "--listing-port", "0")
+    unset = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    for proxy in ({}, {"https_proxy": "http://127.0.0.1:9"}):
+        command = [sys.executable, "-m", "tests.exchange", *ports]
+        how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, cwd=ROOT, env={**unset, **proxy}, **how) as process:
+            assert process.stdout is not None
+            shown = list(iter(process.stdout.readline, "Ctrl-C ends it.\n"))
+            lines = "".join(line for line in shown if line.startswith("export "))
+            printed = subprocess.run(
+                ["/bin/sh", "-c", f"{lines}env"], cwd=tmp_path, env=unset, capture_output=True, text=True, check=True
+            ).stdout
+            variables = dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)
+            try:
+                assert b"LINKUSDT" in get(f"{variables['BINANCE_API_BASE_URL']}/fapi/v1/exchangeInfo")
+                assert b"LINKUSDT" in get(f"{variables['BINANCE_VISION_BASE_URL']}/{CHECKSUM}")
+                assert b"LINKUSDT" in get(f"{variables['BINANCE_LISTING_BASE_URL']}?delimiter=/&prefix={UM}/daily/klines/")
+                assert ("NO_PROXY" in variables) == ("no_proxy" in variables) == bool(proxy)
+            finally:
+                process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=10) == ("\nThe replay exchange has ended.\n", "")
+        assert process.returncode == 0
+
+
+def test_a_person_gets_the_same_ports_again_where_they_are_free() -> None:
+    command = [sys.executable, "-m", "tests.exchange", "--max-seconds", "0.1"]
+    with socket.socket() as other:
+        # It may be in use already, which is as good.
+        with contextlib.suppress(OSError):
+            other.bind(("127.0.0.1", 8762))
+            other.listen()
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=True)
+        assert "Port 8762 cannot be had (Address already in use), so another one is used.\n" in done.stdout
+        assert "VISION_BASE_URL=http://127.0.0.1:" in done.stdout
+        assert "VISION_BASE_URL=http://127.0.0.1:8762" not in done.stdout
+    for host in ("API", "VISION", "LISTING"):
+        number = {"API": 8761, "VISION": 8762, "LISTING": 8763}[host]
+        assert f"{host}_BASE_URL=http://127.0.0.1:{number}" in done.stdout or f"Port {number} cannot" in done.stdout
+
+
+@pytest.mark.parametrize("purpose", [(), ("--state-file", "state.json")])
+def test_a_port_that_cannot_be_had_is_told(tmp_path: Path, purpose: tuple[str, ...]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        command = [sys.executable, "-m", "tests.exchange", *purpose, "--listing-port", port]
+        done = subprocess.run(
+            command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=20,
+            check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert f"error: port {port} cannot be had (Address already in use): give another one, or leave out the flag\n" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_exchange_that_cannot_start_leaves_no_port_behind() -> None:
+    with ReplayExchange() as first:
+        taken = int(first.vision_url.rpartition(":")[2])
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            free = probe.getsockname()[1]
+        with pytest.raises(OSError, match="in use"):
+            ReplayExchange(api_port=free, vision_port=taken).start()
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", free))
+        probe.listen()
 
 
 @pytest.mark.slow

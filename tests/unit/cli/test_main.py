@@ -45,7 +45,7 @@ ERRORS: list[tuple[Exception, int, str, str | None]] = [
     (OSError("the tape is torn"), 1, "the tape is torn", None),
     (
         ModuleNotFoundError("No module named 'requests'", name="requests"), 1, "the package requests is not installed",
-        "install what this program needs with: pip install .",
+        "install what this program needs with: pip install -e .",
     ),
     (
         RuntimeError("can't start new thread"), 1, "the system lets this run start no more threads",
