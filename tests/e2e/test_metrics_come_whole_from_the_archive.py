@@ -326,7 +326,8 @@ def test_a_killed_run_is_taken_up_where_it_was(tmp_path: Path, market: Market) -
         exchange.latency = 0.1
         workspace = Workspace(broken, addresses(exchange))
         command = ("universe", "download", "--universe-file", "universe.json", "--db-path", "market.db", "--interval", "5m")
-        process = workspace.start(*command, WITH_METRICS)
+        # Few at once, so that it is killed before all of them have come.
+        process = workspace.start(*command, WITH_METRICS, "--max-vision-workers", "4")
         wait_until(lambda: settled_metrics(broken / "market.db"))
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=10)

@@ -156,7 +156,7 @@ def test_define_and_verify_show_theirs(lasting: Workspace, exchange: ReplayExcha
     assert lasting.download().code == 0
     exchange.latency = 0.6
     verify = ("universe", "verify", "--universe-file", "universe.json", "--db-path", "market.db", "--sample", "25", "--seed", "1")
-    outcome, screen = run_on_terminal(lasting, *verify)
+    outcome, screen = run_on_terminal(lasting, *verify, "--max-vision-workers", "8")
     assert outcome.code == 0
     assert any(re.fullmatch(VERIFYING, line) for line in screen.drawn)
     assert len(screen.left) == 3
