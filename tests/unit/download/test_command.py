@@ -72,7 +72,7 @@ def test_all_wanted_days_and_no_other_are_stored(tmp_path: Path, universe: Path,
 def test_only_a_long_run_uses_the_executor(
     tmp_path: Path, universe: Path, network: NetworkConfig, monkeypatch: pytest.MonkeyPatch, threshold: int, uses: bool
 ) -> None:
-    monkeypatch.setattr(command, "_ROWS_FOR_HELPERS", threshold)
+    monkeypatch.setattr(command, "ROWS_FOR_HELPERS", threshold)
     calls: list[str] = []
 
     class Noting(ThreadPoolExecutor):
