@@ -68,7 +68,7 @@ def test_define_leads_to_the_download() -> None:
 def download(wanted: int, *failed: tuple[Dataset, str], gaps: int = 0) -> DownloadResult:
     items = tuple(Unsettled(dataset, "A", FIRST, reason, Status.FAILED) for dataset, reason in failed)
     counts = DatasetCounts(wanted, 0, wanted - len(items) - gaps, gaps, len(items), 1_234_567)
-    return DownloadResult(WINDOW, Freq.m5, {Dataset.KLINES: counts}, items, {"api": 1_000, "vision": 1}, 0, 0.0, 61.0)
+    return DownloadResult(WINDOW, Freq.m5, {Dataset.KLINES: counts}, items, {"api": 1_000, "vision": 1}, 0, 0, 0.0, 61.0)
 
 
 def test_download_leads_to_the_export_when_it_is_complete() -> None:
@@ -135,7 +135,7 @@ def test_an_export_says_how_much_there_is() -> None:
 
 
 def test_a_verification() -> None:
-    sound = VerifyResult(WINDOW, (CheckedDataset(Dataset.KLINES, "5m", 2, 2, 576),), (), None, {}, 0, 0.0, 0.0)
+    sound = VerifyResult(WINDOW, (CheckedDataset(Dataset.KLINES, "5m", 2, 2, 576),), (), None, {}, 0, 0, 0.0, 0.0)
     assert list(endings.verify_ending(arguments(), sound)) == [
         "sound: 2 symbol-days checked, 2026-02-01 to 2026-02-02",
         f"next: cryptoservice universe verify {PLACES} --sample 20",

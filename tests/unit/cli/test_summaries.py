@@ -39,7 +39,7 @@ def download(*reasons: str) -> DownloadResult:
         Unsettled(Dataset.KLINES, f"S{number}USDT", DAY, reason, Status.FAILED) for number, reason in enumerate(reasons)
     )
     counts = DatasetCounts(10, 0, 10 - len(failed), 0, len(failed), 0)
-    return DownloadResult(WINDOW, Freq.m1, {Dataset.KLINES: counts}, failed, {}, 0, 0.0, 0.0)
+    return DownloadResult(WINDOW, Freq.m1, {Dataset.KLINES: counts}, failed, {}, 0, 0, 0.0, 0.0)
 
 
 def verify(kinds: dict[str, int], *answers: SourceAnswer) -> VerifyResult:
@@ -48,7 +48,7 @@ def verify(kinds: dict[str, int], *answers: SourceAnswer) -> VerifyResult:
     checks = tuple(CrossCheck(sampled, Source.REST, answer) for answer in answers)
     sample = SampleResult(7, 9, (sampled,) * 5, 5 - len(checks), 0, 0, checks) if answers else None
     differences = tuple(Difference(kind, Dataset.KLINES, "1m", "LINKUSDT", "2026-02-01") for kind in Counter(kinds).elements())
-    return VerifyResult(WINDOW, (), differences, sample, {}, 0, 0.0, 0.0)
+    return VerifyResult(WINDOW, (), differences, sample, {}, 0, 0, 0.0, 0.0)
 
 
 def test_a_download() -> None:

@@ -138,13 +138,13 @@ def test_an_interrupt_counts_what_is_stored_already(tmp_path: Path, universe: Pa
     download_universe_data(universe, database, network=network, clock=CLOCK, window=WindowBounds(None, "2026-02-01"))
 
     class Stopping(threading.Event):
-        """An event that sets itself when the run looks at it for the hundredth time."""
+        """An event that sets itself when the run looks at it for the fortieth time."""
 
         looks = 0
 
         def is_set(self) -> bool:
             self.looks += 1
-            return self.looks > 100
+            return self.looks > 40
 
     slow = replace(network, rates=RateConfig(vision_request_delay=60.0))
     with pytest.raises(Interrupted) as caught:

@@ -68,7 +68,7 @@ def test_a_short_report_names_a_thousand_failures_and_counts_them_all() -> None:
         *failures(Dataset.FUNDING_RATES, "unreachable", 2),
     )  # fmt: skip
     counts = dict.fromkeys(Dataset, DatasetCounts(5_040, 0, 0, 0, 0, 0))
-    result = DownloadResult(Window(DAY, DAY), Freq.m5, counts, failed, {}, 0, 0.0, 0.0)
+    result = DownloadResult(Window(DAY, DAY), Freq.m5, counts, failed, {}, 0, 0, 0.0, 0.0)
     short, whole = result.to_dict(), result.to_dict(most=None)
     assert (len(short["failed"]), len(whole["failed"])) == (1_000, 1_502)
     assert short["failed"] == whole["failed"][:1_000]
@@ -76,5 +76,5 @@ def test_a_short_report_names_a_thousand_failures_and_counts_them_all() -> None:
     for record in (short, whole):
         assert (record["failed_total"], record["failed_by_reason"], record["status"]) == (1_502, by_reason, "incomplete")
         assert list(record["failed_by_reason"]["klines"]) == ["rest: http_503", "unreachable"]
-    none = DownloadResult(Window(DAY, DAY), Freq.m5, counts, (), {}, 0, 0.0, 0.0).to_dict()
+    none = DownloadResult(Window(DAY, DAY), Freq.m5, counts, (), {}, 0, 0, 0.0, 0.0).to_dict()
     assert (none["failed"], none["failed_total"], none["failed_by_reason"]) == ([], 0, {})

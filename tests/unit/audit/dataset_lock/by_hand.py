@@ -79,18 +79,17 @@ class Lock:
 def lock_of(database: Path, active: Mapping[str, Iterable[date]]) -> Lock:
     """The lock over the active days of each symbol."""
     wanted = {(symbol, day.isoformat()) for symbol, days in active.items() for day in days}
-    months: dict[tuple[str, str, str], bytes] = {}
-    days: dict[str, bytes] = {}
+    months: dict[tuple[str, str, str], bytearray] = {}
+    days: dict[str, bytearray] = {}
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
         for view, (query, types) in VIEWS.items():
             for symbol, freq, *row in db.execute(query):
                 day = datetime.fromtimestamp(row[0] // 1000, timezone.utc).date().isoformat()
                 if (symbol, day) in wanted:
                     name = f"{view}/{freq}" if freq else view
-                    place = (name, symbol, day[:7])
-                    months[place] = months.get(place, b"") + record(types, row)
-                    key = f"{name} {symbol} {day}"
-                    days[key] = days.get(key, b"") + record(types, row)
+                    packed = record(types, row)
+                    months.setdefault((name, symbol, day[:7]), bytearray()).extend(packed)
+                    days.setdefault(f"{name} {symbol} {day}", bytearray()).extend(packed)
     found = Lock()
     for (name, symbol, month), content in months.items():
         found.datasets.setdefault(name, {}).setdefault(symbol, {})[month] = hashlib.sha256(content).hexdigest()
