@@ -27,6 +27,8 @@ _TRUSTED_SECONDS = 1.0
 # What a plan expects of the archive counts as much as the first so many answers of it.
 _TRUSTED_ANSWERS = 20
 _SLOWEST_PACE = 20.0
+# The turn of a dataset has come with so many fetches: a few come while the last ones of another are on their way.
+_FETCHES_OF_NEXT = 10
 _ARCHIVE_SOURCES = ("archive", "archive_checksum")
 _API_SOURCES = ("klines", "metrics", "funding_rates")
 
@@ -96,8 +98,11 @@ class TimeLeft:
             )
             for work in datasets
         }
-        self._latest: Dataset | None = None
-        """The dataset that something has come of last."""
+        self._current: Dataset | None = None
+        """The dataset that is worked at."""
+        self._order = list(self._phases)
+        self._former_pace = 1.0
+        """The pace that was known when it began."""
         self._seen_at = clock.monotonic()
         self._active = 0.0
         """Seconds so far without those in which a budget was full."""
@@ -109,13 +114,27 @@ class TimeLeft:
 
     def brought(self, dataset: Dataset, source: Source, cost: Cost, *, is_first: bool) -> None:
         """A fetch has come to its end."""
-        phase, self._latest = self._phases[dataset], dataset
+        phase = self._phases[dataset]
         if not is_first:
             phase.followed_brought += Work.of_fetch(source, cost)
         elif source is Source.REST:
             phase.api_brought += 1
         else:
             phase.archive_brought += 1
+        if self._current is None or (
+            self._order.index(dataset) > self._order.index(self._current)
+            and phase.archive_brought + phase.api_brought >= _FETCHES_OF_NEXT
+        ):
+            self._begin(dataset)
+
+    def _begin(self, dataset: Dataset) -> None:
+        """The next dataset's turn has come. It has a pace of its own, which is not known yet."""
+        done = {each: phase.brought for each, phase in self._phases.items()}
+        if self._current is not None:
+            self._former_pace = self._pace(done, self._latency())
+        self._current = dataset
+        self._samples.clear()
+        self._samples.append((self._active, done))
 
     def ended(self, dataset: Dataset, rows: int) -> None:
         """A symbol-day has come to its end, with so many rows."""
@@ -144,13 +163,13 @@ class TimeLeft:
         for dataset, work in left.items():
             causes = self._durations.causes(dataset, work, latency)
             cause = max(causes, key=causes.__getitem__)
-            # What slows down the latest dataset holds for the others as far as this machine is the reason.
-            own = causes[cause] * (pace if dataset is self._latest or cause is Cause.MACHINE else 1.0)
+            # What slows down the current dataset holds for the others as far as this machine is the reason.
+            own = causes[cause] * (pace if dataset is self._current or cause is Cause.MACHINE else 1.0)
             budget = self._client.budgets[dataset].seconds_for(work.weight)
             least += budget
             total += max(own, budget)
         # Before anything has come, only a budget is known to bind.
-        return total if self._latest is not None else least or None
+        return total if self._current is not None else least or None
 
     def _latency(self) -> Latency:
         archive, api = (self._client.traffic.answer_seconds(sources) for sources in (_ARCHIVE_SOURCES, _API_SOURCES))
@@ -175,5 +194,5 @@ class TimeLeft:
         foretold = 0.0
         for dataset, work in done.items():
             foretold += max(self._durations.causes(dataset, work - before[dataset], latency).values())
-        pace = (self._active - since + _TRUSTED_SECONDS) / (foretold + _TRUSTED_SECONDS)
+        pace = (self._active - since + self._former_pace * _TRUSTED_SECONDS) / (foretold + _TRUSTED_SECONDS)
         return min(_SLOWEST_PACE, max(1 / _SLOWEST_PACE, pace))

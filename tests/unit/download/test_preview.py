@@ -86,10 +86,10 @@ def test_a_distant_host_takes_longer(tmp_path: Path, universe: Path) -> None:
         for seconds in (0.0, 4.0)
     )
     # Four requests for two files of klines, one after the other for each, then 60 for metrics, eight at once; two of funding.
-    assert 4 * 4 / 2 + 60 * 4 / 8 + 4 < far.seconds < 4 * 4 / 2 + 60 * 4 / 8 + 4 + 3
+    assert 4 * 4 / 2 + 60 * 4 / 8 + 4 < far.seconds < 4 * 4 / 2 + 60 * 4 / 8 + 4 + 10
     assert far.bound_by == Bound(Cause.ARCHIVE_LATENCY, None, 8, 4.0)
     assert (near.assumed_latency, far.assumed_latency) == (0.0, 4.0)
-    assert near.seconds < 3
+    assert near.seconds < 10
     assert near.bound_by is not None
     assert near.bound_by.cause is Cause.MACHINE
     with pytest.raises(UsageError, match="assumed latency"):
