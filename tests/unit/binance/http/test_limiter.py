@@ -381,3 +381,26 @@ def test_a_full_budget_says_until_when_threads_wait_for_it() -> None:
     gate.ban(clock.time() + 5)
     budget.acquire(1)
     assert seen[5] is None, "a pause of the host is not the budget's"
+
+
+def test_threads_that_wait_together_wait_once() -> None:
+    """All of them fall asleep before the first wakes up."""
+    together, slept = threading.Barrier(3), []
+
+    class Together(FakeClock):
+        def sleep(self, seconds: float, stop: threading.Event | None = None) -> None:
+            wake = self.monotonic() + seconds
+            together.wait(10)
+            super().sleep(wake - self.monotonic(), stop)
+            slept.append(seconds)
+            together.wait(10)
+
+    budget, clock, _ = limiter(6, clock=Together())
+    budget.acquire(6)
+    threads = [threading.Thread(target=budget.acquire, args=(2,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert slept == [WAIT] * 3
+    assert budget.waited_seconds == clock.monotonic() == WAIT
