@@ -15,7 +15,20 @@ from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import auditing, datasets, exporting, footprint, loading, locking, planning, reading, reference, scaling, traffic
+from benchmarks import (
+    auditing,
+    datasets,
+    exporting,
+    footprint,
+    foretelling,
+    loading,
+    locking,
+    planning,
+    reading,
+    reference,
+    scaling,
+    traffic,
+)
 from benchmarks.results import Line, Report
 from benchmarks.world import loopback_world
 
@@ -49,6 +62,7 @@ def _lines(folder: Path) -> Iterator[Line]:
     yield from planning.listing_lines(folder)
     yield from auditing.lines(folder)
     yield from traffic.lines(folder)
+    yield from foretelling.lines(folder)
     with loopback_world(folder / "exchange", [*datasets.SYMBOLS, *datasets.MINUTE_SYMBOLS]) as world:
         quarter = datasets.make_quarter(world, folder)
         minutes = datasets.make_minute_year(world, folder)

@@ -92,8 +92,10 @@ def download_universe_data(
         tallies: dict[Dataset, Tally] = {}
         try:
             if worklist.symbol_days:
-                again = {} if incremental and not retry_gaps else settled_days(store, plans, wanted.window)
-                workload = Workload.of(worklist, again, stop)
+                # What is known of days that are fetched again takes memory, and is not needed any more after this.
+                workload = Workload.of(
+                    worklist, {} if incremental and not retry_gaps else settled_days(store, plans, wanted.window), stop
+                )
                 durations = Durations(network, Machine(), has_helpers=executor is not None and is_long)
                 _say_which_budgets_bind(workload, durations)
                 time_left = TimeLeft(workload, worklist.datasets, durations, client, clock)

@@ -26,6 +26,7 @@ class Run:
     stdout: str
     peak_bytes: int = 0
     """Resident memory of the command and all its children together, at its highest; 0 when nobody watched."""
+    stderr: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def run(
         stderr.seek(0)
         if child.returncode != code:
             raise SystemExit(f"{' '.join(command)} ended with exit code {child.returncode}:\n{stderr.read()}")
-        return Run(seconds, stdout.read(), watch.peak if isinstance(watch, _MemoryWatch) else 0)
+        return Run(seconds, stdout.read(), watch.peak if isinstance(watch, _MemoryWatch) else 0, stderr.read())
 
 
 def best_pair(ours: Callable[[], float], reference: Callable[[], float], count: int = PAIRS) -> Pair:

@@ -12,7 +12,7 @@ from cryptoservice.models import Dataset
 # Measured in databases of a month and of a night (docs/benchmarks.md).
 _BYTES_A_ROW = {Dataset.KLINES: 94, Dataset.METRICS: 78, Dataset.FUNDING_RATES: 46}
 _BYTES_A_DAY = 50
-_BYTES_AN_OBJECT = 450
+_BYTES_AN_OBJECT = 400
 # The tables of an empty database.
 _BYTES_OF_NONE = 70_000
 # The log of what has been committed and not been merged yet.
