@@ -59,8 +59,7 @@ class BinanceClient:
             dataset: limiter(policy, api_gate, api_spacing) for dataset, policy in policies(rates).items()
         }
         """The budget that the API requests of each dataset are counted in."""
-        weighted, data, funding = (self.budgets[dataset] for dataset in Dataset)
-        limits = ApiLimits(weighted, funding, data)
+        limits = ApiLimits(*(self.budgets[dataset] for dataset in (Dataset.KLINES, Dataset.FUNDING_RATES, Dataset.METRICS)))
         unweighted = LimitPolicy(max_weight=None)
         vision_limiter = limiter(unweighted, vision_gate, Spacing(rates.vision_request_delay))
         listing_limiter = limiter(unweighted, listing_gate, Spacing(rates.vision_request_delay))

@@ -150,7 +150,7 @@ def _say_which_budgets_bind(workload: Workload, durations: Durations) -> None:
         if share.source is not Source.REST or not seconds:
             continue
         policy = policies(durations.network.rates)[share.dataset]
-        unit = "weight" if share.dataset is Dataset.KLINES else "requests"
+        unit = "request weight" if share.dataset is Dataset.KLINES else "requests"
         log.info(
             "%s over the API: %s %s, at most %s in %g min, take at least %s",
             share.dataset, f"{weight:,.0f}", unit, f"{policy.max_weight:,}", policy.window / 60, duration(seconds),

@@ -111,8 +111,9 @@ def plan_download(
 ) -> PreviewResult:
     """What `download_universe_data` with these arguments would fetch, from where and at what cost.
 
-    Nothing is sent and nothing written, so how long a request takes is assumed (seconds) and not measured. Raises UsageError
-    for bad input, StoreError when the database cannot be read, and Interrupted when `stop` is set.
+    Nothing is sent and nothing written, so how long a request takes is assumed (seconds) and not measured. A long run is taken
+    to have helper processes. Raises UsageError for bad input, StoreError when the database cannot be read, and Interrupted
+    when `stop` is set.
     """
     require_flags(download_market_metrics=download_market_metrics, incremental=incremental, retry_gaps=retry_gaps)
     require_kind("network", network, NetworkConfig)

@@ -102,6 +102,7 @@ def _early_lines(trial: _Trial) -> Iterator[Line]:
     assert_same("requests planned", plan["requests"], sum(done.report["requests"].values()))
     assert_same("bound by", (plan["bound_by"]["cause"], plan["bound_by"]["dataset"]), ("budget", "metrics"))
     assert_same("told in the log", any("take at least 10 min 02 s" in record["message"] for record in done.log), True)
+    assert_same("waits named", any("metrics: budget full until 03:3" in record["message"] for record in done.log), True)
     real = done.report["elapsed_seconds"]
     yield at_most(f"{what}: time of the budget's own", 1.1, real / _BUDGET_SECONDS, "x", f" ({real:.0f} s)")
     yield at_most(f"{what}: plan apart by", _FACTOR, _apart(plan["seconds"], real), "x", f" ({plan['seconds']:.0f} s said)")
