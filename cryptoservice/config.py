@@ -28,6 +28,11 @@ def require_count(name: str, value: int, minimum: float, maximum: float = math.i
         raise UsageError(f"{name} is {value!r}", hint="it must be a number, and a whole one")
 
 
+def require_seconds(name: str, value: float) -> None:
+    """Raise UsageError for what is no number of seconds, from 0 on."""
+    _require(name, value, 0)
+
+
 def require_kind(name: str, value: object, kind: type) -> None:
     """Raise UsageError for a value that is neither None nor of that kind."""
     if value is not None and not isinstance(value, kind):

@@ -22,6 +22,7 @@ from cryptoservice.config import Credentials, Endpoints, NetworkConfig, RateConf
 from cryptoservice.define.command import define_universe
 from cryptoservice.define.result import DefineResult
 from cryptoservice.download.command import download_universe_data
+from cryptoservice.download.forecast.duration import ASSUMED_LATENCY
 from cryptoservice.download.preview import PreviewResult, plan_download
 from cryptoservice.download.result import DownloadResult
 from cryptoservice.errors import CryptoserviceError
@@ -174,8 +175,9 @@ class MarketDataService:
         kline_source: KlineSource | str = KlineSource.AUTO,
         retry_gaps: bool = False,
         symbols: Iterable[str] | None = None,
+        assumed_latency: float = ASSUMED_LATENCY,
     ) -> PreviewResult:
-        """`plan_download` with flat arguments. Delays are in seconds, dates are inclusive UTC days."""
+        """`plan_download` with flat arguments. Delays and latency are in seconds, dates are inclusive UTC days."""
         rates = RateConfig(api_request_delay=api_request_delay, vision_request_delay=vision_request_delay)
         return await self._in_thread(
             plan_download,
@@ -188,6 +190,7 @@ class MarketDataService:
             incremental=incremental,
             kline_source=kline_source,
             retry_gaps=retry_gaps,
+            assumed_latency=assumed_latency,
             network=self._network(rates, None, WorkerConfig(max_api_workers, max_vision_workers)),
         )
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # nightly.sh FIRST_DAY [LAST_DAY]: brings the dataset in this script's folder up to LAST_DAY, which is yesterday (UTC) unless given.
-# One universe a day, one database, one export folder. Run it at any time, as often as you like: days that are done cost nothing.
+# One universe a day, one database, one export folder. Run it as often as you like: days that are done cost nothing. After 09:00 UTC
+# the archive has published yesterday; with --download-market-metrics an earlier hour costs five requests a symbol, which take long.
 # It prints nothing when all is well, else one line for each command that did not end well; it ends with that command's exit code.
 # A day on which no symbol of the list was active is not done either: it gets a line and exit code 3, and the next night asks again.
 set -u

@@ -20,6 +20,7 @@ from benchmarks import (
     datasets,
     exporting,
     footprint,
+    foretelling,
     loading,
     locking,
     planning,
@@ -63,6 +64,7 @@ def _lines(folder: Path) -> Iterator[Line]:
     yield from auditing.lines(folder)
     yield from traffic.lines(folder)
     yield from small_objects.lines(folder)
+    yield from foretelling.lines(folder)
     with loopback_world(folder / "exchange", [*datasets.SYMBOLS, *datasets.MINUTE_SYMBOLS]) as world:
         quarter = datasets.make_quarter(world, folder)
         minutes = datasets.make_minute_year(world, folder)

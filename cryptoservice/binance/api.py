@@ -50,11 +50,6 @@ class ApiLimits:
     funding: RateLimiter
     data: RateLimiter
 
-    @property
-    def all(self) -> tuple[RateLimiter, ...]:
-        """Every budget of this host."""
-        return (self.weighted, self.funding, self.data)
-
 
 class Contract(NamedTuple):
     """One entry of the exchange information; a field that the exchange leaves out is empty or None."""

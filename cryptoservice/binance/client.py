@@ -16,8 +16,9 @@ from cryptoservice.binance.http.host import LINGER_SECONDS, Host, host_name
 from cryptoservice.binance.http.limiter import LimitPolicy, RateLimiter, Spacing
 from cryptoservice.binance.listing import BucketListing
 from cryptoservice.clock import Clock
-from cryptoservice.config import NetworkConfig
+from cryptoservice.config import NetworkConfig, RateConfig
 from cryptoservice.errors import SourceRefused
+from cryptoservice.models import Dataset
 
 # Documented limits beside the request weight (docs/wire.md, funding rates and market metrics). A tenth is left to others on the
 # same IP address.
@@ -25,12 +26,18 @@ FUNDING_POLICY = LimitPolicy(max_weight=450, window=300.0)
 DATA_POLICY = LimitPolicy(max_weight=900, window=300.0)
 
 
+def policies(rates: RateConfig) -> dict[Dataset, LimitPolicy]:
+    """The budget that the API requests of each dataset are counted in."""
+    weighted = LimitPolicy(max_weight=rates.max_weight_per_minute)
+    return {Dataset.KLINES: weighted, Dataset.METRICS: DATA_POLICY, Dataset.FUNDING_RATES: FUNDING_POLICY}
+
+
 class BinanceClient:
     """The API, the archive and its listing, and what they share. Close it, or use it in a `with` statement."""
 
     def __init__(self, config: NetworkConfig, clock: Clock) -> None:
         rates = config.rates
-        self.traffic = Traffic()
+        self.traffic = Traffic(clock)
         bans = BanMemory(default_path(), clock)
 
         def gate(base_url: str) -> Gate:
@@ -45,14 +52,17 @@ class BinanceClient:
 
         api_spacing = Spacing(rates.api_request_delay)
 
-        def api_limiter(policy: LimitPolicy) -> RateLimiter:
-            return RateLimiter(policy, api_gate, clock, api_spacing)
+        def limiter(policy: LimitPolicy, host_gate: Gate, spacing: Spacing) -> RateLimiter:
+            return RateLimiter(policy, host_gate, clock, spacing, self.traffic.waiting)
 
-        weighted = LimitPolicy(max_weight=rates.max_weight_per_minute)
-        limits = ApiLimits(api_limiter(weighted), api_limiter(FUNDING_POLICY), api_limiter(DATA_POLICY))
+        self.budgets: Mapping[Dataset, RateLimiter] = {
+            dataset: limiter(policy, api_gate, api_spacing) for dataset, policy in policies(rates).items()
+        }
+        """The budget that the API requests of each dataset are counted in."""
+        limits = ApiLimits(*(self.budgets[dataset] for dataset in (Dataset.KLINES, Dataset.FUNDING_RATES, Dataset.METRICS)))
         unweighted = LimitPolicy(max_weight=None)
-        vision_limiter = RateLimiter(unweighted, vision_gate, clock, Spacing(rates.vision_request_delay))
-        listing_limiter = RateLimiter(unweighted, listing_gate, clock, Spacing(rates.vision_request_delay))
+        vision_limiter = limiter(unweighted, vision_gate, Spacing(rates.vision_request_delay))
+        listing_limiter = limiter(unweighted, listing_gate, Spacing(rates.vision_request_delay))
 
         def host(base_url: str, host_gate: Gate, workers: int, headers: Mapping[str, str] | None = None) -> Host:
             return Host(
@@ -65,7 +75,6 @@ class BinanceClient:
         self._vision_host = host(endpoints.vision, vision_gate, workers.vision)
         self._listing_host = host(endpoints.listing, listing_gate, workers.vision)
         self._hosts = (self._api_host, self._vision_host, self._listing_host)
-        self._limiters = (*limits.all, vision_limiter, listing_limiter)
         self.api = FuturesApi(self._api_host, limits, clock, config.credentials.redact)
         self.listing = BucketListing(self._listing_host, listing_limiter, clock)
         listed = ListedChecksums(self.listing if endpoints.lists_its_archive else None)
@@ -73,8 +82,8 @@ class BinanceClient:
 
     @property
     def waited_seconds(self) -> float:
-        """Seconds spent waiting for limits, pauses and retries, summed over threads."""
-        return self.traffic.backoff_seconds + sum(limiter.waited_seconds for limiter in self._limiters)
+        """Seconds during which a thread was waiting for a limit, for a pause to end, or before a retry."""
+        return self.traffic.waiting.seconds
 
     def gauge(self) -> dict[str, float]:
         """Figures for a progress line: requests so far, seconds waited so far, and seconds until the last pause or ban ends."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from cryptoservice.download.forecast.duration import Bound, Cause
 from cryptoservice.models import Dataset
+from cryptoservice.progress import duration
 from cryptoservice.reasons import MissingReason
 from cryptoservice.sources.evidence import Source
 
@@ -20,6 +22,9 @@ _STATUS_HEADER = ("dataset", "freq", "settled", "complete", "gaps", "incomplete"
 _PLAN_HEADER = ("dataset", "source", "symbol-days", "requests", "weight", "rows", "MB")
 _PROVENANCE_HEADER = ("dataset", "freq", "status", "rows", "expected", "last checked")
 _SOURCE_NAMES = {Source.MONTHLY: "monthly archive", Source.DAILY: "daily archive", Source.REST: "API"}
+_HOST_NAMES = {
+    Cause.ARCHIVE_LATENCY: "archive", Cause.ARCHIVE_DELAY: "archive", Cause.API_LATENCY: "API", Cause.API_DELAY: "API",
+}  # fmt: skip
 # These columns hold words, all others figures.
 _WORD_COLUMNS = frozenset((*_SYMBOLS_HEADER, "dataset", "freq", "source", "status", "last checked"))
 
@@ -149,8 +154,35 @@ def plan_lines(result: PreviewResult) -> Iterator[str]:
         rows.append((share.dataset.value, share.source.value, *(f"{count:,}" for count in counts), megabytes))
     yield from table(_PLAN_HEADER, rows)
     yield f"{counted(result.already_complete, 'symbol-day')} settled already"
-    length = f"about {result.minutes:,.0f} minutes" if result.minutes >= 1 else "less than a minute"
-    yield f"{length} at the limits in force"
+    if result.not_published:
+        yield (
+            f"{counted(result.not_published, 'metrics file')} of yesterday: probably not published before 09:00 UTC, so the "
+            "API is asked as well"
+        )
+    if result.bound_by is None:
+        yield "nothing to fetch"
+    else:
+        length = f"about {duration(result.seconds)}" if result.seconds >= 1 else "less than a second"
+        yield f"{counted(result.requests, 'request')}, {length}, bound by: {_bound_words(result.bound_by)}"
+        yield f"disk: {_size(result.disk_needed)} needed, {_size(result.disk_free)} free"
+
+
+def _bound_words(bound: Bound) -> str:
+    """Such as `metrics budget 900 in 5 min`."""
+    if bound.dataset is not None:
+        unit = " weight" if bound.dataset is Dataset.KLINES else ""
+        return f"{bound.dataset} budget {bound.limit:,}{unit} in {bound.seconds / 60:g} min"
+    host = _HOST_NAMES.get(bound.cause)
+    if host is None:
+        return f"this machine, {bound.limit:,} rows/s"
+    if bound.cause in (Cause.API_DELAY, Cause.ARCHIVE_DELAY):
+        return f"{bound.seconds:g} s between two requests to the {host}"
+    return f"the {host} at {bound.seconds:g} s a request, {counted(bound.limit, 'request')} at once"
+
+
+def _size(number: int) -> str:
+    """Bytes, such as `12.3 MB` or `4.5 GB`."""
+    return f"{number / 1e9:,.1f} GB" if number >= 1e9 else f"{number / 1e6:,.1f} MB"
 
 
 def percent(part: int, whole: int) -> str:

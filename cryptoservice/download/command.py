@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
-from cryptoservice.binance.client import BinanceClient
+from cryptoservice.binance.client import BinanceClient, policies
 from cryptoservice.clock import Clock, raise_if_stopped
 from cryptoservice.config import AnyWindow, NetworkConfig, require_controls, require_flags, require_kind
 from cryptoservice.days import utc_text
 from cryptoservice.download.commit_batch import CommitBatch
+from cryptoservice.download.forecast.duration import ROWS_FOR_HELPERS, Durations
+from cryptoservice.download.forecast.machine import Machine
+from cryptoservice.download.forecast.time_left import TimeLeft
+from cryptoservice.download.forecast.workload import Workload, settled_days
 from cryptoservice.download.pipeline import Pipeline
 from cryptoservice.download.result import DatasetCounts, DownloadResult, Tally
 from cryptoservice.download.worklist import Wanted, Worklist, retried_gaps
 from cryptoservice.errors import Interrupted
 from cryptoservice.files import make_folder, path_of
-from cryptoservice.models import Freq
-from cryptoservice.progress import Progress, Report
+from cryptoservice.models import Dataset, Freq
+from cryptoservice.progress import Progress, Report, duration
 from cryptoservice.sources.datasets import DatasetPlan, dataset_plans
-from cryptoservice.sources.evidence import KlineSource
+from cryptoservice.sources.evidence import KlineSource, Source
 from cryptoservice.sources.fetcher import DatasetFetcher
 from cryptoservice.storage.database import refuse_foreign
 from cryptoservice.storage.lock import DatabaseLock
@@ -30,9 +34,6 @@ from cryptoservice.universe.model import ActiveDays
 from cryptoservice.universe.notices import nothing_active_notice
 
 log = logging.getLogger(__name__)
-
-# Helper processes take some 0.1 s to start: they pay when there is more to decode than that.
-_ROWS_FOR_HELPERS = 100_000
 
 
 def download_universe_data(
@@ -85,26 +86,37 @@ def download_universe_data(
         )
         _say_what_is_to_do(wanted, worklist)
         shown = Progress("download", "symbol-days", worklist.symbol_days, clock, client.gauge, progress)
-        is_long = worklist.expected_rows >= _ROWS_FOR_HELPERS
+        is_long = worklist.expected_rows >= ROWS_FOR_HELPERS
         fetcher = DatasetFetcher(client)
         batch = CommitBatch(store, clock)
-        pipeline = Pipeline(
-            batch, fetcher.fetch, network.workers, clock, shown, executor=executor if is_long else None, stop=stop
-        )
+        tallies: dict[Dataset, Tally] = {}
         try:
             if worklist.symbol_days:
+                # What is known of days that are fetched again takes memory, and is not needed any more after this.
+                workload = Workload.of(
+                    worklist, {} if incremental and not retry_gaps else settled_days(store, plans, wanted.window), stop
+                )
+                durations = Durations(network, Machine(), has_helpers=executor is not None and is_long)
+                _say_which_budgets_bind(workload, durations)
+                time_left = TimeLeft(workload, worklist.datasets, durations, client, clock)
+                shown.foretell(time_left.outlook)
+                pipeline = Pipeline(
+                    batch, fetcher.fetch, network.workers, clock, shown,
+                    time_left=time_left, executor=executor if is_long else None, stop=stop,
+                )  # fmt: skip
+                tallies = pipeline.tallies
                 client.open()
                 pipeline.run(worklist.jobs(batch.commit))
             raise_if_stopped(stop)
         except Interrupted as interrupted:
-            raise Interrupted(kept=_kept(wanted, plans, worklist, pipeline), hint=interrupted.hint) from None
+            raise Interrupted(kept=_kept(wanted, plans, worklist, tallies), hint=interrupted.hint) from None
         finally:
             shown.end()
-    failed = tuple(sorted(item for tally in pipeline.tallies.values() for item in tally.unsettled))
+    failed = tuple(sorted(item for tally in tallies.values() for item in tally.unsettled))
     return DownloadResult(
         window=wanted.window,
         interval=wanted.interval,
-        datasets={plan.dataset: _counts(wanted.active, plan, worklist, pipeline) for plan in plans},
+        datasets={plan.dataset: _counts(wanted.active, plan, worklist, tallies) for plan in plans},
         failed=failed,
         requests=client.traffic.requests,
         checksums_by_listing=client.archive.verified_by_listing,
@@ -130,14 +142,34 @@ def _say_what_is_to_do(wanted: Wanted, worklist: Worklist) -> None:
         log.info("nothing to do: all %s symbol-days are settled, no data is requested", f"{settled:,}")
 
 
-def _kept(wanted: Wanted, plans: Sequence[DatasetPlan], worklist: Worklist, pipeline: Pipeline) -> str:
+def _say_which_budgets_bind(workload: Workload, durations: Durations) -> None:
+    """Name the budgets that alone make this run long, and for how long."""
+    for share in workload.shares:
+        weight = workload.work(share.dataset).weight
+        seconds = durations.budget_seconds(share.dataset, weight)
+        if share.source is not Source.REST or not seconds:
+            continue
+        policy = policies(durations.network.rates)[share.dataset]
+        unit = "request weight" if share.dataset is Dataset.KLINES else "requests"
+        log.info(
+            "%s over the API: %s %s, at most %s in %g min, take at least %s",
+            share.dataset, f"{weight:,.0f}", unit, f"{policy.max_weight:,}", policy.window / 60, duration(seconds),
+        )  # fmt: skip
+        if share.dataset is Dataset.METRICS and workload.not_published:
+            log.info(
+                "the archive has probably not published %s metrics files yet: after 09:00 UTC no API request is needed for them",
+                f"{workload.not_published:,}",
+            )
+
+
+def _kept(wanted: Wanted, plans: Sequence[DatasetPlan], worklist: Worklist, tallies: Mapping[Dataset, Tally]) -> str:
     """What an interrupted run leaves behind, in words."""
-    settled = sum(worklist.settled.values()) + sum(tally.downloaded + tally.confirmed_gaps for tally in pipeline.tallies.values())
+    settled = sum(worklist.settled.values()) + sum(tally.downloaded + tally.confirmed_gaps for tally in tallies.values())
     return f"{settled:,} of {len(plans) * sum(map(len, wanted.active.values())):,} symbol-days stored"
 
 
-def _counts(active: ActiveDays, plan: DatasetPlan, worklist: Worklist, pipeline: Pipeline) -> DatasetCounts:
-    tally = pipeline.tallies.get(plan.dataset, Tally())
+def _counts(active: ActiveDays, plan: DatasetPlan, worklist: Worklist, tallies: Mapping[Dataset, Tally]) -> DatasetCounts:
+    tally = tallies.get(plan.dataset, Tally())
     return DatasetCounts(
         wanted_symbol_days=sum(map(len, active.values())),
         already_complete=worklist.settled[plan.dataset],

@@ -16,6 +16,7 @@ from concurrent.futures import Executor
 from cryptoservice.clock import POLL_SECONDS, Clock, raise_if_stopped
 from cryptoservice.config import WorkerConfig
 from cryptoservice.download.commit_batch import CommitBatch
+from cryptoservice.download.forecast.time_left import TimeLeft
 from cryptoservice.download.jobs.job import EndedDay, Job, Step
 from cryptoservice.download.jobs.market_job import MarketJob
 from cryptoservice.download.pools import Decoded, DecodePool, Fetched, FetchPool, Messages, Task
@@ -48,10 +49,12 @@ class Pipeline:
         clock: Clock,
         progress: Progress,
         *,
+        time_left: TimeLeft | None = None,
         executor: Executor | None = None,
         stop: threading.Event | None = None,
     ) -> None:
         self._batch = batch
+        self._time_left = time_left
         self._clock = clock
         self._progress = progress
         self._stop = stop
@@ -110,7 +113,7 @@ class Pipeline:
             return
         if job.plan.dataset is Dataset.KLINES:
             self._open_klines[job.symbol] += 1
-        self._carry_out(job, job.begin())
+        self._carry_out(job, job.begin(), is_first=True)
 
     def _receive(self, message: Fetched[AnyJob] | Decoded[AnyJob]) -> None:
         if isinstance(message, Decoded):
@@ -125,19 +128,25 @@ class Pipeline:
 
     def _collect(self, task: Task[AnyJob], parts: Iterable[tuple[Fetch, Answers]]) -> None:
         self._pool(task.fetch.source).finished(task)
+        if self._time_left is not None:
+            plan, fetch = task.job.plan, task.fetch
+            self._time_left.brought(plan.dataset, fetch.source, plan.cost(fetch), is_first=task.is_first)
         for fetch, answers in parts:
             self._carry_out(task.job, task.job.receive(fetch, answers))
 
     def _pool(self, source: Source) -> FetchPool[AnyJob]:
         return self._api if source is Source.REST else self._archive
 
-    def _carry_out(self, job: AnyJob, step: Step) -> None:
+    def _carry_out(self, job: AnyJob, step: Step, *, is_first: bool = False) -> None:
         for ended in step.ended:
             self._settle(ended)
         for fetch in step.fetches:
             if fetch.source is not Source.REST:
                 self._decoder.warm_up()
-            self._pool(fetch.source).backlog.append(Task(job, fetch, job.plan.cost(fetch).bytes))
+            cost = job.plan.cost(fetch)
+            if self._time_left is not None and not is_first:
+                self._time_left.asked(job.plan.dataset, fetch.source, cost)
+            self._pool(fetch.source).backlog.append(Task(job, fetch, cost.bytes, is_first))
         if job.is_finished:
             self._close(job)
 
@@ -148,7 +157,7 @@ class Pipeline:
         self._open_klines[job.symbol] -= 1
         if not self._open_klines[job.symbol]:
             for deferred in self._deferred.pop(job.symbol, ()):
-                self._carry_out(deferred, deferred.begin())
+                self._carry_out(deferred, deferred.begin(), is_first=True)
 
     def _settle(self, ended: EndedDay) -> None:
         series, day, verdict, origin = ended
@@ -173,6 +182,8 @@ class Pipeline:
                 self._say_anew(verdict.superseded)
         status, reason = (Status.FAILED, verdict.trouble) if verdict.trouble else (verdict.status, verdict.reason)
         tally.add(series.dataset, series.symbol, day, status, reason)
+        if self._time_left is not None:
+            self._time_left.ended(series.dataset, len(verdict.rows))
         self._progress.advance(rows=len(verdict.rows))
 
     def _say_anew(self, anew: PublishedAnew) -> None:

@@ -39,6 +39,8 @@ class Task(Generic[J]):
     fetch: Fetch
     bytes: int
     """An estimate of what it brings."""
+    is_first: bool = True
+    """Whether it was chosen before anything had been heard of its days."""
 
 
 @dataclass(frozen=True)

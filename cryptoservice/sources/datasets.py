@@ -86,6 +86,9 @@ class DatasetPlan(Protocol):
     def cost(self, fetch: Fetch) -> Cost:
         """What a fetch takes, if all goes well."""
 
+    def is_too_early(self, fetch: Fetch) -> bool:
+        """Whether it asks the archive for what is probably not published yet at this hour."""
+
 
 @dataclass(frozen=True)
 class KlinesPlan:
@@ -147,6 +150,10 @@ class KlinesPlan:
             return Cost(pages + (rest > 0), weight, rows, rows * _BYTES_A_REST_ROW)
         return Cost(_requests_of_object(fetch), 0, rows, fetch.archive_file.max_rows * _BYTES_AN_ARCHIVED_ROW)
 
+    def is_too_early(self, fetch: Fetch) -> bool:
+        """Never: the API is asked first for young days."""
+        return False
+
 
 @dataclass(frozen=True)
 class MetricsPlan:
@@ -193,6 +200,11 @@ class MetricsPlan:
             requests = len(RestSeries) * math.ceil(rows / METRICS_PAGE_ROWS)
             return Cost(requests, requests, rows, len(RestSeries) * rows * _BYTES_A_REST_ROW)
         return Cost(_requests_of_object(fetch), 0, rows, rows * _BYTES_AN_ARCHIVED_ROW)
+
+    def is_too_early(self, fetch: Fetch) -> bool:
+        """For yesterday's object before nine o'clock."""
+        is_yesterday = (self.now.date() - fetch.days[-1]).days == 1
+        return fetch.source is Source.DAILY and is_yesterday and self.now.hour < routing.PUBLISHED_BY_HOUR
 
 
 @dataclass(frozen=True)
@@ -249,6 +261,10 @@ class FundingPlan:
             requests = math.ceil(fetch.window.length * _FUNDING_ROWS_A_DAY / FUNDING_PAGE_ROWS)
             return Cost(requests, requests, rows, rows * _BYTES_A_REST_ROW)
         return Cost(_requests_of_object(fetch), 0, rows, rows * _BYTES_AN_ARCHIVED_ROW)
+
+    def is_too_early(self, fetch: Fetch) -> bool:
+        """Never: the archive is asked only where the API does not serve a symbol."""
+        return False
 
 
 def _asked_first(routes: Sequence[DayRoute]) -> dict[date, Source]:

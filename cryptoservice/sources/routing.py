@@ -13,6 +13,8 @@ from cryptoservice.sources.evidence import KlineSource, Source
 
 # The daily object of day D appears on D+1 between 07 and 09 UTC, sometimes later (docs/wire.md, publication).
 ARCHIVE_AGE_DAYS = 2
+# From this hour on, UTC, the archive has mostly published the day before.
+PUBLISHED_BY_HOUR = 9
 # A monthly object pays from two wanted days on.
 MONTHLY_LEAST_DAYS = 2
 # No symbol has metrics in the archive before this day (docs/wire.md, archive layout).

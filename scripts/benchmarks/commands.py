@@ -29,6 +29,7 @@ class Run:
     """Processor time of the command and of all its children that it has waited for."""
     peak_bytes: int = 0
     """Resident memory of the command and all its children together, at its highest; 0 when nobody watched."""
+    stderr: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def run(
         if child.returncode != code:
             raise SystemExit(f"{' '.join(command)} ended with exit code {child.returncode}:\n{stderr.read()}")
         cpu_seconds = _children_cpu() - cpu_before
-        return Run(seconds, stdout.read(), cpu_seconds, watch.peak if isinstance(watch, _MemoryWatch) else 0)
+        peak = watch.peak if isinstance(watch, _MemoryWatch) else 0
+        return Run(seconds, stdout.read(), cpu_seconds, peak, stderr.read())
 
 
 def _children_cpu() -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -88,7 +89,11 @@ def test_each_command_leads_to_the_next(typed: Typed, workspace: Workspace) -> N
         ["total", "-", "100", "%", "27"],
     ]  # fmt: skip
     assert typed("symbols")[-1].endswith(" symbols by the exchange")
-    assert typed("download", *files, "--interval", "1h", "--plan")[-1] == "less than a minute at the limits in force"
+    assert typed("download", *files, "--interval", "1h", "--plan")[-1] == "nothing to fetch"
+    planned = typed("download", *files, "--interval", "5m", "--plan", "--assume-latency", "0.5")
+    assert planned[-2].startswith("6 requests, about ")
+    assert planned[-2].endswith(", bound by: the archive at 0.5 s a request, 8 requests at once")
+    assert re.fullmatch(r"disk: 0\.\d MB needed, [\d,.]+ GB free", planned[-1])
 
 
 def test_what_is_missing_is_told_in_lines_and_the_last_one_is_the_error(

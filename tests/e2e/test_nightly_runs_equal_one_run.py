@@ -37,8 +37,8 @@ def server(workspace: Workspace) -> Server:
 
 
 def night_after(day: str) -> datetime:
-    """Half past three of the next morning."""
-    return datetime.fromisoformat(f"{day}T03:30:00+00:00") + timedelta(days=1)
+    """Half past nine of the next morning."""
+    return datetime.fromisoformat(f"{day}T09:30:00+00:00") + timedelta(days=1)
 
 
 def night(server: Server, exchange: ReplayExchange, day: str, first: str = FIRST) -> Outcome:
@@ -275,7 +275,7 @@ def test_the_line_for_cron(server: Server, market: Market) -> None:
     schedules = [line for line in lines if not re.match(r"[A-Z]+=", line)]
     assert len(schedules) == 1
     *when, command = schedules[0].split(None, 5)
-    assert when == ["30", "3", "*", "*", "*"]
+    assert when == ["30", "9", "*", "*", "*"]
     first = yesterday() - timedelta(days=1)
     line = command.replace("2026-02-01", first.isoformat())
     assert line != command

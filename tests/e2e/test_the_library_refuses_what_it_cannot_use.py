@@ -58,6 +58,7 @@ WRONG: dict[str, list[Any]] = {
     "network": [5, RetryConfig(), "http://127.0.0.1", {}, True], "retry_config": [5, "3", NetworkConfig(), True],
     "clock": [5, time, "now"], "stop": [5, True, "now"], "executor": [5, "pool"], "progress": [5, "bar", True],
     "api_request_delay": DELAYS, "vision_request_delay": DELAYS, "max_ban_wait": DELAYS, "daily_check_request_delay": DELAYS,
+    "assumed_latency": DELAYS,
     "base_delay": DELAYS, "max_delay": DELAYS, "backoff_multiplier": DELAYS,
     "max_api_workers": [*COUNTS, 0], "max_vision_workers": [*COUNTS, 0], "daily_check_workers": [*COUNTS, 0],
     "api": [*COUNTS, 0], "vision": [*COUNTS, 0], "max_retries": COUNTS,

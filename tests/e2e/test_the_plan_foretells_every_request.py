@@ -113,6 +113,30 @@ def test_planned_requests_are_the_requests_sent(exchange: ReplayExchange, tmp_pa
     assert plan["rows"] == sum(outcome.report["rows"].values())
 
 
+def test_a_night_before_the_archive_has_published(tmp_path: Path) -> None:
+    """A file of metrics that is not there yet costs one answer 404 and five API requests; the plan knows that by the hour."""
+    market = Market()
+    market.archive_until = date(2026, 3, 8)
+    for symbol in NAMES:
+        market.add_symbol(symbol, date(2024, 1, 1))
+    early = "2026-03-10T03:30:00+00:00"
+    with ReplayExchange(market, now=lambda: datetime.fromisoformat(early)) as exchange:
+        workspace = Workspace(tmp_path, addresses(exchange))
+        write_universe(tmp_path, NAMES[:20], "2026-03-08", YESTERDAY)
+        plan = workspace.download("--plan", ALL, interval="5m", at=early).report
+        assert exchange.requests == []
+        outcome = workspace.download(ALL, interval="5m", at=early)
+        assert outcome.code == 0, outcome.stderr
+        sent = Counter(map(dataset_and_source, exchange.requests))
+    assert plan["not_published"] == 20
+    assert {(share["dataset"], share["source"]): share["requests"] for share in plan["shares"]} == sent == {
+        ("klines", "daily"): 40, ("klines", "rest"): 20, ("metrics", "daily"): 40 + 20, ("metrics", "rest"): 100,
+        ("funding_rates", "rest"): 6,
+    }  # fmt: skip
+    assert plan["rows"] == sum(outcome.report["rows"].values()) == 40 * (288 + 288 + 3)
+    assert plan["symbol_days"] == outcome.report["downloaded"] == 120
+
+
 def test_daily_bars_that_share_pages_are_those_of_the_exchange(exchange: ReplayExchange, tmp_path: Path) -> None:
     case = CASES["daily bars with gaps"]
     workspace = Workspace(tmp_path, addresses(exchange))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cryptoservice.progress import Display, Progress, ProgressEvent, use_display
+from cryptoservice.progress import Display, Outlook, Progress, ProgressEvent, use_display
 from tests.unit.fakes import FakeClock
 
 CLEAR = "\x1b[K"
@@ -49,7 +49,7 @@ def test_a_line_stands_for_every_twentieth(clock: FakeClock, said: pytest.LogCap
     assert [message.split(", ")[0] for message in said.messages] == [
         f"download: {done:,} of 1,000 symbol-days ({done // 10} %)" for done in range(50, 1001, 50)
     ]
-    assert said.messages[9] == "download: 500 of 1,000 symbol-days (50 %), 2,880 rows/s, about 50 s left"
+    assert said.messages[9] == "download: 500 of 1,000 symbol-days (50 %), about 50 s left, 2,880 rows/s"
 
 
 def test_a_slow_stage_says_something_every_thirty_seconds(clock: FakeClock, said: pytest.LogCaptureFixture) -> None:
@@ -98,7 +98,7 @@ def test_the_keys_are_the_same_in_every_stage(clock: FakeClock, said: pytest.Log
     assert full == {
         "event": "progress", "stage": "download", "unit": "symbol-days", "done": 5, "total": 10, "rows": 1440,
         "rows_per_second": 360, "elapsed_seconds": 4.0, "eta_seconds": 4.0, "requests": 7, "waited_seconds": 2.5,
-        "pause_seconds": 0.0,
+        "pause_seconds": 0.0, "requests_planned": None, "rows_planned": None, "parts": {}, "full_until": {},
     }  # fmt: skip
     assert (bare["requests"], bare["waited_seconds"], bare["pause_seconds"]) == (0, 0.0, 0.0)
 
@@ -134,8 +134,71 @@ def test_a_host_that_keeps_us_waiting_is_named_instead(clock: FakeClock, said: p
     clock.advance(30)
     stage.advance(10)
     assert said.messages == [
-        "download: 10 of 100 symbol-days (10 %), 12 requests, 1,234 s waited, paused by the host, 42 s to go"
+        "download: 10 of 100 symbol-days (10 %), paused by the host, 42 s to go, 12 requests, 1,234 s waited"
     ]
+
+
+def test_the_time_left_goes_by_the_recent_past(clock: FakeClock, said: pytest.LogCaptureFixture) -> None:
+    """Half of the units take a tenth of a second each, the others a second."""
+    stage = progress(clock, total=200)
+    for number in range(200):
+        clock.advance(0.1 if number < 100 else 1.0)
+        stage.advance()
+    told = {record.__dict__["fields"]["done"]: record.__dict__["fields"]["eta_seconds"] for record in said.records}
+    assert told[100] == pytest.approx(10, abs=1)
+    for done in range(120, 200, 10):
+        assert told[done] == pytest.approx(200 - done, rel=0.5)
+
+
+AHEAD = Outlook(
+    123.4, {"klines": (1_680, 1_680), "metrics": (80, 1_680), "funding_rates": (0, 1_680)}, 5_203, 990_000,
+    {"funding_rates": 1_770_000_000.0 + 60},
+)  # fmt: skip
+
+
+def test_who_knows_more_is_asked(clock: FakeClock, said: pytest.LogCaptureFixture) -> None:
+    stage = progress(clock, 5_040, requests=1_503, waited_seconds=0.0, pause_seconds=0.0)
+    stage.foretell(lambda: AHEAD)
+    clock.advance(30)
+    stage.advance(1_760, rows=500_000)
+    # 1770000000 is 2026-02-02 02:40:00.
+    assert said.messages == [
+        "download: 1,760 of 5,040 symbol-days (34 %), about 2 min 03 s left, funding: budget full until 02:41:00 UTC, "
+        "klines done, metrics 80 of 1,680, funding 0 of 1,680, 16,667 rows/s, 1,503 of 5,203 requests"
+    ]
+    fields = said.records[0].__dict__["fields"]
+    assert (fields["eta_seconds"], fields["requests_planned"], fields["rows_planned"]) == (123.4, 5_203, 990_000)
+    assert fields["parts"]["metrics"] == {"done": 80, "total": 1_680}
+    assert fields["full_until"] == {"funding_rates": "2026-02-02T02:41:00+00:00"}
+
+
+def test_a_single_part_and_a_short_wait_are_not_worth_a_word(clock: FakeClock, said: pytest.LogCaptureFixture) -> None:
+    stage = progress(clock)
+    stage.foretell(lambda: Outlook(None, {"klines": (50, 100)}, None, None, {"klines": clock.time() + 0.9}))
+    clock.advance(30)
+    stage.advance(50)
+    assert said.messages == ["download: 50 of 100 symbol-days (50 %)"]
+
+
+def test_a_wait_for_a_budget_gets_a_line_when_it_begins(clock: FakeClock, said: pytest.LogCaptureFixture) -> None:
+    full_until: dict[str, float] = {}
+    stage = progress(clock)
+    stage.foretell(lambda: Outlook(300.0, full_until=full_until))
+    moments = []
+    for second in range(1, 101):
+        clock.advance(1)
+        if second == 10:
+            full_until["metrics"] = clock.time() + 70
+        if second == 90:
+            # Short ones follow, as the first requests leave the window one by one.
+            full_until["metrics"] = clock.time() + 3
+        stage.tick()
+        if len(said.messages) > len(moments):
+            moments.append(second)
+    assert moments == [10, 40, 70, 100]
+    assert (
+        said.messages[0] == "download: 0 of 100 symbol-days (0 %), about 5 min 00 s left, metrics: budget full until 02:41:20 UTC"
+    )
 
 
 # -- on a terminal -----------------------------------------------------------------------------------------------------
@@ -152,7 +215,7 @@ def test_a_terminal_gets_one_line_over_and_over(clock: FakeClock, said: pytest.L
     drawn = terminal.getvalue().split("\r")[1:]
     assert all(line.endswith(CLEAR) for line in drawn)
     assert [line.split()[1] for line in drawn] == ["20", "22", "24", "26", "28", "30"]
-    assert drawn[2] == f"download: 24 of 30 symbol-days (80 %), 100 rows/s, about 1 s left{CLEAR}"
+    assert drawn[2] == f"download: 24 of 30 symbol-days (80 %), about 1 s left, 100 rows/s{CLEAR}"
     stage.end()
     assert terminal.getvalue().endswith(f"\r{CLEAR}")
     assert said.messages == []
@@ -216,6 +279,15 @@ def test_a_caller_is_told_at_most_five_times_a_second_however_much_happens(clock
     assert 45 <= len(told) <= 52
     assert [event.done for event in told] == sorted(event.done for event in told)
     assert (told[-1].done, told[-1].rows, round(told[-1].elapsed, 3)) == (10_000, 10_000, 10.0)
+
+
+def test_a_caller_is_told_how_long_the_rest_takes(clock: FakeClock) -> None:
+    told: list[ProgressEvent] = []
+    stage = Progress("download", "symbol-days", 10, clock, report=told.append)
+    for _ in range(10):
+        clock.advance(1)
+        stage.advance()
+    assert [event.seconds_left for event in told] == [None, *map(float, range(9, 0, -1)), None]
 
 
 def test_a_caller_hears_that_nothing_moves(clock: FakeClock) -> None:

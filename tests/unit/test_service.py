@@ -107,7 +107,7 @@ CALLS: list[Call] = [
         "plan_download", DOWNLOAD, ("u.json", "m.db"),
         {
             "interval": Freq.m1, "window": WindowBounds(), "symbols": None, "download_market_metrics": False, "incremental": True,
-            "kline_source": KlineSource.AUTO, "retry_gaps": False, "network": DEFAULT,
+            "kline_source": KlineSource.AUTO, "retry_gaps": False, "assumed_latency": 0.1, "network": DEFAULT,
         },
     ),
     (
@@ -115,12 +115,12 @@ CALLS: list[Call] = [
         {
             **DOWNLOAD, "api_request_delay": 0.1, "vision_request_delay": 0.2, "download_market_metrics": True,
             "incremental": False, "interval": "5m", "start_date": DATES[0], "end_date": DATES[1], "max_api_workers": 2,
-            "max_vision_workers": 3, "kline_source": "api", "retry_gaps": True, "symbols": "A",
+            "max_vision_workers": 3, "kline_source": "api", "retry_gaps": True, "symbols": "A", "assumed_latency": 0.25,
         },
         ("u.json", "m.db"),
         {
             "interval": "5m", "window": WindowBounds(*DATES), "symbols": "A", "download_market_metrics": True,
-            "incremental": False, "kline_source": "api", "retry_gaps": True,
+            "incremental": False, "kline_source": "api", "retry_gaps": True, "assumed_latency": 0.25,
             "network": NetworkConfig(ENDPOINTS, KEY, RateConfig(1800, 0.1, 0.2), RetryConfig(), WorkerConfig(2, 3)),
         },
     ),

@@ -154,7 +154,9 @@ class Host:
                 self._hold_back(trouble)
                 if retries.are_used_up:
                     raise self._exhausted(call, trouble, retries, responses) from None
-                self.traffic.retried(retries.wait(f"{self.gate.host}{call.path}", trouble))
+                with self.traffic.waiting:
+                    retries.wait(f"{self.gate.host}{call.path}", trouble)
+                self.traffic.retried()
             except (SourceRefused, NetworkSetupError) as final:
                 self.gate.close(final)
                 raise
@@ -215,6 +217,7 @@ class Host:
         started = _time.perf_counter()
         longest = math.inf if call.one_try_within is None else call.one_try_within
         response = session.get(call.target(), call.headers, call.max_bytes, longest)
+        self.traffic.answered(call.source, _time.perf_counter() - started)
         if log.isEnabledFor(logging.DEBUG):
             log.debug(
                 "GET %s%s -> %d, %d bytes, %.0f ms",

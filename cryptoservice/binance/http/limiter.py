@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from cryptoservice.binance.http.bans import COUNTDOWN_EVERY, Gate
+from cryptoservice.binance.http.counters import WaitingTime
 from cryptoservice.clock import Clock, raise_if_stopped
 
 
@@ -33,6 +34,12 @@ class LimitPolicy:
     announced_share: float = 0.9
     """The budget uses at most this share of the limit that the host itself announces."""
 
+    def seconds_for(self, weight: float) -> float:
+        """The least time in which so much weight can be granted, to a budget of which nothing has been used yet."""
+        if self.max_weight is None:
+            return 0.0
+        return max(0, math.ceil(weight / self.max_weight) - 1) * (self.window + self.jitter_margin)
+
 
 class Spacing:
     """The shortest time in seconds between two requests to one host, over all threads and over all budgets that share it."""
@@ -47,10 +54,12 @@ class Spacing:
 class RateLimiter:
     """One budget of request weight per rolling window, shared by all threads. A refusal cuts it, and it recovers with time.
 
-    All budgets of one host are given the same `spacing`.
+    All budgets of one host are given the same `spacing`, and those of a run the same `waiting` time.
     """
 
-    def __init__(self, policy: LimitPolicy, gate: Gate, clock: Clock, spacing: Spacing | None = None) -> None:
+    def __init__(
+        self, policy: LimitPolicy, gate: Gate, clock: Clock, spacing: Spacing | None = None, waiting: WaitingTime | None = None
+    ) -> None:
         self._policy = policy
         self._gate = gate
         self._clock = clock
@@ -64,13 +73,39 @@ class RateLimiter:
         self._spent: deque[tuple[float, float]] = deque()
         self._total = 0.0
         self._next_grant = self._restarted
-        self._waited = 0.0
+        self._waiting = waiting or WaitingTime(clock)
+        self._wakes: list[float] = []
+        """When each thread that waits for the budget, and not only for the spacing, will try again."""
 
     @property
     def waited_seconds(self) -> float:
-        """Seconds that callers spent waiting here, summed over threads."""
+        """The time during which a thread was waiting, here or at another budget with the same waiting time."""
+        return self._waiting.seconds
+
+    @property
+    def full_until(self) -> float | None:
+        """When the first of the threads that wait for the budget goes on (epoch seconds); None when none waits."""
         with self._lock:
-            return self._waited
+            return self._clock.time() + min(self._wakes) - self._clock.monotonic() if self._wakes else None
+
+    def seconds_for(self, weight: float) -> float:
+        """Seconds until so much more weight has been granted, if only the budget holds it up."""
+        with self._lock:
+            now = self._clock.monotonic()
+            budget = self._budget(now)
+            if budget is None or weight <= 0:
+                return 0.0
+            self._expire(now)
+            length = self._policy.window + self._policy.jitter_margin
+            # What is granted comes back one window later: whole budgets take whole windows, and the rest what leaves before.
+            windows = max(0, math.ceil(weight / budget) - 1)
+            rest, leaves = weight - windows * budget - (budget - self._total), now
+            for sent, amount in self._spent:
+                if rest <= 0:
+                    break
+                rest -= amount
+                leaves = sent + length
+            return leaves - now + windows * length
 
     def budget(self) -> float | None:
         """The weight per window that is allowed now; None when only the spacing holds."""
@@ -88,15 +123,24 @@ class RateLimiter:
             if shut > 0:
                 self._gate.countdown(shut)
                 # Short sleeps keep the countdown going, and notice a gate that is closed meanwhile.
-                self._sleep(min(shut, COUNTDOWN_EVERY), stop)
+                with self._waiting:
+                    self._clock.sleep(min(shut, COUNTDOWN_EVERY), stop)
                 continue
             with self._lock:
                 now = self._clock.monotonic()
-                pause = self._pause(now, weight)
-                if pause <= 0:
+                spaced, full = self._spaced(now), self._full_for(now, weight)
+                if max(spaced, full) <= 0:
                     self._grant(now, weight)
                     return now
-            self._sleep(pause, stop)
+                if full > spaced:
+                    self._wakes.append(now + full)
+            try:
+                with self._waiting:
+                    self._clock.sleep(max(spaced, full), stop)
+            finally:
+                if full > spaced:
+                    with self._lock:
+                        self._wakes.remove(now + full)
 
     def observe(self, used: int) -> None:
         """Take over the host's own count of used weight where it is higher than ours: others may share this IP address."""
@@ -134,11 +178,6 @@ class RateLimiter:
             self._penalised = now
             self._restarted = now + self._gate.remaining()
 
-    def _sleep(self, seconds: float, stop: threading.Event | None) -> None:
-        self._clock.sleep(seconds, stop)
-        with self._lock:
-            self._waited += seconds
-
     def _budget(self, now: float) -> float | None:
         if self._full is None or self._base is None:
             return None
@@ -152,11 +191,15 @@ class RateLimiter:
         if not self._spent:
             self._total = 0.0
 
-    def _pause(self, now: float, weight: float) -> float:
-        pause = max(self._next_grant, self._spacing.next_grant) - now
+    def _spaced(self, now: float) -> float:
+        """Seconds until the next grant may follow the last one."""
+        return max(self._next_grant, self._spacing.next_grant) - now
+
+    def _full_for(self, now: float, weight: float) -> float:
+        """Seconds until the budget has room for that weight; 0 when it has."""
         budget = self._budget(now)
         if budget is None:
-            return pause
+            return 0.0
         self._expire(now)
         excess = self._total + weight - budget
         if excess > 0 and self._spent:
@@ -167,8 +210,8 @@ class RateLimiter:
                 excess -= amount
                 if excess <= 0:
                     break
-            pause = max(pause, leaves - now)
-        return pause
+            return leaves - now
+        return 0.0
 
     def _grant(self, now: float, weight: float) -> None:
         self._spacing.next_grant = self._next_grant = now + self._spacing.seconds

@@ -40,7 +40,8 @@ def _plan(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.cli.tables import plan_lines  # noqa: PLC0415
     from cryptoservice.download.preview import plan_download  # noqa: PLC0415
 
-    result = plan_download(args.universe_file, args.db_path, **_wanted(args, clock, stop))
+    latency = args.assume_latency
+    result = plan_download(args.universe_file, args.db_path, assumed_latency=latency, **_wanted(args, clock, stop))
     reports.deliver(args, result.to_dict(), lambda: plan_lines(result))
     return errors.EXIT_OK
 

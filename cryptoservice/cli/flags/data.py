@@ -49,7 +49,14 @@ def add_download(commands: Any) -> None:
         "--kline-source", choices=("auto", "vision", "api"), default="auto",
         help="where klines may come from: archive then API, the archive alone, the API alone (default %(default)s)",
     )  # fmt: skip
-    what.add_argument("--plan", action="store_true", help="show what would be fetched and how long that takes; fetch nothing")
+    what.add_argument(
+        "--plan", action="store_true",
+        help="show what would be fetched, how long that takes and how much disk it needs; fetch nothing",
+    )  # fmt: skip
+    what.add_argument(
+        "--assume-latency", type=shared.seconds, default=0.1, metavar="SECONDS",
+        help="how long a request takes, for --plan, which sends none; a download measures it (default %(default)s)",
+    )  # fmt: skip
     rate = parser.add_argument_group("rate control")
     shared.add_api_workers(rate)
     shared.add_vision_workers(rate)

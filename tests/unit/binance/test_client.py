@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cryptoservice.binance.archive_files import ArchiveFile
-from cryptoservice.binance.client import DATA_POLICY, FUNDING_POLICY, BinanceClient
+from cryptoservice.binance.client import DATA_POLICY, FUNDING_POLICY, BinanceClient, policies
 from cryptoservice.binance.http.host import host_name
 from cryptoservice.config import Credentials, Endpoints, NetworkConfig, RateConfig, RetryConfig, WorkerConfig
 from cryptoservice.days import Window
@@ -133,6 +133,26 @@ def test_the_budgets_beside_the_weight_leave_a_tenth_to_others() -> None:
     # 500 and 1000 requests in five minutes are documented.
     assert (FUNDING_POLICY.max_weight, FUNDING_POLICY.window) == (450, 300.0)
     assert (DATA_POLICY.max_weight, DATA_POLICY.window) == (900, 300.0)
+
+
+def test_each_dataset_has_the_budget_that_its_requests_are_counted_in() -> None:
+    with both() as made:
+        budgets = made.client.budgets
+        assert list(budgets) == list(Dataset)
+        full = {Dataset.KLINES: 1800, Dataset.METRICS: 900, Dataset.FUNDING_RATES: 450}
+
+        def used() -> list[Dataset]:
+            return [dataset for dataset, budget in budgets.items() if budget.seconds_for(full[dataset]) > 0]
+
+        assert used() == []
+        made.client.api.funding_rates("BTCUSDT", ONE_DAY)
+        assert used() == [Dataset.FUNDING_RATES]
+        with pytest.raises(SourceError):
+            made.client.api.metrics("BTCUSDT", ONE_DAY)
+        assert used() == [Dataset.METRICS, Dataset.FUNDING_RATES]
+        made.klines()
+        assert used() == list(Dataset)
+        assert {dataset: policy.max_weight for dataset, policy in policies(RateConfig()).items()} == full
 
 
 def test_retries_and_pauses_are_waits() -> None:

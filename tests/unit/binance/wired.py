@@ -28,7 +28,7 @@ class Wired:
         self.clock = options.pop("clock", None) or FakeClock(EPOCH)
         self.gate = Gate(host_name(url), self.clock, options.pop("max_wait", 300.0))
         self.limiter = RateLimiter(LimitPolicy(max_weight=1000), self.gate, self.clock)
-        self.traffic = Traffic()
+        self.traffic = Traffic(self.clock)
         settings = {"workers": 4, "retry": RetryConfig(max_retries=3, base_delay=1.0, jitter=False), **options}
         self.host = Host(url, self.gate, clock=self.clock, traffic=self.traffic, **settings)
         self.seen: list[Seen] = []

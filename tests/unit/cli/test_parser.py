@@ -48,8 +48,8 @@ LEAST: dict[str, dict[str, Any]] = {
     DOWNLOAD: {
         **OUTPUT, **NETWORK, **WINDOW, **INPUT, "command": "download", "interval": "1m", "download_market_metrics": False,
         "no_incremental": False, "retry_gaps": False,
-        "kline_source": "auto", "plan": False, "symbols": None, "max_api_workers": 5, "max_vision_workers": 16,
-        "api_request_delay": 0.0, "vision_request_delay": 0.0,
+        "kline_source": "auto", "plan": False, "assume_latency": 0.1, "symbols": None, "max_api_workers": 5,
+        "max_vision_workers": 16, "api_request_delay": 0.0, "vision_request_delay": 0.0,
     },
     EXPORT: {
         **OUTPUT, **CREDENTIALS, **WINDOW, **INPUT, "command": "export", "export_base_path": "out", "source_freq": "5m",
@@ -100,11 +100,12 @@ def test_every_flag_arrives() -> None:
         (f"{SYMBOLS} --listing archive", {"listing": "archive"}),
         (f"{DOWNLOAD} --interval 5m --download-market-metrics --start-date a --end-date b --no-incremental --retry-gaps"
              " --kline-source api --symbols A,@f"
-         " --plan --max-api-workers 1 --max-vision-workers 2 --api-request-delay 0.1 --vision-request-delay 0.2 -v"
+         " --plan --assume-latency 0 --max-api-workers 1 --max-vision-workers 2"
+             " --api-request-delay 0.1 --vision-request-delay 0.2 -v"
          " --max-retries 0 --max-ban-wait 0 --api-base-url http://a --vision-base-url http://v --log-format json",
          {"interval": "5m", "download_market_metrics": True, "start_date": "a", "end_date": "b", "no_incremental": True,
               "retry_gaps": True,
-          "kline_source": "api", "plan": True, "symbols": "A,@f",
+          "kline_source": "api", "plan": True, "assume_latency": 0.0, "symbols": "A,@f",
           "max_api_workers": 1, "max_vision_workers": 2, "api_request_delay": 0.1,
           "vision_request_delay": 0.2, "verbose": True, "max_retries": 0, "max_ban_wait": 0.0, "api_base_url": "http://a",
           "vision_base_url": "http://v", "log_format": "json"}),

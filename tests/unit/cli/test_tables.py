@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 
+import pytest
+
 from cryptoservice.audit.provenance import DatasetProvenance, ProvenanceResult
 from cryptoservice.audit.status import DatasetStatus, NextDownload, StatusResult, UnsettledReason
 from cryptoservice.cli.tables import percent, plan_lines, provenance_lines, status_lines, symbols_lines, table
 from cryptoservice.days import Window
 from cryptoservice.define.symbol_list import ListedSymbol, SymbolList
-from cryptoservice.download.preview import PreviewResult, Share
+from cryptoservice.download.forecast.duration import Bound, Cause
+from cryptoservice.download.forecast.workload import Share
+from cryptoservice.download.preview import PreviewResult
 from cryptoservice.models import Dataset, Freq, MissingReason, SourceObject, Status
 from cryptoservice.sources.alignment import Reading
 from cryptoservice.sources.evidence import Source
@@ -172,14 +176,44 @@ def test_the_plan_of_a_download() -> None:
         Share(Dataset.KLINES, Source.MONTHLY, 84, 3, 6, 0, 120_960, 4_250_000),
         Share(Dataset.KLINES, Source.REST, 2, 2, 1_002, 10, 2_880, 300_000),
     )
-    plan = PreviewResult(WINDOW, Freq.m1, 1_500, 0, shares, 12.4)
+    plan = planned(1_500, shares, 744.0, Bound(Cause.MACHINE, None, 220_000, 1.0))
     assert text(plan_lines(plan)) == (
         "dataset  source   symbol-days  requests  weight     rows   MB\n"
         "klines   monthly           84         6       0  120,960  4.2\n"
         "klines   rest               2     1,002      10    2,880  0.3\n"
         "1,500 symbol-days settled already\n"
-        "about 12 minutes at the limits in force\n"
+        "1,008 requests, about 12 min 24 s, bound by: this machine, 220,000 rows/s\n"
+        "disk: 11.6 MB needed, 4.2 GB free\n"
     )
-    assert text(plan_lines(PreviewResult(WINDOW, Freq.m1, 0, 0, (), 0.4))).endswith(
-        "\nless than a minute at the limits in force\n"
-    )
+    soon = planned(0, shares, 0.6, Bound(Cause.MACHINE, None, 220_000, 1.0))
+    assert "\n1,008 requests, less than a second, bound by" in text(plan_lines(soon))
+    assert text(plan_lines(planned(84, (), 0.0, None))).endswith("\n84 symbol-days settled already\nnothing to fetch\n")
+
+
+@pytest.mark.parametrize(
+    ("bound", "words"),
+    [
+        (Bound(Cause.BUDGET, Dataset.METRICS, 900, 300.0), "metrics budget 900 in 5 min"),
+        (Bound(Cause.BUDGET, Dataset.FUNDING_RATES, 450, 300.0), "funding_rates budget 450 in 5 min"),
+        (Bound(Cause.BUDGET, Dataset.KLINES, 1_800, 60.0), "klines budget 1,800 weight in 1 min"),
+        (Bound(Cause.ARCHIVE_LATENCY, None, 8, 0.1), "the archive at 0.1 s a request, 8 requests at once"),
+        (Bound(Cause.API_LATENCY, None, 1, 0.25), "the API at 0.25 s a request, 1 request at once"),
+        (Bound(Cause.ARCHIVE_DELAY, None, 1, 0.5), "0.5 s between two requests to the archive"),
+    ],
+)
+def test_a_plan_says_what_binds(bound: Bound, words: str) -> None:
+    shares = (Share(Dataset.METRICS, Source.REST, 500, 500, 2_500, 2_500, 144_000, 36_000_000),)
+    lines = list(plan_lines(planned(0, shares, 616.0, bound)))
+    assert lines[-2] == f"2,500 requests, about 10 min 16 s, bound by: {words}"
+
+
+def test_a_plan_says_what_the_archive_has_probably_not_published() -> None:
+    shares = (Share(Dataset.METRICS, Source.DAILY, 0, 500, 500, 0, 0, 0),)
+    lines = list(plan_lines(planned(0, shares, 616.0, Bound(Cause.MACHINE, None, 1, 1.0), not_published=500)))
+    assert lines[3] == ("500 metrics files of yesterday: probably not published before 09:00 UTC, so the API is asked as well")
+
+
+def planned(
+    settled: int, shares: tuple[Share, ...], seconds: float, bound: Bound | None, not_published: int = 0
+) -> PreviewResult:
+    return PreviewResult(WINDOW, Freq.m1, settled, 0, shares, seconds, bound, 0.1, not_published, 11_560_000, 4_200_000_000)

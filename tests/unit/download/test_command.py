@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cryptoservice.config import NetworkConfig, RateConfig, WindowBounds
+from cryptoservice.config import Endpoints, NetworkConfig, RateConfig, WindowBounds
 from cryptoservice.download import command
 from cryptoservice.download.command import download_universe_data
+from cryptoservice.download.forecast.duration import Bound, Cause
+from cryptoservice.download.preview import plan_download
 from cryptoservice.errors import Interrupted, StoreBusy, UsageError
 from cryptoservice.models import Dataset
 from cryptoservice.storage.lock import DatabaseLock
-from tests.exchange import Fault, ReplayExchange
+from tests.exchange import Fault, Limits, Market, ReplayExchange
 from tests.unit.fakes import FakeClock, recorded_rows
 
 # 2026-03-10 12:00 UTC.
@@ -68,11 +72,49 @@ def test_all_wanted_days_and_no_other_are_stored(tmp_path: Path, universe: Path,
     assert (again.already_complete, again.requests) == (4, {})
 
 
+def test_a_budget_that_binds_is_told_at_once_and_waited_for_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """190 symbols before the archive has published: 950 requests of metrics at 900 in five minutes."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    caplog.set_level(logging.INFO, logger="cryptoservice")
+    early = datetime(2026, 3, 10, 3, 30, tzinfo=timezone.utc)
+    symbols, day = [f"S{number:03}USDT" for number in range(190)], date(2026, 3, 9)
+    market = Market()
+    market.archive_until = date(2026, 3, 8)
+    for symbol in symbols:
+        market.add_symbol(symbol, date(2026, 1, 1))
+    universe = tmp_path / "night.json"
+    snapshots = [{"date": str(day), "active_symbols": symbols, "missing_symbols": {}}]
+    record = {
+        "schema_version": "2.0", "requested_symbols": symbols, "start_date": str(day), "end_date": str(day),
+        "daily_snapshots": snapshots, "created_at": "2026-03-10T00:00:00+00:00",
+    }  # fmt: skip
+    universe.write_text(json.dumps(record))
+    with ReplayExchange(market, now=lambda: early, limits=Limits.off()) as exchange:
+        network = NetworkConfig(Endpoints(exchange.api_url, exchange.vision_url, exchange.listing_url))
+        options = {"interval": "1h", "download_market_metrics": True, "network": network}
+        plan = plan_download(universe, tmp_path / "m.db", clock=FakeClock(early.timestamp()), **options)  # type: ignore[arg-type]
+        result = download_universe_data(universe, tmp_path / "m.db", clock=FakeClock(early.timestamp()), **options)  # type: ignore[arg-type]
+    assert result.complete
+    assert plan.bound_by == Bound(Cause.BUDGET, Dataset.METRICS, 900, 300.0)
+    # Funding rates of so few symbols do not fill a page, so they are asked for by symbol in the end.
+    assert plan.requests - 3 == sum(result.requests.values()) - result.requests["funding_rates"] == 190 + 190 + 950
+    assert caplog.messages[:3] == [
+        "570 symbol-days to fetch, 0 settled already",
+        "metrics over the API: 950 requests, at most 900 in 5 min, take at least 5 min 01 s",
+        "the archive has probably not published 190 metrics files yet: after 09:00 UTC no API request is needed for them",
+    ]
+    # Five threads wait for the same moment: 301 seconds, and not five times as many.
+    assert result.waited_seconds == result.elapsed_seconds == 301.0
+    assert 301 <= plan.seconds < 301 * 1.1
+
+
 @pytest.mark.parametrize(("threshold", "uses"), [(1, True), (1_000_000, False)])
 def test_only_a_long_run_uses_the_executor(
     tmp_path: Path, universe: Path, network: NetworkConfig, monkeypatch: pytest.MonkeyPatch, threshold: int, uses: bool
 ) -> None:
-    monkeypatch.setattr(command, "_ROWS_FOR_HELPERS", threshold)
+    monkeypatch.setattr(command, "ROWS_FOR_HELPERS", threshold)
     calls: list[str] = []
 
     class Noting(ThreadPoolExecutor):

@@ -63,7 +63,7 @@ def test_passing_trouble_is_tried_again_after_exact_waits(reason: str) -> None:
         assert made.get() == {"ok": True}
         assert made.clock.sleeps == [1.0, 2.0]
         assert made.traffic.retries == 2
-        assert made.traffic.backoff_seconds == 3.0
+        assert made.traffic.waiting.seconds == 3.0
         assert made.traffic.requests == {"klines": 3}
 
 

@@ -328,3 +328,79 @@ def test_a_set_stop_event_ends_the_wait() -> None:
     stop.set()
     with pytest.raises(Interrupted):
         budget.acquire(1, stop)
+
+
+# -- what it tells of itself ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spent", [[], [(0.0, 4.0)], [(0.0, 10.0)], [(0.0, 3.0), (20.0, 7.0)], [(0.0, 1.0), (5.0, 1.0), (30.0, 6.0)]]
+)
+@pytest.mark.parametrize("requests", [1, 3, 5, 6, 10, 11, 26])
+def test_the_time_for_more_weight_is_foretold(spent: list[tuple[float, float]], requests: int) -> None:
+    budget, clock, _ = limiter(10)
+    for moment, weight in spent:
+        clock.advance(moment - clock.monotonic())
+        budget.acquire(weight)
+    clock.advance(2.0)
+    told, started = budget.seconds_for(2.0 * requests), clock.monotonic()
+    for _ in range(requests):
+        budget.acquire(2.0)
+    assert told == clock.monotonic() - started
+
+
+@pytest.mark.parametrize(("weight", "seconds"), [(0, 0), (1, 0), (900, 0), (901, 301), (1800, 301), (2500, 602), (9000, 2709)])
+def test_a_policy_foretells_the_time_of_a_run_that_begins(weight: float, seconds: float) -> None:
+    assert LimitPolicy(max_weight=900, window=300.0).seconds_for(weight) == seconds
+    assert LimitPolicy(max_weight=None).seconds_for(weight) == 0.0
+
+
+def test_a_budget_without_a_limit_takes_no_time() -> None:
+    assert limiter(None, spacing=5.0)[0].seconds_for(1e6) == 0.0
+    assert limiter(10)[0].seconds_for(0) == 0.0
+
+
+def test_a_full_budget_says_until_when_threads_wait_for_it() -> None:
+    seen: list[float | None] = []
+
+    class Asked(FakeClock):
+        def sleep(self, seconds: float, stop: threading.Event | None = None) -> None:
+            seen.append(budget.full_until)
+            super().sleep(seconds, stop)
+
+    clock = Asked(1_770_000_000.0)
+    budget, _, gate = limiter(10, spacing=1.0, clock=clock)
+    for _ in range(5):
+        budget.acquire(2)
+    assert seen == [None] * 4, "the spacing is no wait for the budget"
+    clock.advance(6.0)
+    budget.acquire(2)
+    # The first grant was at 0, and leaves after 61 seconds.
+    assert seen[4:] == [1_770_000_000.0 + WAIT]
+    assert budget.full_until is None
+    gate.ban(clock.time() + 5)
+    budget.acquire(1)
+    assert seen[5] is None, "a pause of the host is not the budget's"
+
+
+def test_threads_that_wait_together_wait_once() -> None:
+    """All of them fall asleep before the first wakes up."""
+    together, slept = threading.Barrier(3), []
+
+    class Together(FakeClock):
+        def sleep(self, seconds: float, stop: threading.Event | None = None) -> None:
+            wake = self.monotonic() + seconds
+            together.wait(10)
+            super().sleep(wake - self.monotonic(), stop)
+            slept.append(seconds)
+            together.wait(10)
+
+    budget, clock, _ = limiter(6, clock=Together())
+    budget.acquire(6)
+    threads = [threading.Thread(target=budget.acquire, args=(2,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert slept == [WAIT] * 3
+    assert budget.waited_seconds == clock.monotonic() == WAIT

@@ -23,7 +23,7 @@ def test_download_and_its_plan_take_the_same(library: Library) -> None:
     files = ("u.json", "m.db")
     least = {**ONCE, "interval": "1m", "network": network(RATES, WORKERS)}
     assert library.called(DOWNLOAD) == (0, "download_universe_data", files, {**least, "executor": HELPERS})
-    assert library.called(DOWNLOAD, "--plan") == (0, "plan_download", files, least)
+    assert library.called(DOWNLOAD, "--plan") == (0, "plan_download", files, {**least, "assumed_latency": 0.1})
     more = ("--interval", "5m", "--start-date", "2026-02-03", "--end-date", "2026-02-04", "--download-market-metrics",
             "--no-incremental", "--retry-gaps", "--kline-source", "vision", "--max-api-workers", "2", "--max-vision-workers", "3",
             "--api-request-delay", "0.1", "--vision-request-delay", "0.2", "--max-ban-wait", "8", "--symbols", "A,b")  # fmt: skip
@@ -35,7 +35,11 @@ def test_download_and_its_plan_take_the_same(library: Library) -> None:
         "network": network(limits, WorkerConfig(2, 3)),
     }  # fmt: skip
     assert library.called(DOWNLOAD, *more) == (0, "download_universe_data", files, {**all_of_it, "executor": HELPERS})
-    assert library.called(DOWNLOAD, "--plan", *more) == (0, "plan_download", files, all_of_it)
+    planned = library.called(DOWNLOAD, "--plan", "--assume-latency", "0.02", *more)
+    assert planned == (0, "plan_download", files, {**all_of_it, "assumed_latency": 0.02})
+    # A download measures it.
+    again = library.called(DOWNLOAD, "--assume-latency", "0.02", *more)
+    assert again == (0, "download_universe_data", files, {**all_of_it, "executor": HELPERS})
 
 
 def test_export(library: Library) -> None:
