@@ -85,9 +85,9 @@ def test_a_distant_host_takes_longer(tmp_path: Path, universe: Path) -> None:
         plan_download(universe, tmp_path / "none.db", assumed_latency=seconds, **options)  # type: ignore[arg-type]
         for seconds in (0.0, 4.0)
     )
-    # Four requests for two files of klines, one after the other for each, then 60 for metrics, eight at once; two of funding.
-    assert 4 * 4 / 2 + 60 * 4 / 8 + 4 < far.seconds < 4 * 4 / 2 + 60 * 4 / 8 + 4 + 10
-    assert far.bound_by == Bound(Cause.ARCHIVE_LATENCY, None, 8, 4.0)
+    # Four requests for two files of klines, one after the other for each, then 60 for metrics, sixteen at once; two of funding.
+    assert 4 * 4 / 2 + 60 * 4 / 16 + 4 < far.seconds < 4 * 4 / 2 + 60 * 4 / 16 + 4 + 10
+    assert far.bound_by == Bound(Cause.ARCHIVE_LATENCY, None, 16, 4.0)
     assert (near.assumed_latency, far.assumed_latency) == (0.0, 4.0)
     assert near.seconds < 10
     assert near.bound_by is not None
@@ -127,7 +127,7 @@ def test_a_night_before_the_archive_publishes_is_bound_by_the_metrics_budget(tmp
     for hour, seconds, requests, bound in (
         # 2,500 requests at 900 in five minutes: the last 700 leave after two windows of 301 seconds.
         (3, (2 * 301, 2 * 301 * 1.1), 500 + 500 + 2500 + 3, Bound(Cause.BUDGET, METRICS, 900, 300.0)),
-        (9, (15, 40), 500 + 1000 + 3, Bound(Cause.ARCHIVE_LATENCY, None, 8, 0.1)),
+        (9, (15, 40), 500 + 1000 + 3, Bound(Cause.API_LATENCY, None, 5, 0.1)),
     ):
         clock = FakeClock(datetime(2026, 3, 1, hour, 30, tzinfo=timezone.utc).timestamp())
         result = plan_download(universe, tmp_path / "none.db", interval="5m", download_market_metrics=True, clock=clock)
