@@ -70,7 +70,7 @@ def test_a_line_follows_from_the_plan(tmp_path: Path, row: list[str]) -> None:
 
 
 def test_the_requests_are_those_of_the_defaults() -> None:
-    assert (AT_ONCE, LATENCY) == (WorkerConfig.vision, ASSUMED_LATENCY)
+    assert (WorkerConfig.vision, ASSUMED_LATENCY) == (AT_ONCE, LATENCY)
 
 
 def test_the_bytes_of_a_row_are_those_of_the_benchmarks() -> None:
