@@ -92,7 +92,7 @@ def test_each_command_leads_to_the_next(typed: Typed, workspace: Workspace) -> N
     assert typed("download", *files, "--interval", "1h", "--plan")[-1] == "nothing to fetch"
     planned = typed("download", *files, "--interval", "5m", "--plan", "--assume-latency", "0.5")
     assert planned[-2].startswith("6 requests, about ")
-    assert planned[-2].endswith(", bound by: the archive at 0.5 s a request, 8 requests at once")
+    assert planned[-2].endswith(", bound by: the archive at 0.5 s a request, 16 requests at once")
     assert re.fullmatch(r"disk: 0\.\d MB needed, [\d,.]+ GB free", planned[-1])
 
 
