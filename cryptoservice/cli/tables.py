@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from cryptoservice.download.forecast.duration import Bound, Cause
 from cryptoservice.models import Dataset
 from cryptoservice.progress import duration
 from cryptoservice.reasons import MissingReason
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from cryptoservice.audit.provenance import DatasetProvenance, ProvenanceResult
     from cryptoservice.audit.status import DatasetStatus, NextDownload, StatusResult
     from cryptoservice.define.symbol_list import SymbolList
+    from cryptoservice.download.forecast.duration import Bound
     from cryptoservice.download.preview import PreviewResult
 
 _SYMBOLS_HEADER = ("symbol", "first day", "last day")
@@ -22,9 +22,8 @@ _STATUS_HEADER = ("dataset", "freq", "settled", "complete", "gaps", "incomplete"
 _PLAN_HEADER = ("dataset", "source", "symbol-days", "requests", "weight", "rows", "MB")
 _PROVENANCE_HEADER = ("dataset", "freq", "status", "rows", "expected", "last checked")
 _SOURCE_NAMES = {Source.MONTHLY: "monthly archive", Source.DAILY: "daily archive", Source.REST: "API"}
-_HOST_NAMES = {
-    Cause.ARCHIVE_LATENCY: "archive", Cause.ARCHIVE_DELAY: "archive", Cause.API_LATENCY: "API", Cause.API_DELAY: "API",
-}  # fmt: skip
+# By the word of the cause: its enumeration would bring all of what a download needs into every command.
+_HOST_NAMES = {"archive_latency": "archive", "archive_delay": "archive", "api_latency": "API", "api_delay": "API"}
 # These columns hold words, all others figures.
 _WORD_COLUMNS = frozenset((*_SYMBOLS_HEADER, "dataset", "freq", "source", "status", "last checked"))
 
@@ -172,10 +171,10 @@ def _bound_words(bound: Bound) -> str:
     if bound.dataset is not None:
         unit = " weight" if bound.dataset is Dataset.KLINES else ""
         return f"{bound.dataset} budget {bound.limit:,}{unit} in {bound.seconds / 60:g} min"
-    host = _HOST_NAMES.get(bound.cause)
+    host = _HOST_NAMES.get(bound.cause.value)
     if host is None:
         return f"this machine, {bound.limit:,} rows/s"
-    if bound.cause in (Cause.API_DELAY, Cause.ARCHIVE_DELAY):
+    if bound.cause.value.endswith("_delay"):
         return f"{bound.seconds:g} s between two requests to the {host}"
     return f"the {host} at {bound.seconds:g} s a request, {counted(bound.limit, 'request')} at once"
 

@@ -35,6 +35,8 @@ Answer = TypeVar("Answer")
 DEFAULT_SAMPLE = 1000
 """So many objects of an earlier version, which noted no ETag, are compared by a request each."""
 _MOST_PENDING = 64
+# A page of the listing takes a megabyte while it is read, and more of them at once would save no time.
+_PAGES_AT_ONCE = 8
 # So many objects wait for requests of their own before the listing goes on, so that memory does not grow with their number.
 _MOST_DOUBTS = 5_000
 _NOTHING: Any = object()
@@ -78,7 +80,7 @@ def audit_universe(
         what = f"database {database} knows no active symbol-day of {days.start} to {days.end}"
         raise UsageError(what, hint=Remedy.DOWNLOAD_FIRST)
     found = _Found()
-    pool = ThreadPoolExecutor(network.workers.vision, thread_name_prefix="audit")
+    pool = ThreadPoolExecutor(min(network.workers.vision, _PAGES_AT_ONCE), thread_name_prefix="audit")
     with BinanceClient(network, clock) as client:
         shown = Progress("audit", "series", len(listed), clock, client.gauge, progress)
 

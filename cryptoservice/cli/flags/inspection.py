@@ -135,6 +135,6 @@ def add_audit(commands: Any) -> None:
         help="of files that an earlier version noted without ETag, and that the listing cannot decide, compare at most N by a "
         "request each (default %(default)s)",
     )  # fmt: skip
-    shared.add_vision_workers(parser.add_argument_group("rate control"))
+    shared.add_vision_workers(parser.add_argument_group("rate control"), ", of which an audit makes 8 at most")
     shared.add_network(parser)
     shared.add_output(parser)

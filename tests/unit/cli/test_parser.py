@@ -354,7 +354,7 @@ def test_the_help_imports_nothing_heavy() -> None:
     loaded = set(done.stderr.split())
     assert not loaded & {"shtab", "requests", "logging", "json", "ast", "threading", "multiprocessing", "sqlite3", "shutil"}
     flags = ("cli.flags", "cli.flags.data", "cli.flags.inspection", "cli.flags.shared", "cli.flags.universes")
-    names = ("_version", "cli", *flags, "cli.main", "cli.parser", "errors", "models", "reasons")
+    names = ("_version", "cli", *flags, "cli.main", "cli.parser", "errors")
     assert {name for name in loaded if name.startswith("cryptoservice")} == {
         "cryptoservice",
         *(f"cryptoservice.{n}" for n in names),

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from cryptoservice.cli.flags import shared
+from cryptoservice.models import Freq
 
 REFUSED = (argparse.ArgumentTypeError, ValueError)
 
@@ -57,3 +58,7 @@ def test_hidden_credentials_are_taken_and_not_shown() -> None:
     shared.add_ignored_credentials(parser)
     assert vars(parser.parse_args(["--api-key", "k", "--api-secret", "s"])) == {"api_key": "k", "api_secret": "s"}
     assert "api" not in parser.format_help()
+
+
+def test_the_intervals_of_the_help_are_all_that_there_are() -> None:
+    assert [freq.value for freq in Freq] == shared.INTERVALS.split()
