@@ -19,13 +19,13 @@ from cryptoservice.storage.schema import SCHEMA
 _USUAL_ROW_SECONDS = 3.6e-6
 # Measured: what else takes as much time of the processor as so many rows of klines out of an archive file. An answer of the API
 # costs more than one of the archive, as its rows are JSON; metrics are compared with klines before they are stored.
-_ROWS_A_REQUEST = 490
-_ROWS_AN_API_REQUEST = 700
+_ROWS_A_REQUEST = 350
+_ROWS_AN_API_REQUEST = 560
 _ROWS_A_START = 100_000
-_ROWS_A_METRICS_ROW = 2.3
+_ROWS_A_METRICS_ROW = 2.0
 # A row on a disk takes longer than one in memory; less so where two helper processes parse while this one stores.
-_ON_DISK = 1.4
-_ON_DISK_WITH_HELPERS = 1.1
+_ON_DISK = 1.2
+_ON_DISK_WITH_HELPERS = 0.9
 _DAY = date(2025, 1, 1)
 _ATTEMPTS = 3
 

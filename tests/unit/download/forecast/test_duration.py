@@ -76,8 +76,8 @@ def test_a_delay_between_requests_binds() -> None:
 def test_this_machine_binds_where_nothing_else_does() -> None:
     machine = Machine(1e-5, 1)
     forecast = durations(machine).of({KLINES: Work(archive_fetches=60, archive_requests=120, rows=500_000)}, 0.0)
-    assert forecast.seconds == pytest.approx(7.0 + 120 * machine.request_seconds + machine.start_seconds)
-    assert forecast.bound_by == Bound(Cause.MACHINE, None, 71_429, 1.0)
+    assert forecast.seconds == pytest.approx(6.0 + 120 * machine.request_seconds + machine.start_seconds)
+    assert forecast.bound_by == Bound(Cause.MACHINE, None, 83_333, 1.0)
 
 
 def test_hosts_may_be_near_and_far() -> None:

@@ -24,7 +24,7 @@ def test_what_else_takes_time_grows_with_the_time_of_a_row() -> None:
     for name in ("request_seconds", "api_request_seconds", "start_seconds"):
         assert getattr(slow, name) == pytest.approx(4 * getattr(fast, name))
     assert fast.request_seconds < fast.api_request_seconds < fast.start_seconds
-    assert fast.rows_seconds(Dataset.KLINES, 1_000_000, has_helpers=False) == pytest.approx(1.4)
+    assert fast.rows_seconds(Dataset.KLINES, 1_000_000, has_helpers=False) == pytest.approx(1.2)
     assert fast.rows_seconds(Dataset.METRICS, 1_000_000, has_helpers=False) > 2.0
 
 
