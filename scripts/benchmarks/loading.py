@@ -39,7 +39,7 @@ def download_lines(quarter: Quarter, folder: Path) -> Iterator[Line]:
 
     pair = best_pair(lambda: download(quarter.world), shell)
     yield at_least(
-        f"universe download from loopback, {len(SYMBOLS)} symbols x 3 months 5m: of the shell's .import", 0.8, pair.speed,
+        f"universe download from loopback, {len(SYMBOLS)} symbols x 3 months 5m: of the shell's .import", 0.65, pair.speed,
         note=_rate(quarter.rows, pair.ours),
     )  # fmt: skip
     yield at_most("the same: processor time, of the shell's", 2.1, min(cpu["ours"]) / min(cpu["shell"]), "x")
