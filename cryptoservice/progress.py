@@ -153,6 +153,7 @@ class Progress:
         self._gauge = gauge
         self._done = 0
         self._rows = 0
+        self._unsettled = 0
         self._started = clock.monotonic()
         self._drawn_at = self._started
         self._logged_at = self._started
@@ -169,10 +170,11 @@ class Progress:
         """Take the time left, and what else there is to say, from somebody who knows more of the stage than its count."""
         self._outlook = outlook
 
-    def advance(self, count: int = 1, rows: int = 0) -> None:
-        """Count so many more finished units and rows, and show what is due."""
+    def advance(self, count: int = 1, rows: int = 0, unsettled: int = 0) -> None:
+        """Count so many more finished units and rows, and show what is due. `unsettled` of the units did not come out well."""
         self._done += count
         self._rows += rows
+        self._unsettled += unsettled
         self.tick()
         if count and self._done >= self._total:
             self._tell(self._clock.monotonic())
@@ -241,6 +243,7 @@ class Progress:
             "unit": self._unit,
             "done": self._done,
             "total": self._total,
+            "unsettled": self._unsettled,
             "rows": self._rows,
             "rows_per_second": round(self._rows / elapsed),
             "elapsed_seconds": round(elapsed, 1),
@@ -257,6 +260,8 @@ class Progress:
         fields = self._fields(now, outlook)
         share = 100 * self._done // max(1, self._total)
         parts = [f"{self._stage}: {self._done:,} of {self._total:,} {self._unit} ({share} %)"]
+        if self._unsettled:
+            parts.append(f"{self._unsettled:,} of them not settled")
         pause = fields.get("pause_seconds")
         if isinstance(pause, float) and pause >= 1:
             parts.append(f"paused by the host, {pause:.0f} s to go")
@@ -273,7 +278,9 @@ class Progress:
         for name, unit in (("requests", "requests"), ("waited_seconds", "s waited")):
             value = fields.get(name)
             if isinstance(value, (int, float)) and value >= 1:
-                planned = f" of {outlook.requests:,}" if name == "requests" and outlook.requests is not None else ""
+                # Retries are not planned, and with many of them the number would say nothing.
+                is_foretold = name == "requests" and outlook.requests is not None and value <= outlook.requests
+                planned = f" of {outlook.requests:,}" if is_foretold else ""
                 parts.append(f"{value:,.0f}{planned} {unit}")
         return ", ".join(parts)
 

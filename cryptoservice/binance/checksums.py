@@ -82,7 +82,8 @@ class ListedChecksums:
     def look_up(self, files: FileRange) -> ListedRange | None:
         """The listed CHECKSUMs of these files; None when the listing is not used any more.
 
-        Asks for the page when no thread has done so yet. While another thread waits for it, this returns at once.
+        Has the page asked for when nobody has done so yet, and returns at once. That is done in a thread of its own: whatever the
+        listing's host does, no file waits for it longer than `WITHIN_SECONDS`.
         """
         with self._changed:
             if self._is_off or self._listing is None:
@@ -94,15 +95,29 @@ class ListedChecksums:
             listed = self._ranges[files] = ListedRange()
             if len(self._ranges) > _MOST_RANGES:
                 self._ranges.popitem(last=False)
+        thread = threading.Thread(target=self._ask, args=(self._listing, files, listed), name="listing", daemon=True)
         try:
-            listed.checksums = {found.key: found for found in self._listing.checksums(files, WITHIN_SECONDS)}
-        except Interrupted:
-            raise
-        except CryptoserviceError as error:
+            thread.start()
+        except RuntimeError as error:
             self._give_up(str(error))
-        finally:
             listed.is_there.set()
         return listed
+
+    def _ask(self, listing: BucketListing, files: FileRange, listed: ListedRange) -> None:
+        found: dict[str, ListedObject] = {}
+        try:
+            for entry in listing.checksums(files, WITHIN_SECONDS):
+                if self._is_off:
+                    return
+                found[entry.key] = entry
+            listed.checksums = found
+        except Interrupted:
+            pass
+        except CryptoserviceError as error:
+            # Its hint says what to do about a run that has failed, and this one goes on.
+            self._give_up(error.message)
+        finally:
+            listed.is_there.set()
 
     def trouble(self, listed: ListedRange | None, key: str, sha256: str, ask: Callable[[], str | None]) -> str | None:
         """What is wrong with the file of that name and SHA-256, or None when that is the published one.

@@ -87,7 +87,8 @@ class BinanceClient:
 
     def gauge(self) -> dict[str, float]:
         """Figures for a progress line: requests so far, seconds waited so far, and seconds until the last pause or ban ends."""
-        pause = max(host.gate.remaining() for host in self._hosts)
+        # Nothing waits for a listing that only saves requests; what needs it is told of a pause by its log line.
+        pause = max(self._api_host.gate.remaining(), self._vision_host.gate.remaining())
         return {
             "requests": sum(self.traffic.requests.values()),
             "waited_seconds": round(self.waited_seconds, 1),

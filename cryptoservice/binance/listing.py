@@ -6,6 +6,7 @@ bucket listing).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 from cryptoservice.binance.archive_files import CHECKSUM, FileRange
@@ -60,7 +61,11 @@ class BucketListing:
         # A marker need not exist, and what it names is left out: this one stands right before the first name.
         options = {"max-keys": str(min(2 * files.length, MOST_ENTRIES))}
         last = files.last.checksum_key
-        for listed in _objects(self._pages(files.prefix, options, files.first.key[:-1], within)):
+        # All of them fit on so many pages, with one to spare for what else may lie between them.
+        pages = itertools.islice(
+            self._pages(files.prefix, options, files.first.key[:-1], within), 2 + 2 * files.length // MOST_ENTRIES
+        )
+        for listed in _objects(pages):
             if listed.key.encode() > last.encode():
                 return
             if listed.key.endswith(CHECKSUM):

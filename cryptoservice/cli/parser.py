@@ -99,6 +99,8 @@ class Parser(argparse.ArgumentParser):
             near = _nearest(word, list(_COMMANDS))
             return f"did you mean {near}? see {self.prog} --help" if near else None
         near = word if word in _COMMANDS else _nearest(word, ("universe", "help", *_COMMANDS))
+        if near in _COMMANDS and "--help" in self._given:
+            return f"write: {self.prog} help {near}"
         if near in _COMMANDS:
             return f"write: {self.prog} universe {near} ..."
         return f"did you mean {near}? see {self.prog} --help" if near else None

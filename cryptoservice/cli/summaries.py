@@ -23,13 +23,20 @@ _LINES = 10
 _DAYS = 3
 
 
+_NO_CONNECTION = ("connection_error", "timeout", "unreachable")
+"""How the reasons end of what no host has answered."""
+
+
 def download_shortfall(result: DownloadResult) -> str | None:
     """What a download lacks; None when it is complete."""
     if result.complete:
         return None
     ((reason, count),) = Counter(item.reason for item in result.failed).most_common(1)
     what = f"{len(result.failed):,} of {result.wanted_symbol_days:,} symbol-days could not be fetched whole"
-    return f'{what}, {count:,} of them with the reason "{reason}": run the same command again to ask for them'
+    again = "run the same command again to ask for them"
+    if reason is not None and reason.endswith(_NO_CONNECTION):
+        again = f"check the network, and the base URLs if any are set, then {again}"
+    return f'{what}, {count:,} of them with the reason "{reason}": {again}'
 
 
 def verify_shortfall(result: VerifyResult) -> str | None:

@@ -184,7 +184,7 @@ class Pipeline:
         tally.add(series.dataset, series.symbol, day, status, reason)
         if self._time_left is not None:
             self._time_left.ended(series.dataset, len(verdict.rows))
-        self._progress.advance(rows=len(verdict.rows))
+        self._progress.advance(rows=len(verdict.rows), unsettled=not status.settled)
 
     def _say_anew(self, anew: PublishedAnew) -> None:
         """Name an object that has changed since it was stored; once, as it may hold many days."""

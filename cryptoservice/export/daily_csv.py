@@ -143,7 +143,9 @@ def csv_lines(symbol: str, rows: Sequence[Row]) -> str:
     """The CSV lines of one symbol. Floats are written as Python's repr, and NULL as an empty field."""
     if isinstance(rows, PackedRows):
         fields = ",".join("%d" if code == "q" else "%r" for code in rows.codes)
-        return f"{symbol.replace('%', '%%')},{fields}\n" * len(rows) % rows.values()
+        text = f"{symbol.replace('%', '%%')},{fields}\n" * len(rows) % rows.values()
+        # What is infinite was put there by somebody else, and is written in JSON's word for it.
+        return text.replace("inf", "Infinity")
     # JSON writes floats as repr does, several times quicker than a csv writer. Symbols and rate types need no quotes.
     # After a comma, `null` is always a NULL: a text begins with a quote. The time comes first and is never NULL.
     body = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))[2:-2].replace(",null", ",").replace('"', "")

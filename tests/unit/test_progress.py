@@ -96,7 +96,7 @@ def test_the_keys_are_the_same_in_every_stage(clock: FakeClock, said: pytest.Log
     bare, full = (record.__dict__["fields"] for record in said.records)
     assert list(bare) == list(full)
     assert full == {
-        "event": "progress", "stage": "download", "unit": "symbol-days", "done": 5, "total": 10, "rows": 1440,
+        "event": "progress", "stage": "download", "unit": "symbol-days", "done": 5, "total": 10, "unsettled": 0, "rows": 1440,
         "rows_per_second": 360, "elapsed_seconds": 4.0, "eta_seconds": 4.0, "requests": 7, "waited_seconds": 2.5,
         "pause_seconds": 0.0, "requests_planned": None, "rows_planned": None, "parts": {}, "full_until": {},
     }  # fmt: skip
@@ -170,6 +170,19 @@ def test_who_knows_more_is_asked(clock: FakeClock, said: pytest.LogCaptureFixtur
     assert (fields["eta_seconds"], fields["requests_planned"], fields["rows_planned"]) == (123.4, 5_203, 990_000)
     assert fields["parts"]["metrics"] == {"done": 80, "total": 1_680}
     assert fields["full_until"] == {"funding_rates": "2026-02-02T02:41:00+00:00"}
+
+
+def test_what_did_not_come_out_well_is_counted_and_retries_exceed_no_plan(
+    clock: FakeClock, said: pytest.LogCaptureFixture
+) -> None:
+    stage = progress(clock, 84, requests=230, waited_seconds=27.0, pause_seconds=0.0)
+    stage.foretell(lambda: Outlook(None, {}, 177))
+    clock.advance(30)
+    stage.advance(28)
+    stage.advance(28, unsettled=28)
+    assert said.messages[0] == "download: 28 of 84 symbol-days (33 %), 230 requests, 27 s waited"
+    assert said.messages[1] == "download: 56 of 84 symbol-days (66 %), 28 of them not settled, 230 requests, 27 s waited"
+    assert said.records[1].__dict__["fields"]["unsettled"] == 28
 
 
 def test_a_single_part_and_a_short_wait_are_not_worth_a_word(clock: FakeClock, said: pytest.LogCaptureFixture) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from cryptoservice.binance.http.bans import Gate
 from cryptoservice.binance.http.circuit_breaker import CircuitBreaker
 from cryptoservice.binance.http.counters import Traffic, UnderWay
-from cryptoservice.binance.http.limiter import RateLimiter
+from cryptoservice.binance.http.limiter import OutOfPatience, RateLimiter
 from cryptoservice.binance.http.responses import Response, Throttled, Transient
 from cryptoservice.binance.http.retry import Retries
 from cryptoservice.clock import Clock, raise_if_stopped
@@ -130,12 +130,16 @@ class Host:
         retries = Retries(self._retry, self._clock, self._stop)
         raise_if_stopped(self._stop)
         has_one_try = call.one_try_within is not None
+        patience = math.inf if call.one_try_within is None else call.one_try_within
         pause = self.gate.wait()
         if pause and has_one_try:
             raise SourceError(f"{self.gate.host} asks for a pause of {pause:.0f} s", reason="paused", hint=Remedy.MORE_RETRIES)
         # Opening takes a while. After the grant it would bring this request closer to the next one than the spacing allows.
         self._opened()
-        granted = call.limiter.acquire(call.weight, self._stop)
+        try:
+            granted = call.limiter.acquire(call.weight, self._stop, patience)
+        except OutOfPatience:
+            raise SourceError(f"{self.gate.host} has to be waited for", reason="paused", hint=Remedy.MORE_RETRIES) from None
         responses = self._breaker.responses
         while True:
             try:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
@@ -23,6 +25,7 @@ from cryptoservice.config import Endpoints, NetworkConfig, RetryConfig
 from cryptoservice.errors import Interrupted, SourceError
 from cryptoservice.models import Dataset, Freq
 from tests.exchange import Fault, Market, ReplayExchange
+from tests.unit.binance.loopback import Loopback, Reply
 from tests.unit.fakes import FakeClock
 
 FIRST = date(2026, 2, 1)
@@ -126,7 +129,8 @@ def test_the_months_of_years_share_a_page(run: Run) -> None:
     months.append(ArchiveFile.monthly(Dataset.KLINES, "AUSDT", Freq.d1, date(2026, 1, 1)))
     run.fetch(*months, among=FileRange(months[0], months[-1]))
     assert run.requests == counts(5, TRIALS)
-    assert run.exchange.requests[0].params["max-keys"] == "24"
+    (page,) = [request for request in run.exchange.requests if request.host == "listing"]
+    assert page.params["max-keys"] == "24"
 
 
 def test_a_file_outside_the_range_and_one_that_is_fetched_alone_are_asked_for(run: Run) -> None:
@@ -278,6 +282,67 @@ def test_a_slow_listing_is_not_waited_for(run: Run, monkeypatch: pytest.MonkeyPa
         list(threads.map(run.fetch, FILES))
     assert time.monotonic() - started < 4
     assert (run.requests, run.verified) == (counts(8, 8), 0)
+
+
+@contextlib.contextmanager
+def dripping() -> Iterator[str]:
+    """A host that sends a byte of its headers now and then, so that no read of it ever takes long."""
+    over = threading.Event()
+
+    def serve(client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            client.sendall(b"HTTP/1.1 200 OK\r\nX-Header: ")
+            while not over.wait(0.05):
+                client.sendall(b"x")
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            over.set()
+
+
+@contextlib.contextmanager
+def endless() -> Iterator[str]:
+    """A listing that always has one more page, each with a name that comes after the one before."""
+    names = (f"{FILES[0].key[:-1]}!{number:09}" for number in itertools.count())
+
+    def page(_: object, __: object) -> Reply:
+        facts = "<LastModified>2026-02-02T08:00:00.000Z</LastModified><ETag>a</ETag><Size>1</Size>"
+        entry = f"<Contents><Key>{next(names)}</Key>{facts}</Contents>"
+        prefix = f"<Name>data.binance.vision</Name><Prefix>{AMONG.prefix}</Prefix><IsTruncated>true</IsTruncated>"
+        return Reply(200, f"<ListBucketResult>{prefix}{entry}</ListBucketResult>".encode())
+
+    with Loopback(page).running() as server:
+        yield server.url
+
+
+@pytest.mark.parametrize("host", [dripping, endless])
+def test_a_listing_without_an_end_is_not_waited_for(
+    market: Market,
+    tmp_path: object,
+    monkeypatch: pytest.MonkeyPatch,
+    host: Callable[[], contextlib.AbstractContextManager[str]],
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(checksums, "WITHIN_SECONDS", 0.3)
+    with host() as url, running(market, listing=url) as run:
+        started = time.monotonic()
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(run.fetch, FILES))
+        assert time.monotonic() - started < 4
+        asked = run.requests.pop("archive_listing")
+        assert (run.requests["archive"], run.requests["archive_checksum"], run.verified) == (8, 8, 0)
+        assert asked <= 2
+        # Nothing more is asked of it.
+        time.sleep(0.3)
+        assert run.requests["archive_listing"] == asked
 
 
 def test_a_copy_of_the_archive_is_not_looked_up_at_amazon(market: Market) -> None:

@@ -180,7 +180,7 @@ def test_what_is_mistyped_gets_a_suggestion() -> None:
         ("dwonload", "write: cryptoservice universe download ..."),
         ("univers status", "did you mean universe? see cryptoservice --help"),
         ("nonsense", "see cryptoservice --help"),
-        ("help defin", "write: cryptoservice universe define ..."),
+        ("help defin", "write: cryptoservice help define"),
         (f"{STATUS} --db m.db", "did you mean --db-path? " + see.format("status")),
         (f"{STATUS} --dbpath=m.db", "did you mean --db-path? " + see.format("status")),
         ("universe status --univers-file u.json", "did you mean --universe-file? " + see.format("status")),

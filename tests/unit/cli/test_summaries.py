@@ -57,6 +57,10 @@ def test_a_download() -> None:
         '3 of 10 symbol-days could not be fetched whole, 2 of them with the reason "http_500": '
         "run the same command again to ask for them"
     )
+    assert download_shortfall(download("rest: connection_error")) == (
+        '1 of 10 symbol-days could not be fetched whole, 1 of them with the reason "rest: connection_error": '
+        "check the network, and the base URLs if any are set, then run the same command again to ask for them"
+    )
 
 
 def test_a_verification() -> None:

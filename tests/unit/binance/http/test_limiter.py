@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptoservice.binance.http.bans import Gate
-from cryptoservice.binance.http.limiter import LimitPolicy, RateLimiter, Spacing
+from cryptoservice.binance.http.limiter import LimitPolicy, OutOfPatience, RateLimiter, Spacing
 from cryptoservice.errors import Interrupted
 from tests.unit.fakes import FakeClock
 
@@ -336,6 +336,22 @@ def test_a_set_stop_event_ends_the_wait() -> None:
 @pytest.mark.parametrize(
     "spent", [[], [(0.0, 4.0)], [(0.0, 10.0)], [(0.0, 3.0), (20.0, 7.0)], [(0.0, 1.0), (5.0, 1.0), (30.0, 6.0)]]
 )
+def test_who_has_no_patience_does_not_wait_for_long() -> None:
+    clock = FakeClock()
+    gate = Gate("host", clock, 300.0)
+    made = RateLimiter(LimitPolicy(max_weight=None), gate, clock, Spacing(2.0))
+    assert made.acquire(1, None, 5.0) == made.acquire(1, None, 5.0) - 2.0
+    for _ in range(3):
+        made.acquire(1)
+    with pytest.raises(OutOfPatience):
+        made.acquire(1, None, 1.5)
+    gate.throttle(clock.time() + 60.0, "HTTP 429", has_deadline=True)
+    before = len(clock.sleeps)
+    with pytest.raises(OutOfPatience):
+        made.acquire(1, None, 5.0)
+    assert len(clock.sleeps) == before, "not even the beginning of a pause"
+
+
 @pytest.mark.parametrize("requests", [1, 3, 5, 6, 10, 11, 26])
 def test_the_time_for_more_weight_is_foretold(spent: list[tuple[float, float]], requests: int) -> None:
     budget, clock, _ = limiter(10)
