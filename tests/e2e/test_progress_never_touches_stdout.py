@@ -26,8 +26,8 @@ LATENCY = 0.1
 
 LINE_KEYS = ["time", "level", "logger", "message"]
 PROGRESS_KEYS = [
-    *LINE_KEYS, "event", "stage", "unit", "done", "total", "unsettled", "rows", "rows_per_second", "elapsed_seconds", "eta_seconds",
-    "requests", "waited_seconds", "pause_seconds", "requests_planned", "rows_planned", "parts", "full_until",
+    *LINE_KEYS, "event", "stage", "unit", "done", "total", "unsettled", "rows", "rows_per_second", "elapsed_seconds",
+    "eta_seconds", "requests", "waited_seconds", "pause_seconds", "requests_planned", "rows_planned", "parts", "full_until",
 ]  # fmt: skip
 ERROR_KEYS = [*LINE_KEYS, "hint", "exit_code"]
 
