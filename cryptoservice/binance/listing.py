@@ -34,7 +34,7 @@ class BucketListing:
     def __init__(self, host: Host, limiter: RateLimiter, clock: Clock) -> None:
         self._host = host
         self._limiter = limiter
-        self._parse_response = archive_response_parser(clock)
+        self._parse_response = archive_response_parser(clock, "the listing host")
 
     def folders(self, prefix: str) -> list[str]:
         """The names of the folders right below `prefix`, which ends with a slash."""

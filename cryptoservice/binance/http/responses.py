@@ -117,8 +117,11 @@ def api_response_parser(clock: Clock, redact: Callable[[str], str] = str) -> Cal
     return parse_response
 
 
-def archive_response_parser(clock: Clock) -> Callable[[Response], Response | None]:
-    """The parser of archive responses: it returns the response itself, or None when the archive does not hold the file."""
+def archive_response_parser(clock: Clock, who: str = "the archive") -> Callable[[Response], Response | None]:
+    """The parser of the responses of the archive, or of another bucket that `who` names in errors.
+
+    It returns the response itself, or None when the archive does not hold the file.
+    """
 
     def parse_response(response: Response) -> Response | None:
         if response.status == 200:
@@ -128,7 +131,7 @@ def archive_response_parser(clock: Clock) -> Callable[[Response], Response | Non
         _raise_for_status(response, clock)
         _raise_if_passing(response, clock)
         raise SourceError(
-            f"the archive answered HTTP {response.status}", reason=f"http_{response.status}", hint=_redirect_hint(response)
+            f"{who} answered HTTP {response.status}", reason=f"http_{response.status}", hint=_redirect_hint(response)
         )
 
     return parse_response
