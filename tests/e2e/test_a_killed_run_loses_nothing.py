@@ -70,10 +70,10 @@ def _kill_download(folder: Path, reference: Reference, seed: int, kills: _Kills)
         for _ in range(1 + (seed % 3 == 2)):
             exchange.reset_requests()
             running = workspace.start(*DOWNLOAD, "--max-vision-workers", "3", "--max-api-workers", "2")
-            wanted = chance.randint(4, 44)
+            wanted = chance.randint(4, 22)
             wait_until(lambda: len(exchange.requests) >= wanted or running.poll() is not None)  # noqa: B023
             # A random moment after that request is what is tested here.
-            time.sleep(chance.uniform(0.0, 0.3))
+            time.sleep(chance.uniform(0.0, 0.2))
             kills.alive += kill(running)
             database = folder / "market.db"
             kills.known.append(assert_sound(database) if database.exists() else 0)

@@ -330,12 +330,6 @@ def test_a_set_stop_event_ends_the_wait() -> None:
         budget.acquire(1, stop)
 
 
-# -- what it tells of itself ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "spent", [[], [(0.0, 4.0)], [(0.0, 10.0)], [(0.0, 3.0), (20.0, 7.0)], [(0.0, 1.0), (5.0, 1.0), (30.0, 6.0)]]
-)
 def test_who_has_no_patience_does_not_wait_for_long() -> None:
     clock = FakeClock()
     gate = Gate("host", clock, 300.0)
@@ -352,6 +346,12 @@ def test_who_has_no_patience_does_not_wait_for_long() -> None:
     assert len(clock.sleeps) == before, "not even the beginning of a pause"
 
 
+# -- what it tells of itself ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spent", [[], [(0.0, 4.0)], [(0.0, 10.0)], [(0.0, 3.0), (20.0, 7.0)], [(0.0, 1.0), (5.0, 1.0), (30.0, 6.0)]]
+)
 @pytest.mark.parametrize("requests", [1, 3, 5, 6, 10, 11, 26])
 def test_the_time_for_more_weight_is_foretold(spent: list[tuple[float, float]], requests: int) -> None:
     budget, clock, _ = limiter(10)
