@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -12,7 +11,7 @@ from typing import Any
 
 from replay import client_environment
 
-from benchmarks.commands import CRYPTOSERVICE, run
+from benchmarks.commands import clocked, run
 from benchmarks.results import Line, at_most
 from benchmarks.truth import assert_same
 from benchmarks.world import names, write_universe
@@ -25,7 +24,8 @@ _YESTERDAY = datetime.now(timezone.utc).date() - timedelta(days=1)
 # As many as the real exchange has, of which a night wants some.
 _LISTED = names("N", 900)
 _ALL = ("--interval", "5m", "--download-market-metrics")
-_FAST_CLOCK = Path(__file__).with_name("fast_clock.py")
+# The archive has published yesterday then, whenever this runs.
+_MORNING = datetime.combine(_YESTERDAY + timedelta(days=1), datetime.min.time(), timezone.utc) + timedelta(hours=9.5)
 _TIMES = 5
 # 2,500 requests of metrics, of which 900 pass in 301 seconds: two waits.
 _NIGHT = 500
@@ -95,9 +95,8 @@ def _time_left_line(trial: _Trial) -> Line:
 def _early_lines(trial: _Trial) -> Iterator[Line]:
     """At 03:30, on a clock that runs five times as fast."""
     start = datetime.combine(_YESTERDAY + timedelta(days=1), datetime.min.time(), timezone.utc) + timedelta(hours=3.5)
-    command = (sys.executable, str(_FAST_CLOCK), str(_TIMES), start.isoformat(), "universe")
-    plan = trial.plan(0.0, command=command, now=start)
-    done = trial.download(0.0, command=command, now=start)
+    plan = trial.plan(0.0, start, _TIMES)
+    done = trial.download(0.0, start, _TIMES)
     what = f"night before the archive publishes, {_NIGHT} symbols, all datasets, clock {_TIMES}x"
     assert_same("requests planned", plan["requests"], sum(done.report["requests"].values()))
     assert_same("bound by", (plan["bound_by"]["cause"], plan["bound_by"]["dataset"]), ("budget", "metrics"))
@@ -142,27 +141,24 @@ class _Trial:
     market: Market
     mix: Mix
 
-    def plan(self, latency: float, command: Sequence[str] = CRYPTOSERVICE, now: datetime | None = None) -> dict[str, Any]:
+    def plan(self, latency: float, now: datetime = _MORNING, times: int = 1) -> dict[str, Any]:
         """What would be downloaded."""
-        _, plan, _ = self._run(latency, command, now, "--plan", "--assume-latency", str(latency))
+        _, plan, _ = self._run(latency, now, times, "--plan", "--assume-latency", str(latency))
         return plan
 
-    def download(self, latency: float, command: Sequence[str] = CRYPTOSERVICE, now: datetime | None = None) -> Done:
+    def download(self, latency: float, now: datetime = _MORNING, times: int = 1) -> Done:
         """All of it, from nothing."""
-        seconds, report, log = self._run(latency, command, now)
+        seconds, report, log = self._run(latency, now, times)
         assert_same(self.mix.what, (report["status"], sum(report["rows"].values())), ("complete", self.mix.rows))
         return Done(seconds, report, log)
 
-    def _run(
-        self, latency: float, command: Sequence[str], now: datetime | None, *more: str
-    ) -> tuple[float, dict[str, Any], list[dict[str, Any]]]:
+    def _run(self, latency: float, now: datetime, times: int, *more: str) -> tuple[float, dict[str, Any], list[dict[str, Any]]]:
         universe, database = self.folder / "foretold.json", self.folder / "foretold.db"
         write_universe(universe, self.mix.symbols, self.mix.days)
         for ending in ("", "-wal", "-shm", ".lock"):
             database.with_name(database.name + ending).unlink(missing_ok=True)
         where = ("--universe-file", str(universe), "--db-path", str(database), "--log-format", "json")
-        clock = None if now is None else lambda: now
-        with ReplayExchange(self.market, clock, Limits.off(), latency) as exchange:
+        with ReplayExchange(self.market, lambda: now, Limits.off(), latency) as exchange:
             environment = client_environment(exchange.urls, self.folder)
-            ended = run([*command, "download", *where, *self.mix.flags, *more], env=environment)
+            ended = run([*clocked(now, times), "download", *where, *self.mix.flags, *more], env=environment)
         return ended.seconds, json.loads(ended.stdout), [json.loads(line) for line in ended.stderr.splitlines()]

@@ -24,11 +24,12 @@ class World:
 
     folder: Path
     addresses: Mapping[str, str]
+    command: Sequence[str] = CRYPTOSERVICE
 
     def run(self, *arguments: str | Path, watch_memory: bool = False, code: int = 0) -> Run:
         """`cryptoservice universe` with these arguments, quietly."""
         environment = client_environment(dict(self.addresses), self.folder)
-        return run([*CRYPTOSERVICE, *map(str, arguments), "-q"], env=environment, watch_memory=watch_memory, code=code)
+        return run([*self.command, *map(str, arguments), "-q"], env=environment, watch_memory=watch_memory, code=code)
 
     def define(self, universe: Path, symbols: list[str], start: str, end: str) -> dict[str, Any]:
         """The report of a new universe."""
