@@ -6,6 +6,7 @@ point commands at it, uses the same ports each time where they are free, and las
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import errno
 import json
@@ -42,7 +43,8 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     stop, parent = threading.Event(), os.getppid()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        # Set in a thread: the main thread may hold the event's own lock at the moment of the signal.
+        signal.signal(number, lambda *_: _thread.start_new_thread(stop.set, ()))
     exchange = _started(args)
     if exchange is None:
         return 1

@@ -296,16 +296,19 @@ def dripping() -> Iterator[str]:
                 client.sendall(b"x")
 
     def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
+        while not over.is_set():
+            with contextlib.suppress(TimeoutError):
                 threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=accept, daemon=True).start()
+        listener.settimeout(0.1)
+        accepting = threading.Thread(target=accept, daemon=True)
+        accepting.start()
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             over.set()
+            accepting.join(5)
 
 
 @contextlib.contextmanager

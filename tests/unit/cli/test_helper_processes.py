@@ -162,11 +162,12 @@ def test_a_python_that_was_built_without_ctypes(monkeypatch: pytest.MonkeyPatch)
 
 # As __main__.py: signals set an event, and the process leaves by os._exit.
 PROLOGUE = """
-import json, os, signal, sys, threading, time
+import _thread, json, os, signal, sys, threading, time
 from cryptoservice.cli.helper_processes import HelperProcesses, helper_processes
 from cryptoservice.errors import Interrupted
 stop = threading.Event()
-signal.signal(signal.SIGINT, lambda *_: stop.set())
+# In a thread: a second signal may come while the first one holds the event's own lock.
+signal.signal(signal.SIGINT, lambda *_: _thread.start_new_thread(stop.set, ()))
 def say(value):
     print(json.dumps(value), flush=True)
 def pids(helpers):
