@@ -5,6 +5,7 @@ What `--help` does not need is imported where it is used, because people wait fo
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import os
 import signal
@@ -133,6 +134,7 @@ class _Stop:
         self.event = threading.Event()
         self._is_main = threading.current_thread() is threading.main_thread()
         self._signal = signal.SIGINT
+        self._is_told = False
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
@@ -145,15 +147,20 @@ class _Stop:
             yield
         finally:
             # After a request to stop our handler stays: another signal then ends the process at once.
-            if not self.event.is_set():
+            if not self._is_told:
                 for number, handler in before.items():
                     signal.signal(number, handler)
 
     def _handle(self, number: int, _: object) -> None:
-        if self.event.is_set():
+        if self._is_told:
             os._exit(128 + number)
+        self._is_told = True
         self._signal = signal.Signals(number)
-        self.event.set()
+        # Set in a thread: the signal may come at a moment when this thread holds the event's own lock.
+        try:
+            _thread.start_new_thread(self.event.set, ())
+        except RuntimeError:
+            self.event.set()
 
     def error(self, noticed: errors.Interrupted, command: str) -> errors.Interrupted:
         """The error that tells people which signal ended the run, and what is safe."""
