@@ -101,7 +101,10 @@ class BinanceClient:
         return self._api_host.gate.refusal or self._vision_host.gate.refusal
 
     def open(self) -> None:
-        """Make the sessions of API and archive now; few runs need the listing's. Raises what Host.open raises."""
+        """Make the sessions of API and archive now; that of the listing is made with its first request.
+
+        Raises what Host.open raises.
+        """
         self._api_host.open()
         self._vision_host.open()
 

@@ -7,6 +7,7 @@ bucket listing).
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 
 from cryptoservice.binance.archive_files import CHECKSUM, FileRange
@@ -74,7 +75,7 @@ class BucketListing:
                 return
 
     def _pages(
-        self, prefix: str, options: dict[str, str], marker: str | None = None, within: float | None = None
+        self, prefix: str, options: dict[str, str], marker: str | None = None, within: float = math.inf
     ) -> Iterator[ListingPage]:
         while True:
             params = {**options, "prefix": prefix, **({"marker": marker} if marker is not None else {})}
@@ -86,7 +87,7 @@ class BucketListing:
                 raise SourceError(f"the listing of {prefix} goes in circles", reason="invalid_listing", hint=Remedy.MORE_RETRIES)
             marker = page.next_marker
 
-    def _page(self, prefix: str, params: dict[str, str], within: float | None) -> ListingPage:
+    def _page(self, prefix: str, params: dict[str, str], within: float) -> ListingPage:
         def parse_response(response: Response) -> ListingPage:
             found = self._parse_response(response)
             if found is None:

@@ -6,14 +6,13 @@ What a run lacks is not said here but as its last line (`summaries.py`), since l
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryptoservice.cli.flags.shared import VARIABLES, expand_home
+from cryptoservice.cli.flags.shared import named_by_environment
 from cryptoservice.cli.tables import counted, percent
 from cryptoservice.models import Dataset
 from cryptoservice.progress import duration
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from cryptoservice.audit.archive_audit.result import AuditResult
     from cryptoservice.audit.dataset_lock.command import LockResult
     from cryptoservice.audit.findings import VerifyResult
+    from cryptoservice.audit.status import StatusResult
     from cryptoservice.define.result import DefineResult
     from cryptoservice.download.result import DownloadResult
     from cryptoservice.export.command import ExportResult
@@ -44,8 +44,13 @@ def define_ending(result: DefineResult) -> Iterator[str]:
     if missing:
         yield f"not active: {', '.join(missing)}"
     if result.active_symbol_days:
-        database = str(Path(file).with_name("market.db"))
-        yield f"next: {typed('download', {'--universe-file': file, '--db-path': _known('--db-path') or database})}"
+        yield f"next: {_first_download(file)}"
+
+
+def status_ending(args: Args, result: StatusResult) -> Iterator[str]:
+    """Where no database was looked at: the download that makes one."""
+    if result.db_path is None and result.active_symbol_days and args.universe_file != "-":
+        yield f"next: {_first_download(args.universe_file)}"
 
 
 def download_ending(args: Args, result: DownloadResult) -> Iterator[str]:
@@ -67,7 +72,7 @@ def download_ending(args: Args, result: DownloadResult) -> Iterator[str]:
         yield f"  not settled: {counted(sum(count for _, count in reasons[_REASONS:]), 'symbol-day')} for other reasons"
     if result.complete and result.wanted_symbol_days:
         folder = str(Path(args.db_path).with_name("exports"))
-        paths = {**_paths(args), "--export-base-path": _known("--export-base-path") or folder}
+        paths = {**_paths(args), "--export-base-path": named_by_environment("--export-base-path") or folder}
         yield from _next(args, "export", paths, "--source-freq", result.interval.value)
 
 
@@ -121,7 +126,7 @@ def audit_ending(result: AuditResult) -> Iterator[str]:
 
 def typed(command: str, paths: dict[str, str], *words: str) -> str:
     """A command as it is typed; a path that stands in the environment is left out."""
-    given = [word for flag, path in paths.items() if _known(flag) != path for word in (flag, path)]
+    given = [word for flag, path in paths.items() if named_by_environment(flag) != path for word in (flag, path)]
     return shlex.join(["cryptoservice", "universe", command, *given, *words])
 
 
@@ -131,10 +136,11 @@ def _next(args: Args, command: str, paths: dict[str, str], *words: str) -> Itera
         yield f"next: {typed(command, paths, *words)}"
 
 
+def _first_download(universe_file: str) -> str:
+    """The download of a universe into a database beside it, unless the environment names another."""
+    database = named_by_environment("--db-path") or str(Path(universe_file).with_name("market.db"))
+    return typed("download", {"--universe-file": universe_file, "--db-path": database})
+
+
 def _paths(args: Args) -> dict[str, str]:
     return {"--universe-file": args.universe_file, "--db-path": args.db_path}
-
-
-def _known(flag: str) -> str | None:
-    """The path that the environment gives to a flag."""
-    return expand_home(os.environ.get(VARIABLES[flag], "")) or None

@@ -56,7 +56,6 @@ def status_lines(result: StatusResult) -> Iterator[str]:
     missing = f"; not active: {', '.join(gone)}" if gone else ""
     yield f"{active}, {counted(result.active_symbol_days, 'symbol-day')}{missing}"
     if result.db_path is None:
-        yield "no database was looked at; next: cryptoservice universe download"
         return
     yield f"database {result.db_path}" + ("" if result.datasets else ": nothing has been downloaded into it yet")
     if not result.datasets:

@@ -16,7 +16,7 @@ from cryptoservice.download.commit_batch import CommitBatch
 from cryptoservice.download.forecast.duration import ROWS_FOR_HELPERS, Durations
 from cryptoservice.download.forecast.machine import Machine
 from cryptoservice.download.forecast.time_left import TimeLeft
-from cryptoservice.download.forecast.workload import Workload, settled_days
+from cryptoservice.download.forecast.workload import Workload
 from cryptoservice.download.pipeline import Pipeline
 from cryptoservice.download.result import DatasetCounts, DownloadResult, Tally
 from cryptoservice.download.worklist import Wanted, Worklist, retried_gaps
@@ -92,10 +92,7 @@ def download_universe_data(
         tallies: dict[Dataset, Tally] = {}
         try:
             if worklist.symbol_days:
-                # What is known of days that are fetched again takes memory, and is not needed any more after this.
-                workload = Workload.of(
-                    worklist, {} if incremental and not retry_gaps else settled_days(store, plans, wanted.window), stop
-                )
+                workload = Workload.of(worklist, stop)
                 durations = Durations(network, Machine(), has_helpers=executor is not None and is_long)
                 _say_which_budgets_bind(workload, durations)
                 time_left = TimeLeft(workload, worklist.datasets, durations, client, clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ from cryptoservice.days import Window
 from cryptoservice.download.forecast.disk import DiskSpace
 from cryptoservice.download.forecast.duration import ASSUMED_LATENCY, ROWS_FOR_HELPERS, Bound, Durations
 from cryptoservice.download.forecast.machine import Machine
-from cryptoservice.download.forecast.workload import SettledDays, Share, Workload, settled_days
+from cryptoservice.download.forecast.workload import Share, Workload
 from cryptoservice.download.worklist import Wanted, Worklist, retried_gaps
 from cryptoservice.files import path_of
 from cryptoservice.models import Dataset, Freq, Record
@@ -128,19 +129,14 @@ def plan_download(
     network = network or NetworkConfig()
     may_list = network.endpoints.lists_its_archive
     plans = dataset_plans(wanted.interval, KlineSource.parse(kline_source), clock.time(), metrics=download_market_metrics)
-    fetched_before: SettledDays = {}
-    # Download fills an empty file as it fills a new one.
-    if not is_unfilled(database):
-        with StoreReader.open(database) as store:
-            retried = retried_gaps(clock.time(), all_gaps=retry_gaps)
-            worklist = Worklist(
-                store, plans, wanted.active, wanted.window, incremental=incremental, retried=retried, may_list=may_list
-            )
-            if not incremental or retry_gaps:
-                fetched_before = settled_days(store, plans, wanted.window)
-    else:
-        worklist = Worklist(None, plans, wanted.active, wanted.window, incremental=incremental, may_list=may_list)
-    workload = Workload.of(worklist, fetched_before, stop)
+    retried = retried_gaps(clock.time(), all_gaps=retry_gaps)
+    with contextlib.ExitStack() as opened:
+        # Download fills an empty file as it fills a new one.
+        store = None if is_unfilled(database) else opened.enter_context(StoreReader.open(database))
+        worklist = Worklist(
+            store, plans, wanted.active, wanted.window, incremental=incremental, retried=retried, may_list=may_list
+        )
+        workload = Workload.of(worklist, stop)
     durations = Durations(network, Machine.measured(), has_helpers=worklist.expected_rows >= ROWS_FOR_HELPERS)
     forecast = durations.of({work.plan.dataset: workload.work(work.plan.dataset) for work in worklist.datasets}, assumed_latency)
     disk = DiskSpace.of(workload, database)

@@ -18,7 +18,7 @@ from cryptoservice.models import Dataset, Freq
 from cryptoservice.sources.alignment import Bars
 from cryptoservice.sources.datasets import DatasetPlan, KlinesPlan, MetricsPlan
 from cryptoservice.sources.verdict import DISTRUSTED_MARK
-from cryptoservice.storage.ledger import LedgerLine, Series, StoredDay
+from cryptoservice.storage.ledger import LedgerLine, Series, StoredDay, mark_of_text
 from cryptoservice.storage.reader import NO_GAPS, RetriedGaps, StoreReader
 from cryptoservice.universe.file import UniverseFile
 from cryptoservice.universe.model import ActiveDays, Universe
@@ -80,6 +80,8 @@ class Worklist:
         self.settled: dict[Dataset, int] = {}
         """Wanted symbol-days that the ledger knows as settled."""
         self._store = store
+        self._window = window
+        self._asks_again = not incremental or retried.all_gaps
         self.datasets: list[DatasetWork] = []
         for plan in plans:
             self.settled[plan.dataset] = 0
@@ -107,6 +109,18 @@ class Worklist:
     def expected_rows(self) -> int:
         """An estimate of the rows that they hold."""
         return sum(len(days) * work.plan.rows_a_day for work in self.datasets for days in work.wanted.values())
+
+    def settled_before(self) -> Mapping[tuple[Dataset, str], Mapping[date, StoredDay]]:
+        """By dataset and symbol, the settled days of which some are fetched again: what the ledger says of them, without rows."""
+        found: dict[tuple[Dataset, str], dict[date, StoredDay]] = {}
+        if self._store is None or not self._asks_again:
+            return found
+        for work in self.datasets:
+            for entry in self._store.entries(work.plan.dataset, work.plan.freq, self._window):
+                if entry.status.settled:
+                    day = StoredDay(entry.status, entry.reason, (), mark_of_text(entry.source))
+                    found.setdefault((work.plan.dataset, entry.symbol), {})[entry.day] = day
+        return found
 
     def plan_of(self, work: DatasetWork, symbol: str, days: Sequence[date]) -> DatasetPlan:
         """The plan for all the days of a symbol."""

@@ -170,7 +170,7 @@ def test_without_a_database_it_looks_at_the_universe(tmp_path: Path) -> None:
     assert run_on_terminal(workspace, *STATUS, piped=False)[1].left[:-1] == [
         "universe universe.json: 2026-02-01 to 2026-02-28, 28 days",
         "2 of 3 symbols active, 55 symbol-days; not active: 29 no_kline_on_date",
-        "no database was looked at; next: cryptoservice universe download",
+        "next: cryptoservice universe download --universe-file universe.json --db-path market.db",
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["universe.json"]
     assert workspace.run(*STATUS, "--quiet").stderr == workspace.run(*STATUS, "--log-format", "json").stderr == ""

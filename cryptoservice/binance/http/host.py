@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from cryptoservice.binance.http.bans import Gate
 from cryptoservice.binance.http.circuit_breaker import CircuitBreaker
 from cryptoservice.binance.http.counters import Traffic, UnderWay
-from cryptoservice.binance.http.limiter import OutOfPatience, RateLimiter
+from cryptoservice.binance.http.limiter import Paused, RateLimiter
 from cryptoservice.binance.http.responses import Response, Throttled, Transient
 from cryptoservice.binance.http.retry import Retries
 from cryptoservice.clock import Clock, raise_if_stopped
@@ -46,8 +46,13 @@ class Call:
     max_bytes: int = 2 * 1024 * 1024
     """Limit of the unpacked body."""
     headers: Mapping[str, str] | None = None
-    one_try_within: float | None = None
+    one_try_within: float = math.inf
     """For what a run can do without: one attempt of so many seconds, no retry, and no wait for a pause or a ban to end."""
+
+    @property
+    def has_one_try(self) -> bool:
+        """Whether the run can do without it."""
+        return self.one_try_within < math.inf
 
     def target(self) -> str:
         """Path and query, percent-encoded as UTF-8."""
@@ -129,17 +134,14 @@ class Host:
     def _fetch(self, call: Call, parse_response: Callable[[Response], T]) -> T:
         retries = Retries(self._retry, self._clock, self._stop)
         raise_if_stopped(self._stop)
-        has_one_try = call.one_try_within is not None
-        patience = math.inf if call.one_try_within is None else call.one_try_within
-        pause = self.gate.wait()
-        if pause and has_one_try:
-            raise SourceError(f"{self.gate.host} asks for a pause of {pause:.0f} s", reason="paused", hint=Remedy.MORE_RETRIES)
+        # A host that is closed to this run needs no session.
+        self.gate.wait()
         # Opening takes a while. After the grant it would bring this request closer to the next one than the spacing allows.
         self._opened()
         try:
-            granted = call.limiter.acquire(call.weight, self._stop, patience)
-        except OutOfPatience:
-            raise SourceError(f"{self.gate.host} has to be waited for", reason="paused", hint=Remedy.MORE_RETRIES) from None
+            granted = call.limiter.acquire(call.weight, self._stop, waits_out_pauses=not call.has_one_try)
+        except Paused:
+            raise SourceError(f"{self.gate.host} asks for a pause", reason="paused", hint=Remedy.MORE_RETRIES) from None
         responses = self._breaker.responses
         while True:
             try:
@@ -148,12 +150,12 @@ class Host:
                 return self._parsed(response, parse_response)
             except Throttled as throttled:
                 self._slow_down(throttled, call.limiter, granted)
-                if has_one_try:
+                if call.has_one_try:
                     what = f"{self.gate.host}{call.path}: {throttled.what}"
                     raise SourceError(what, reason="paused", hint=Remedy.MORE_RETRIES) from None
             except Transient as trouble:
                 retries.failed()
-                if has_one_try:
+                if call.has_one_try:
                     raise self._exhausted(call, trouble, retries, responses) from None
                 self._hold_back(trouble)
                 if retries.are_used_up:
@@ -219,8 +221,7 @@ class Host:
         raise_if_stopped(self._stop)
         self.traffic.sent(call.source)
         started = _time.perf_counter()
-        longest = math.inf if call.one_try_within is None else call.one_try_within
-        response = session.get(call.target(), call.headers, call.max_bytes, longest)
+        response = session.get(call.target(), call.headers, call.max_bytes, call.one_try_within)
         self.traffic.answered(call.source, _time.perf_counter() - started)
         if log.isEnabledFor(logging.DEBUG):
             log.debug(

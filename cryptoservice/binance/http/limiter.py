@@ -51,8 +51,8 @@ class Spacing:
         self.next_grant = -math.inf
 
 
-class OutOfPatience(Exception):
-    """The wait for a grant would take longer than its caller has time for."""
+class Paused(Exception):
+    """The host pauses the run, and the caller would not wait for the end of that."""
 
 
 class RateLimiter:
@@ -116,18 +116,17 @@ class RateLimiter:
         with self._lock:
             return self._budget(self._clock.monotonic())
 
-    def acquire(self, weight: float, stop: threading.Event | None = None, patience: float = math.inf) -> float:
+    def acquire(self, weight: float, stop: threading.Event | None = None, *, waits_out_pauses: bool = True) -> float:
         """Wait until a request of that weight may be sent. Returns the monotonic time of the grant.
 
-        Raises the gate's error when the host is closed to this run, and Interrupted when `stop` is set. With `patience` it raises
-        OutOfPatience when the host pauses the run, or when the wait would be longer than so many seconds.
+        Raises the gate's error when the host is closed to this run, and Interrupted when `stop` is set. Without
+        `waits_out_pauses` it raises Paused when the host pauses the run, before the wait or in the midst of it.
         """
-        started = self._clock.monotonic()
         while True:
             raise_if_stopped(stop)
             shut = self._gate.wait()
-            if shut > 0 and patience < math.inf:
-                raise OutOfPatience
+            if shut > 0 and not waits_out_pauses:
+                raise Paused
             if shut > 0:
                 self._gate.countdown(shut)
                 # Short sleeps keep the countdown going, and notice a gate that is closed meanwhile.
@@ -140,8 +139,6 @@ class RateLimiter:
                 if max(spaced, full) <= 0:
                     self._grant(now, weight)
                     return now
-                if now - started + max(spaced, full) > patience:
-                    raise OutOfPatience
                 if full > spaced:
                     self._wakes.append(now + full)
             try:

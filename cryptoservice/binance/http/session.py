@@ -52,7 +52,7 @@ class Session:
     def __init__(
         self, base_url: str, workers: int, headers: Mapping[str, str], *, responded: Callable[[], None], stop: threading.Event
     ) -> None:
-        _require_versions({"requests": requests.__version__, "urllib3": urllib3.__version__})  # type: ignore[attr-defined]
+        require_versions({"requests": requests.__version__, "urllib3": urllib3.__version__})  # type: ignore[attr-defined]
         self._base_url = base_url
         self._requests = _session(base_url, workers, headers)
         self._template: requests.PreparedRequest | None = None
@@ -64,8 +64,10 @@ class Session:
         self._requests.close()
 
     def get(self, target: str, headers: Mapping[str, str] | None, max_bytes: int, max_seconds: float = math.inf) -> Response:
-        """One GET, with its whole body unpacked; of a refusal as much of the body as arrived. It takes `max_seconds` at most.
+        """One GET, with its whole body unpacked; of a refusal as much of the body as arrived.
 
+        No pause of the host may take longer than `max_seconds`, and the body as a whole neither. Headers that arrive byte by byte
+        can take longer: a caller that cannot wait for them asks in a thread of its own.
         Raises Transient when no whole response came, NetworkSetupError for a certificate that is refused, Interrupted on `stop`.
         """
         try:
@@ -187,7 +189,7 @@ def _session(base_url: str, workers: int, headers: Mapping[str, str]) -> request
     return session
 
 
-def _require_versions(versions: Mapping[str, str]) -> None:
+def require_versions(versions: Mapping[str, str]) -> None:
     """Raise NetworkSetupError for packages that are older than what this module is written for; all of them are named."""
     old = {}
     for name, needed in NEEDED_VERSIONS.items():

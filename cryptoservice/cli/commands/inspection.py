@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import chain
 from pathlib import Path
 
 from cryptoservice import errors
@@ -38,6 +39,7 @@ def _provenance(args: Args, _: Clock | None, stop: threading.Event) -> int:
 
 def _status(args: Args, clock: Clock | None, stop: threading.Event) -> int:
     from cryptoservice.audit.status import universe_status  # noqa: PLC0415
+    from cryptoservice.cli.endings import status_ending  # noqa: PLC0415
     from cryptoservice.cli.tables import status_lines  # noqa: PLC0415
 
     database = args.db_path
@@ -46,7 +48,7 @@ def _status(args: Args, clock: Clock | None, stop: threading.Event) -> int:
         log.info("there is no database at %s yet", database)
         database = None
     result = universe_status(args.universe_file, database, window=window(args), clock=clock, stop=stop)
-    reports.deliver(args, result.to_dict(), lambda: status_lines(result))
+    reports.deliver(args, result.to_dict(), lambda: chain(status_lines(result), status_ending(args, result)))
     return errors.EXIT_OK
 
 

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
-from datetime import date
 
 from cryptoservice.binance.archive_files import FileRange
 from cryptoservice.binance.checksums import TRIALS
 from cryptoservice.clock import raise_if_stopped
-from cryptoservice.days import Window
 from cryptoservice.download.worklist import Worklist
 from cryptoservice.models import Dataset, Record
 from cryptoservice.sources.datasets import DatasetPlan, first_sources
 from cryptoservice.sources.evidence import Source
 from cryptoservice.sources.grouping import Cost, Fetch
-from cryptoservice.storage.ledger import StoredDay, mark_of_text
-from cryptoservice.storage.reader import StoreReader
 
 # An object and its CHECKSUM, in the listing (docs/wire.md, bucket listing).
 _BYTES_A_LISTED_OBJECT = 540
-
-SettledDays = Mapping[tuple[Dataset, str], Mapping[date, StoredDay]]
-"""By dataset and symbol the settled days that are fetched again, without their rows."""
 
 
 @dataclass
@@ -98,10 +91,11 @@ class Workload:
         self._trials = TRIALS
 
     @classmethod
-    def of(cls, worklist: Worklist, settled: SettledDays | None = None, stop: threading.Event | None = None) -> Workload:
-        """The workload of a worklist. `settled` are days of it that an earlier run has settled: they are fetched again."""
+    def of(cls, worklist: Worklist, stop: threading.Event | None = None) -> Workload:
+        """The workload of a worklist, whose database is still open. Raises Interrupted when `stop` is set."""
         made = cls()
-        before = settled or {}
+        # By the sources of settled days a refetch knows where to begin.
+        before = worklist.settled_before()
         for work in worklist.datasets:
             made._add(work.plan, work.at_once)
             for symbol, days in work.by_symbol():
@@ -187,14 +181,3 @@ class Workload:
             self._trials -= 1
             requests += 1
         return requests
-
-
-def settled_days(store: StoreReader, plans: Iterable[DatasetPlan], window: Window) -> SettledDays:
-    """The settled days of these plans: by their sources a refetch knows where to begin."""
-    found: dict[tuple[Dataset, str], dict[date, StoredDay]] = {}
-    for plan in plans:
-        for entry in store.entries(plan.dataset, plan.freq, window):
-            if entry.status.settled:
-                day = StoredDay(entry.status, entry.reason, (), mark_of_text(entry.source))
-                found.setdefault((plan.dataset, entry.symbol), {})[entry.day] = day
-    return found

@@ -14,6 +14,7 @@ from cryptoservice.audit.dataset_lock.command import LockResult
 from cryptoservice.audit.dataset_lock.comparison import LockComparison
 from cryptoservice.audit.dataset_lock.digests import DatasetContents
 from cryptoservice.audit.findings import CheckedDataset, SampleResult, VerifyResult
+from cryptoservice.audit.status import StatusResult
 from cryptoservice.audit.verification.cross_check import Sampled
 from cryptoservice.audit.verification.differences import Difference
 from cryptoservice.cli import endings
@@ -63,6 +64,20 @@ def test_define_leads_to_the_download() -> None:
     ]
     # There is nothing to download.
     assert list(endings.define_ending(universe((), ())))[1:] == ["not active: 4 no_kline_on_date"]
+
+
+def test_a_status_without_a_database_leads_to_the_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(database: str | None, active: int, **changes: Any) -> list[str]:
+        result = StatusResult("u.json", database, WINDOW, 2, 2, active, {}, ())
+        return list(endings.status_ending(arguments(**changes), result))
+
+    line = "next: cryptoservice universe download --universe-file 'my data/u.json' --db-path 'my data/market.db'"
+    assert told(None, 4) == [line]
+    # A database says itself what the next download would do. Without an active day there is none, and a pipe is read once.
+    assert told("m.db", 4) == told(None, 0) == told(None, 4, universe_file="-") == []
+    monkeypatch.setenv("CRYPTOSERVICE_UNIVERSE_FILE", "my data/u.json")
+    monkeypatch.setenv("CRYPTOSERVICE_DB_PATH", "m.db")
+    assert told(None, 4) == ["next: cryptoservice universe download"]
 
 
 def download(wanted: int, *failed: tuple[Dataset, str], gaps: int = 0) -> DownloadResult:

@@ -48,7 +48,6 @@ def test_status_of_a_universe_alone() -> None:
     assert text(status_lines(status(database=None))) == (
         "universe universe.json: 2026-02-01 to 2026-02-28, 28 days\n"
         "3 of 1,200 symbols active, 84 symbol-days; not active: 28 not_in_current_trading_list, 1,000 no_kline_on_date\n"
-        "no database was looked at; next: cryptoservice universe download\n"
     )
     one = Window(WINDOW.start, WINDOW.start)
     nothing_missing = dict.fromkeys(MissingReason, 0)
@@ -57,7 +56,6 @@ def test_status_of_a_universe_alone() -> None:
     )
     assert text(status_lines(small)) == (
         "universe universe.json: 2026-02-01 to 2026-02-01, 1 day\n1 of 1 symbol active, 1 symbol-day\n"
-        "no database was looked at; next: cryptoservice universe download\n"
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptoservice.binance.http.bans import Gate
-from cryptoservice.binance.http.limiter import LimitPolicy, OutOfPatience, RateLimiter, Spacing
+from cryptoservice.binance.http.limiter import LimitPolicy, Paused, RateLimiter, Spacing
 from cryptoservice.errors import Interrupted
 from tests.unit.fakes import FakeClock
 
@@ -330,20 +330,31 @@ def test_a_set_stop_event_ends_the_wait() -> None:
         budget.acquire(1, stop)
 
 
-def test_who_has_no_patience_does_not_wait_for_long() -> None:
+def test_who_waits_out_no_pause_still_keeps_the_spacing() -> None:
     clock = FakeClock()
     gate = Gate("host", clock, 300.0)
     made = RateLimiter(LimitPolicy(max_weight=None), gate, clock, Spacing(2.0))
-    assert made.acquire(1, None, 5.0) == made.acquire(1, None, 5.0) - 2.0
-    for _ in range(3):
-        made.acquire(1)
-    with pytest.raises(OutOfPatience):
-        made.acquire(1, None, 1.5)
+    assert [made.acquire(1, waits_out_pauses=False) for _ in range(4)] == [0.0, 2.0, 4.0, 6.0]
     gate.throttle(clock.time() + 60.0, "HTTP 429", has_deadline=True)
     before = len(clock.sleeps)
-    with pytest.raises(OutOfPatience):
-        made.acquire(1, None, 5.0)
+    with pytest.raises(Paused):
+        made.acquire(1, waits_out_pauses=False)
     assert len(clock.sleeps) == before, "not even the beginning of a pause"
+
+
+def test_a_pause_that_begins_during_the_wait_ends_it() -> None:
+    class Pausing(FakeClock):
+        def sleep(self, seconds: float, stop: threading.Event | None = None) -> None:
+            super().sleep(seconds, stop)
+            gate.throttle(self.time() + 60.0, "HTTP 429", has_deadline=True)
+
+    clock = Pausing()
+    gate = Gate("host", clock, 300.0)
+    made = RateLimiter(LimitPolicy(max_weight=None), gate, clock, Spacing(2.0))
+    made.acquire(1)
+    with pytest.raises(Paused):
+        made.acquire(1, waits_out_pauses=False)
+    assert clock.sleeps == [2.0]
 
 
 # -- what it tells of itself ---------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -314,41 +315,40 @@ def test_certificate_authorities_that_cannot_be_read_are_named(
 # -- packages --------------------------------------------------------------------------------------------------------
 
 
+def test_a_package_that_is_too_old_is_named_before_the_first_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = metadata.version("requests")
+    monkeypatch.setitem(session.NEEDED_VERSIONS, "requests", (99, 1))
+    with wired(GOOD) as made:
+        with pytest.raises(errors.NetworkSetupError) as caught:
+            made.get()
+        assert caught.value.message == f"requests {installed} is too old: version 99.1 or later is needed"
+        assert caught.value.hint == "install with: pip install 'requests>=99.1'"
+        assert made.seen == []
+
+
 @pytest.mark.parametrize(
     ("package", "version", "needed"),
     [("requests", "2.30.9", "2.31"), ("requests", "1.99", "2.31"), ("urllib3", "2.1.0", "2.2"), ("urllib3", "1.26.18", "2.2")],
 )
-def test_a_package_that_is_too_old_is_named_when_the_first_request_is_made(
-    package: str, version: str, needed: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys.modules[package], "__version__", version)
-    with wired(GOOD) as made:
-        with pytest.raises(errors.NetworkSetupError) as caught:
-            made.get()
-        assert caught.value.message == f"{package} {version} is too old: version {needed} or later is needed"
-        assert caught.value.hint == f"install with: pip install '{package}>={needed}'"
-        assert made.seen == []
+def test_versions_that_are_too_old(package: str, version: str, needed: str) -> None:
+    with pytest.raises(errors.NetworkSetupError) as caught:
+        session.require_versions({"requests": "2.31.0", "urllib3": "2.2.0", package: version})
+    assert caught.value.message == f"{package} {version} is too old: version {needed} or later is needed"
+    assert caught.value.hint == f"install with: pip install '{package}>={needed}'"
 
 
-def test_packages_that_are_too_old_are_named_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_that_are_too_old_are_named_together() -> None:
     # As Debian 12 has them.
-    monkeypatch.setattr(sys.modules["requests"], "__version__", "2.28.1")
-    monkeypatch.setattr(sys.modules["urllib3"], "__version__", "1.26.12")
-    with wired(GOOD) as made, pytest.raises(errors.NetworkSetupError) as caught:
-        made.get()
+    with pytest.raises(errors.NetworkSetupError) as caught:
+        session.require_versions({"requests": "2.28.1", "urllib3": "1.26.12"})
     for words in ("requests 2.28.1 is too old", "urllib3 1.26.12 is too old"):
         assert words in caught.value.message
     assert caught.value.hint == "install with: pip install 'requests>=2.31' 'urllib3>=2.2'"
 
 
-@pytest.mark.parametrize(
-    ("package", "version"),
-    [("requests", "2.31.0"), ("requests", "3.0"), ("requests", "2.100.1.dev3"), ("urllib3", "2.2"), ("urllib3", "unknown")],
-)
-def test_packages_that_are_new_enough_are_not_mentioned(package: str, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules[package], "__version__", version)
-    with wired(GOOD) as made:
-        assert made.get() == {"ok": True}
+def test_versions_that_are_new_enough_or_unreadable() -> None:
+    for requests, urllib3 in (("2.31.0", "2.2"), ("3.0", "unknown"), ("2.100.1.dev3", "2.10")):
+        session.require_versions({"requests": requests, "urllib3": urllib3})
 
 
 def test_the_versions_needed_are_those_of_the_package() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cryptoservice.days import Window
-from cryptoservice.download.forecast.workload import Share, Work, Workload, settled_days
+from cryptoservice.download.forecast.workload import Share, Work, Workload
 from cryptoservice.download.worklist import Worklist
 from cryptoservice.models import Dataset, Freq, Status
 from cryptoservice.sources.datasets import DatasetPlan, FundingPlan, KlinesPlan, MetricsPlan
@@ -61,10 +61,7 @@ def test_days_that_are_fetched_again_need_no_room(tmp_path: Path) -> None:
     series = Series(KLINES, "5m", "AUSDT")
     with StoreWriter.open(path) as store:
         store.write(SymbolDay(series, day, Status.CONFIRMED_GAP, "why", (), 288, "daily", 0.0) for day in DAYS[:10])
-        again = settled_days(store, PLANS, WINDOW)
-        assert {key: sorted(days) for key, days in again.items()} == {(KLINES, "AUSDT"): DAYS[:10]}
-        worklist = Worklist(store, PLANS[:1], ACTIVE, WINDOW, incremental=False)
-        workload = Workload.of(worklist, again)
+        workload = Workload.of(Worklist(store, PLANS[:1], ACTIVE, WINDOW, incremental=False))
         assert (workload.new_days, workload.new_rows) == (28, {KLINES: 28 * 288})
         assert sum(share.symbol_days for share in workload.shares) == 38
         left = Workload.of(Worklist(store, PLANS[:1], ACTIVE, WINDOW, incremental=True))
